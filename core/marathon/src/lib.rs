@@ -1,0 +1,1 @@
+//! Marathon's JSON dialects

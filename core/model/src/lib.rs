@@ -1,0 +1,1 @@
+//! The vocabulary: ids, resources, apps, tasks, nodes, deployments

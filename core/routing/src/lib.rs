@@ -1,0 +1,3 @@
+//! What a proxy decides: routes, matching, balancing, failover predicates.
+
+pub mod document;

@@ -1,0 +1,1 @@
+//! Placement, deployments, back-off and health verdicts, as pure functions

@@ -1,0 +1,1 @@
+//! vulcand's keys and JSON

@@ -1,0 +1,1 @@
+//! Files that survive power loss: group commit, checksums, fault injection

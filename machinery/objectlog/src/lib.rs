@@ -1,0 +1,1 @@
+//! Durable objects: log, extents, index

@@ -1,0 +1,1 @@
+//! Digests, manifests, references, layers; packing images and the distribution client

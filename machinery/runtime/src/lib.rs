@@ -1,0 +1,1 @@
+//! Containers: docker and process, behind one trait

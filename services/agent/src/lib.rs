@@ -1,0 +1,1 @@
+//! A node: runs tasks, checks them, keeps their logs, takes them back after a restart

@@ -1,0 +1,1 @@
+//! Leader duties: the Marathon API, agent and edge sessions, reconcilers

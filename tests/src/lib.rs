@@ -1,0 +1,1 @@
+//! The story, end to end, and conformance with real clients
