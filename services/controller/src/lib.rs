@@ -1,1 +1,3 @@
-//! Leader duties: the Marathon API, agent and edge sessions, reconcilers
+//! Leader duties: the Marathon API, agent and edge sessions, reconcilers.
+
+pub mod desk;
