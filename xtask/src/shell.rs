@@ -1,0 +1,28 @@
+//! Running other programs.
+
+use anyhow::{Context, bail};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Where the workspace's Cargo.toml is.
+pub fn workspace_root() -> anyhow::Result<PathBuf> {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    Ok(own.parent().context("xtask has a parent directory")?.to_owned())
+}
+
+/// Runs a program to its end; anything but success is an error that names the command.
+pub fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    let line = format!("{program} {}", arguments.join(" "));
+    eprintln!("$ {line}");
+    let status = Command::new(program).args(arguments).status().with_context(|| format!("start `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` ended with {status}");
+    }
+    Ok(())
+}
+
+/// Whether a program is found in PATH.
+pub fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
