@@ -104,17 +104,27 @@ impl Client {
 
     /// Sends a request as it is (a Host header in it is kept: so one address is dialled under another name), with the
     /// client's credentials unless it has its own. The answer's body streams.
-    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, ClientError> {
+    pub async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, ClientError> {
+        self.send_within(request, HEAD_TIMEOUT).await
+    }
+
+    /// [`Client::send`] with another bound on the time until the answer's head: the time it takes to send a large body
+    /// counts, too.
+    pub async fn send_within(
+        &self,
+        mut request: Request<Body>,
+        limit: Duration,
+    ) -> Result<Response<Incoming>, ClientError> {
         let uri = request.uri().to_string();
         if !request.headers().contains_key(AUTHORIZATION)
             && let Some(value) = self.credentials.header()
         {
             request.headers_mut().insert(AUTHORIZATION, value);
         }
-        match tokio::time::timeout(HEAD_TIMEOUT, self.inner.request(request)).await {
+        match tokio::time::timeout(limit, self.inner.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(source)) => Err(ClientError::Call { uri, source }),
-            Err(_) => Err(ClientError::Timeout { uri, limit: HEAD_TIMEOUT }),
+            Err(_) => Err(ClientError::Timeout { uri, limit }),
         }
     }
 
