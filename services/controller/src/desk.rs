@@ -1,7 +1,7 @@
 //! Where the faces meet the controller: a view of the world to read, and a queue of requests that one task works off.
 
 use arc_swap::ArcSwap;
-use model::{App, AppId, DeploymentId, TaskId, Timestamp};
+use model::{App, AppId, DeploymentId, Observation, Task, TaskId, Timestamp};
 use scheduler::World;
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -93,17 +93,19 @@ pub struct Event {
 
 #[derive(Clone, Debug)]
 pub enum EventKind {
-    /// A task's state was seen to change.
+    /// A task's state was seen to change; the record itself, since a task that ended is soon forgotten.
     TaskStatus {
-        task: TaskId,
+        task: Arc<Task>,
+        seen: Observation,
     },
     TaskHealth {
-        task: TaskId,
+        task: Arc<Task>,
         alive: bool,
     },
     /// A task is killed because a check gave up.
     UnhealthyKill {
-        task: TaskId,
+        task: Arc<Task>,
+        reason: String,
     },
     DeploymentStarted {
         deployment: Arc<model::Deployment>,
