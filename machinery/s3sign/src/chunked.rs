@@ -39,6 +39,9 @@ impl ChunkError {
     }
 }
 
+/// Trailing headers: lower-case names and values.
+pub type Trailers = Vec<(String, String)>;
+
 /// Undoes the framing of one body.
 #[derive(Debug)]
 pub struct Decoder {
@@ -103,7 +106,7 @@ impl Decoder {
     }
 
     /// The end of the body: the trailers by lower-case name, once everything is known to hold.
-    pub fn finish(mut self) -> Result<Vec<(String, String)>, ChunkError> {
+    pub fn finish(mut self) -> Result<Trailers, ChunkError> {
         if self.state != State::Trailers {
             return Err(ChunkError::Incomplete);
         }

@@ -2,11 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 /// Feeds `framed` in pieces of `step` bytes.
-pub(crate) fn decode_all(
-    mut decoder: Decoder,
-    framed: &[u8],
-    step: usize,
-) -> Result<(Vec<u8>, Vec<(String, String)>), ChunkError> {
+pub(crate) fn decode_all(mut decoder: Decoder, framed: &[u8], step: usize) -> Result<(Vec<u8>, Trailers), ChunkError> {
     let mut data = Vec::new();
     for piece in framed.chunks(step.max(1)) {
         let mut piece = Bytes::copy_from_slice(piece);

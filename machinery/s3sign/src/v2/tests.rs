@@ -5,6 +5,9 @@ use crate::{Credentials, RequestHead, SignatureError, verify};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 
+/// Method, bucket in the host, path, query, headers, signature.
+type Case<'a> = (Method, Option<&'a str>, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
 fn example() -> Credentials {
     Credentials::new("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY").unwrap()
 }
@@ -38,7 +41,7 @@ fn amazon_s_header_examples_are_reproduced_and_accepted() {
     ];
     let john = Some("johnsmith");
     #[rustfmt::skip]
-    let cases: [(Method, Option<&str>, &str, &str, &[(&str, &str)], &str); 7] = [
+    let cases: [Case; 7] = [
         (Method::GET, john, "/photos/puppy.jpg", "", &[("date", "Tue, 27 Mar 2007 19:36:42 +0000")], "bWq2s1WEIj+Ydj0vQ697zp+IXMU="),
         (Method::PUT, john, "/photos/puppy.jpg", "", &[("date", "Tue, 27 Mar 2007 21:15:45 +0000"), ("content-type", "image/jpeg"), ("content-length", "94328")], "MyyxeRY7whkBe+bq8fHCL/2kKUg="),
         (Method::GET, john, "/", "prefix=photos&max-keys=50&marker=puppy", &[("date", "Tue, 27 Mar 2007 19:42:41 +0000")], "htDYFYduRNen8P9ZfE/s9SuKy0U="),

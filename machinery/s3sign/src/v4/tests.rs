@@ -10,6 +10,9 @@ use std::time::Duration;
 const HOST: &str = "examplebucket.s3.amazonaws.com";
 const REGION: &str = "us-east-1";
 
+/// Method, path, query, headers, body, signature.
+type Case<'a> = (Method, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a [u8], &'a str);
+
 fn example() -> Credentials {
     Credentials::new("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY").unwrap()
 }
@@ -38,7 +41,7 @@ fn amazon_s_header_examples_are_reproduced_and_accepted() {
     let put = [("date", "Fri, 24 May 2013 00:00:00 GMT"), ("x-amz-storage-class", "REDUCED_REDUNDANCY")];
     let get = [("range", "bytes=0-9")];
     #[rustfmt::skip]
-    let cases: [(Method, &str, &str, &[(&str, &str)], &[u8], &str); 4] = [
+    let cases: [Case; 4] = [
         (Method::GET, "/test.txt", "", &get, b"", "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"),
         (Method::PUT, "/test$file.text", "", &put, b"Welcome to Amazon S3.", "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"),
         (Method::GET, "/", "lifecycle", &[], b"", "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"),
