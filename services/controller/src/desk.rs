@@ -4,6 +4,7 @@ use arc_swap::ArcSwap;
 use model::{App, AppId, DeploymentId, Observation, Task, TaskId, Timestamp};
 use scheduler::World;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// Requests that wait for the controller at once; a further caller waits for a place.
@@ -11,11 +12,25 @@ pub const REQUESTS_QUEUED_MAX: usize = 1024;
 /// Events one slow listener of `/v2/events` may be behind before it is cut.
 pub const EVENTS_QUEUED_MAX: usize = 4096;
 
+/// Requests for a piece of a log that wait at once.
+pub const LOG_REQUESTS_QUEUED_MAX: usize = 64;
+/// An agent answers a request for a piece of a log within this time, or it counts as away.
+pub const LOG_ANSWER_MAX: Duration = Duration::from_secs(5);
+
 /// A clonable handle of the controller.
 #[derive(Clone)]
 pub struct Desk {
     pub(crate) view: Arc<ArcSwap<World>>,
     pub(crate) requests: mpsc::Sender<Request>,
+    pub(crate) logs: mpsc::Sender<LogRequest>,
+    pub(crate) events: broadcast::Sender<Arc<Event>>,
+}
+
+/// What a desk's askers are answered from: the controller holds it, or a test of a face.
+pub struct Inbox {
+    pub(crate) view: Arc<ArcSwap<World>>,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) logs: mpsc::Receiver<LogRequest>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
 }
 
@@ -84,11 +99,49 @@ pub struct Request {
     pub(crate) reply: oneshot::Sender<Result<Answer, Refusal>>,
 }
 
+/// What is asked about a task's output.
+#[derive(Debug)]
+pub struct LogRequest {
+    pub(crate) task: TaskId,
+    pub(crate) stream: LogStream,
+    pub(crate) offset: i64,
+    pub(crate) length_bytes: u64,
+    pub(crate) reply: oneshot::Sender<Result<LogPiece, LogRefusal>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStream {
+    Stdout,
+    Stderr,
+}
+
+/// A piece of a task's output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPiece {
+    /// Of the first byte of `data` in the stream.
+    pub offset: i64,
+    pub data: Vec<u8>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LogRefusal {
+    #[error("Task '{0}' does not exist")]
+    NoTask(TaskId),
+    #[error("the agent of node '{0}' is away")]
+    Away(model::NodeId),
+    #[error("{0}")]
+    Agent(String),
+    #[error("the controller is stopping")]
+    Stopping,
+}
+
 /// What happened; the API gives each its Marathon form.
 #[derive(Clone, Debug)]
 pub struct Event {
     pub at: Timestamp,
     pub kind: EventKind,
+    /// The world right after it: a task that has ended is still in it.
+    pub world: Arc<World>,
 }
 
 #[derive(Clone, Debug)]
@@ -128,6 +181,16 @@ pub enum EventKind {
 }
 
 impl Desk {
+    /// A desk in front of a world, and what its askers are answered from.
+    pub(crate) fn open(world: World) -> (Self, Inbox) {
+        let view = Arc::new(ArcSwap::from_pointee(world));
+        let (requests, requests_receiver) = mpsc::channel(REQUESTS_QUEUED_MAX);
+        let (logs, logs_receiver) = mpsc::channel(LOG_REQUESTS_QUEUED_MAX);
+        let (events, _) = broadcast::channel(EVENTS_QUEUED_MAX);
+        let desk = Self { view: view.clone(), requests, logs, events: events.clone() };
+        (desk, Inbox { view, requests: requests_receiver, logs: logs_receiver, events })
+    }
+
     /// The world as it is now; immutable.
     pub fn view(&self) -> Arc<World> {
         self.view.load_full()
@@ -137,6 +200,20 @@ impl Desk {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request { ask, reply }).await.map_err(|_| Refusal::Stopping)?;
         answer.await.map_err(|_| Refusal::Stopping)?
+    }
+
+    /// A piece of a task's output: at most `length_bytes` from `offset` on (-1: the last ones).
+    pub async fn logs(
+        &self,
+        task: TaskId,
+        stream: LogStream,
+        offset: i64,
+        length_bytes: u64,
+    ) -> Result<LogPiece, LogRefusal> {
+        let (reply, answer) = oneshot::channel();
+        let request = LogRequest { task, stream, offset, length_bytes, reply };
+        self.logs.send(request).await.map_err(|_| LogRefusal::Stopping)?;
+        answer.await.map_err(|_| LogRefusal::Stopping)?
     }
 
     pub fn events(&self) -> broadcast::Receiver<Arc<Event>> {
