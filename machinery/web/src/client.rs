@@ -1,5 +1,6 @@
 //! An HTTP client for the house's own calls: bounded, with credentials, and able to dial one address under another Host.
 
+use crate::connector::Connector;
 use base64::Engine;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -12,6 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Any request body.
@@ -79,7 +81,7 @@ pub enum ClientError {
 /// A pooled HTTP/1 client. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
-    inner: legacy::Client<HttpConnector, Body>,
+    inner: legacy::Client<Connector, Body>,
     credentials: Credentials,
 }
 
@@ -94,6 +96,15 @@ impl Client {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        Self::over(Connector::Tcp(connector), credentials)
+    }
+
+    /// A client of the server behind one Unix socket; the host in its URLs does not matter.
+    pub fn unix(socket: impl Into<PathBuf>, credentials: Credentials) -> Self {
+        Self::over(Connector::Unix(socket.into()), credentials)
+    }
+
+    fn over(connector: Connector, credentials: Credentials) -> Self {
         let inner = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))

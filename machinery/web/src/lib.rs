@@ -1,6 +1,7 @@
 //! HTTP plumbing that every face shares: serving a router with bounds and drain, and a client that dials an address.
 
 mod client;
+mod connector;
 mod serve;
 
 pub use client::{Body, Client, ClientError, Credentials, empty_body, full_body};
