@@ -140,8 +140,6 @@ pub enum LogRefusal {
 pub struct Event {
     pub at: Timestamp,
     pub kind: EventKind,
-    /// The world right after it: a task that has ended is still in it.
-    pub world: Arc<World>,
 }
 
 #[derive(Clone, Debug)]
