@@ -5,4 +5,5 @@ mod connector;
 mod serve;
 
 pub use client::{Body, Client, ClientError, Credentials, empty_body, full_body};
+pub use hyper::body::Incoming;
 pub use serve::{Bounds, bind, bind_unix, serve, serve_unix};
