@@ -4,7 +4,7 @@ mod canonical;
 mod sign;
 mod verify;
 
-pub use sign::{presign, sign_header};
+pub use sign::{presign, sign_header, string_to_sign};
 pub(crate) use verify::{verify_header, verify_query};
 
 /// The scheme of the Authorization header: `AWS key:signature`.

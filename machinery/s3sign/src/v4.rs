@@ -6,7 +6,7 @@ mod sign;
 mod verify;
 
 pub use chunk::ChunkSigner;
-pub use sign::{PayloadToSign, presign, sign};
+pub use sign::{PayloadToSign, presign, sign, string_to_sign};
 pub(crate) use verify::{verify_header, verify_query};
 
 use hmac::{Hmac, KeyInit, Mac};

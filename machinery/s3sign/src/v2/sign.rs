@@ -1,7 +1,7 @@
 //! The client's side.
 
 use super::SCHEME;
-use super::canonical::{EmptyValue, signature};
+use super::canonical::{self, EmptyValue, signature};
 use crate::{Credentials, RequestHead, SignError, dates, encoding};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -30,6 +30,11 @@ pub fn sign_header(
     let authorization = HeaderValue::try_from(authorization).map_err(|_| SignError::Unprintable("the access key"))?;
     added.push((AUTHORIZATION, authorization));
     Ok(added)
+}
+
+/// The text whose signature [`sign_header`] makes of a request that brings `x-amz-date`, for people to read.
+pub fn string_to_sign(head: &RequestHead<'_>) -> String {
+    String::from_utf8_lossy(&canonical::string_to_sign(head, "", EmptyValue::WithoutEquals)).into_owned()
 }
 
 /// The query of a URL that lets whoever holds it make this one request until `expires_at`.

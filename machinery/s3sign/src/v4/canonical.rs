@@ -18,9 +18,12 @@ pub(super) struct ToSign<'a> {
 
 impl ToSign<'_> {
     pub fn signature(&self, secret: &str) -> [u8; 32] {
+        hmac_sha256(&self.scope.derive_key(secret), self.string_to_sign().as_bytes())
+    }
+
+    pub fn string_to_sign(&self) -> String {
         let hash = hex::encode(Sha256::digest(self.canonical_request()));
-        let text = format!("{ALGORITHM}\n{}\n{}\n{hash}", self.date, self.scope.text());
-        hmac_sha256(&self.scope.derive_key(secret), text.as_bytes())
+        format!("{ALGORITHM}\n{}\n{}\n{hash}", self.date, self.scope.text())
     }
 
     /// Bytes, because header values need not be UTF-8.

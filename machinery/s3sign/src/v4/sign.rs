@@ -51,9 +51,7 @@ pub fn sign(
 ) -> Result<Vec<(HeaderName, HeaderValue)>, SignError> {
     let (date, payload) = (dates::basic(now), payload.text());
     let scope = Scope { day: dates::day(now), region: region.to_owned() };
-    let mut headers = head.headers.clone();
-    headers.insert("x-amz-date", printable("the date", &date)?);
-    headers.insert("x-amz-content-sha256", printable("the payload", &payload)?);
+    let headers = with_own_headers(head, &date, &payload)?;
     let signed_headers = signed_headers(&headers);
     let head = RequestHead { headers: &headers, ..*head };
     let to_sign =
@@ -70,6 +68,23 @@ pub fn sign(
         (HeaderName::from_static("x-amz-content-sha256"), printable("the payload", &payload)?),
         (AUTHORIZATION, printable("the credential", &authorization)?),
     ])
+}
+
+/// The text whose signature [`sign`] makes, for people to read.
+pub fn string_to_sign(
+    head: &RequestHead<'_>,
+    payload: PayloadToSign,
+    region: &str,
+    now: Timestamp,
+) -> Result<String, SignError> {
+    let (date, payload) = (dates::basic(now), payload.text());
+    let scope = Scope { day: dates::day(now), region: region.to_owned() };
+    let headers = with_own_headers(head, &date, &payload)?;
+    let head = RequestHead { headers: &headers, ..*head };
+    let signed_headers = signed_headers(&headers);
+    let to_sign =
+        ToSign { head: &head, signed_headers: &signed_headers, payload: &payload, date: &date, scope: &scope };
+    Ok(to_sign.string_to_sign())
 }
 
 /// The query of a URL that lets whoever holds it make this one request until `expires` has passed. The holder must send
@@ -104,6 +119,14 @@ pub fn presign(
     let to_sign = ToSign { head: &head, signed_headers: &signed_headers, payload, date: &date, scope: &scope };
     let signature = hex::encode(to_sign.signature(credentials.secret_key()));
     Ok(format!("{query}&X-Amz-Signature={signature}"))
+}
+
+/// The headers of `head` and the two that every signed request has.
+fn with_own_headers(head: &RequestHead<'_>, date: &str, payload: &str) -> Result<http::HeaderMap, SignError> {
+    let mut headers = head.headers.clone();
+    headers.insert("x-amz-date", printable("the date", date)?);
+    headers.insert("x-amz-content-sha256", printable("the payload", payload)?);
+    Ok(headers)
 }
 
 /// Header names arrive lower case from `http`; `host` is signed from [`RequestHead::host`].
