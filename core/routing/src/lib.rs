@@ -1,3 +1,26 @@
-//! What a proxy decides: routes, matching, balancing, failover predicates.
+//! What a proxy decides: routes, matching, balancing, failover predicates. Pure: no socket, no clock, no randomness.
+//!
+//! A provider turns its input (a [`document::RouteDocument`], or vulcand's keys) into [`RouteSpec`]s; [`Route::compile`]
+//! checks one and makes it quick to match; a [`Table`] holds all of them, immutable, in the order they are tried. What must
+//! outlive a table (whose turn it is, in [`WeightedRoundRobin`]) is kept beside it and handed from one table to the next.
+//!
+//! Reading order: `expression` (the route language), `route`, `table` (order of precedence, lookup, explanation),
+//! `balance`, `predicate` (the failover language).
 
+mod balance;
 pub mod document;
+mod expression;
+mod lexer;
+mod pattern;
+mod predicate;
+mod route;
+mod table;
+mod url;
+
+pub use balance::WeightedRoundRobin;
+pub use expression::{EXPRESSION_BYTES_MAX, Expression, Headers, MATCHERS_MAX, RequestHead};
+pub use lexer::ParseError;
+pub use predicate::{Attempt, DEFAULT_PREDICATE, PREDICATE_BYTES_MAX, Predicate, RETRIES_MAX};
+pub use route::{Route, RouteError, RouteSpec, Server, Service};
+pub use table::{Explanation, Table, Verdict};
+pub use url::{ServerUrl, UrlError};

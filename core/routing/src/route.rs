@@ -1,0 +1,193 @@
+//! One route: which requests it takes and where they go.
+
+use crate::document::{RouteDocument, SERVERS_MAX};
+use crate::expression::Expression;
+use crate::lexer::ParseError;
+use crate::predicate::Predicate;
+use crate::url::{ServerUrl, UrlError};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// What a provider asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct RouteSpec {
+    /// Unique in a table.
+    pub id: String,
+    pub rule: String,
+    pub priority: Option<i64>,
+    /// Id, URL, weight.
+    pub servers: Vec<(String, String, u32)>,
+    pub pass_host_header: bool,
+    /// What clients say of themselves in `X-Forwarded-*` is kept.
+    pub trust_forward_header: bool,
+    /// The value of `X-Forwarded-Server`; empty: the edge's own.
+    pub forwarded_server: String,
+    pub failover_predicate: String,
+    pub app: Option<String>,
+    /// 0: no limit.
+    pub body_bytes_max: u64,
+    pub dial_timeout: Option<Duration>,
+    /// Until the head of the response.
+    pub head_timeout: Option<Duration>,
+    /// Why requests must be refused instead of served, e.g. a protection was asked for that the edge does not have.
+    pub refuse: Option<String>,
+}
+
+/// A checked route, quick to match.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub id: String,
+    pub expression: Expression,
+    pub priority: Option<i64>,
+    pub servers: Vec<Server>,
+    pub pass_host_header: bool,
+    pub trust_forward_header: bool,
+    pub forwarded_server: String,
+    pub failover: Predicate,
+    pub app: Option<String>,
+    pub body_bytes_max: u64,
+    pub dial_timeout: Option<Duration>,
+    pub head_timeout: Option<Duration>,
+    pub service: Service,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Service {
+    Serve,
+    /// Every request is refused, for this reason.
+    Refuse(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    pub id: String,
+    pub url: ServerUrl,
+    pub weight: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    #[error("document version {v}: this edge knows version 0")]
+    Version { v: u32 },
+    #[error("rule {rule:?}")]
+    Rule { rule: String, source: ParseError },
+    #[error("failover predicate {predicate:?}")]
+    Failover { predicate: String, source: ParseError },
+    #[error("server {id:?}")]
+    Server { id: String, source: UrlError },
+    #[error("{count} servers: a route may have {SERVERS_MAX}")]
+    TooManyServers { count: usize },
+}
+
+impl RouteSpec {
+    /// A route of Roadstead's own. A middleware in it is a protection this edge does not have yet: the route refuses.
+    pub fn of_document(id: &str, document: RouteDocument) -> Result<Self, RouteError> {
+        if document.v != 0 {
+            return Err(RouteError::Version { v: document.v });
+        }
+        let refuse = (!document.middlewares.is_empty())
+            .then(|| format!("{} middlewares are asked for that this edge does not have", document.middlewares.len()));
+        Ok(Self {
+            id: id.to_owned(),
+            rule: document.rule,
+            priority: document.priority,
+            servers: document.servers.into_iter().map(|server| (server.id, server.url, server.weight)).collect(),
+            pass_host_header: document.pass_host_header,
+            failover_predicate: document.failover_predicate,
+            app: document.app,
+            refuse,
+            ..Self::default()
+        })
+    }
+}
+
+impl Route {
+    pub fn compile(spec: RouteSpec) -> Result<Self, RouteError> {
+        if spec.servers.len() > SERVERS_MAX {
+            return Err(RouteError::TooManyServers { count: spec.servers.len() });
+        }
+        let expression = Expression::parse(&spec.rule);
+        let expression = expression.map_err(|source| RouteError::Rule { rule: spec.rule, source })?;
+        let failover = Predicate::parse(&spec.failover_predicate);
+        let failover =
+            failover.map_err(|source| RouteError::Failover { predicate: spec.failover_predicate, source })?;
+        let mut servers = Vec::with_capacity(spec.servers.len());
+        let mut seen = HashSet::new();
+        for (id, url, weight) in spec.servers {
+            let url = match ServerUrl::parse(&url) {
+                Ok(url) => url,
+                Err(source) => return Err(RouteError::Server { id, source }),
+            };
+            // Two names of one address are one server, as in vulcand: the first counts.
+            if seen.insert(url.clone()) {
+                servers.push(Server { id, url, weight });
+            }
+        }
+        Ok(Self {
+            id: spec.id,
+            expression,
+            priority: spec.priority,
+            servers,
+            pass_host_header: spec.pass_host_header,
+            trust_forward_header: spec.trust_forward_header,
+            forwarded_server: spec.forwarded_server,
+            failover,
+            app: spec.app,
+            body_bytes_max: spec.body_bytes_max,
+            dial_timeout: spec.dial_timeout,
+            head_timeout: spec.head_timeout,
+            service: spec.refuse.map_or(Service::Serve, Service::Refuse),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::RouteServer;
+
+    fn document() -> RouteDocument {
+        RouteDocument {
+            v: 0,
+            rule: "Host(`a`)".into(),
+            priority: None,
+            servers: vec![
+                RouteServer { id: "1".into(), url: "http://10.0.0.1:80".into(), weight: 1 },
+                RouteServer { id: "2".into(), url: "http://10.0.0.1".into(), weight: 7 },
+            ],
+            pass_host_header: true,
+            failover_predicate: String::new(),
+            app: None,
+            middlewares: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_document_becomes_a_route_and_one_address_is_one_server() {
+        let route = Route::compile(RouteSpec::of_document("a", document()).unwrap()).unwrap();
+        assert_eq!(route.servers.len(), 1);
+        assert_eq!(route.servers[0].weight, 1);
+        assert_eq!(route.service, Service::Serve);
+        assert!(route.pass_host_header);
+    }
+
+    #[test]
+    fn an_unknown_middleware_makes_the_route_refuse() {
+        let document = RouteDocument { middlewares: vec![serde_json::json!({"type": "auth"})], ..document() };
+        let route = Route::compile(RouteSpec::of_document("a", document).unwrap()).unwrap();
+        assert!(matches!(route.service, Service::Refuse(_)));
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let spec = RouteSpec { rule: "Host(".into(), ..RouteSpec::default() };
+        assert!(matches!(Route::compile(spec), Err(RouteError::Rule { .. })));
+        let servers = vec![("s".into(), "tcp://a".into(), 1)];
+        let spec = RouteSpec { rule: "Host(`a`)".into(), servers, ..RouteSpec::default() };
+        assert!(matches!(Route::compile(spec), Err(RouteError::Server { id, .. }) if id == "s"));
+        let spec = RouteSpec { rule: "Host(`a`)".into(), failover_predicate: "x".into(), ..RouteSpec::default() };
+        assert!(matches!(Route::compile(spec), Err(RouteError::Failover { .. })));
+        let newer = RouteDocument { v: 1, ..document() };
+        assert_eq!(RouteSpec::of_document("a", newer), Err(RouteError::Version { v: 1 }));
+    }
+}

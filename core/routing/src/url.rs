@@ -1,0 +1,110 @@
+//! Where a server is: `http://host:port`. As in vulcand, the rest of the URL plays no part in forwarding.
+
+use std::fmt;
+
+/// Bytes one server URL may have.
+const URL_BYTES_MAX: usize = 2048;
+
+/// A server's address. Its text, `http://host:port` with the port always there, is the name under which the server is
+/// counted, drained and reported.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServerUrl {
+    text: String,
+    host_end: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    #[error("server URL {url:?}: expected http://host:port")]
+    Form { url: String },
+    #[error("server URL {url:?}: TLS towards servers is not supported")]
+    Tls { url: String },
+    #[error("server URL {url:?}: {port:?} is not a port")]
+    Port { url: String, port: String },
+}
+
+const SCHEME: &str = "http://";
+
+impl ServerUrl {
+    pub fn parse(url: &str) -> Result<Self, UrlError> {
+        let form = || UrlError::Form { url: url.chars().take(URL_BYTES_MAX).collect() };
+        if url.len() > URL_BYTES_MAX {
+            return Err(form());
+        }
+        let lower = url.to_ascii_lowercase();
+        if lower.starts_with("https://") {
+            return Err(UrlError::Tls { url: url.to_owned() });
+        }
+        let rest = lower.strip_prefix(SCHEME).ok_or_else(form)?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let bracket = authority.rfind(']').map_or(0, |end| end + 1);
+        let (host, port) = match authority[bracket..].find(':') {
+            Some(colon) => (&authority[..bracket + colon], &authority[bracket + colon + 1..]),
+            None => (authority, "80"),
+        };
+        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let host_is_good = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
+            Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && host.chars().all(known),
+        };
+        if !host_is_good {
+            return Err(form());
+        }
+        let number = port.parse::<u16>().ok().filter(|port| *port > 0);
+        let number = number.ok_or_else(|| UrlError::Port { url: url.to_owned(), port: port.to_owned() })?;
+        Ok(Self { text: format!("{SCHEME}{host}:{number}"), host_end: SCHEME.len() + host.len() })
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// `host:port`.
+    pub fn authority(&self) -> &str {
+        &self.text[SCHEME.len()..]
+    }
+
+    /// The host, without brackets.
+    pub fn host(&self) -> &str {
+        self.text[SCHEME.len()..self.host_end].trim_start_matches('[').trim_end_matches(']')
+    }
+
+    pub fn port(&self) -> u16 {
+        self.text[self.host_end + 1..].parse().expect("parse put a port there")
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_brought_to_one_form() {
+        assert_eq!(ServerUrl::parse("http://Localhost:5000").unwrap().as_str(), "http://localhost:5000");
+        assert_eq!(ServerUrl::parse("http://a/ignored?x").unwrap().authority(), "a:80");
+        let six = ServerUrl::parse("http://[::1]:8080").unwrap();
+        assert_eq!((six.host(), six.port(), six.authority()), ("::1", 8080, "[::1]:8080"));
+    }
+
+    #[test]
+    fn what_cannot_be_dialled_is_refused() {
+        assert!(matches!(ServerUrl::parse("https://a"), Err(UrlError::Tls { .. })));
+        for url in
+            ["", "a:80", "ftp://a", "http://", "http://:80", "http://a:0", "http://a:70000", "http://a:b", "http://u@a"]
+        {
+            assert!(ServerUrl::parse(url).is_err(), "{url}");
+        }
+    }
+}
