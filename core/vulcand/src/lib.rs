@@ -1,1 +1,23 @@
-//! vulcand's keys and JSON
+//! vulcand's keys and JSON, and what they mean as routes. Pure.
+//!
+//! [`Key`] is one key of vulcand's layout, read or built; `objects` are the JSON values; [`State`] takes keys as they
+//! change, keeps the last good value of each, and says what they amount to: routes, listeners, and problems.
+//!
+//! # Where this differs from vulcand, on purpose
+//! * Order of writing does not matter: a frontend whose backend comes later works then.
+//! * An invalid value is a [`Problem`] and the last good one serves on; nothing stops the start.
+//! * A server under a backend that was never defined makes the backend, with its defaults (vulcand does so too when it sees
+//!   the event, but refuses to start from the same keys).
+//! * **A middleware asks for a protection. This edge has none of vulcand's middlewares yet, so a frontend with one refuses
+//!   every request with 503 and a clear error**, instead of serving without what was asked for.
+//! * `update` and compare-and-swap writes count like any other.
+
+mod duration;
+mod json;
+mod key;
+pub mod objects;
+mod state;
+
+pub use key::{BARE_PREFIX, Key, Kind, PREFIX, Prefix};
+pub use objects::{Backend, Frontend, Listener, Middleware, ObjectError, Server};
+pub use state::{ListenerSpec, Problem, State, Translation};

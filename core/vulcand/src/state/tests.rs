@@ -1,0 +1,128 @@
+use super::*;
+use proptest::prelude::*;
+use routing::Service;
+
+const BACKEND: &str = r#"{"Type":"http"}"#;
+const FRONTEND: &str = r#"{"Type":"http","BackendId":"b1","Route":"Host(`a`)"}"#;
+const SERVER: &str = r#"{"URL":"http://127.0.0.1:5000"}"#;
+
+fn state(keys: &[(&str, &str)]) -> State {
+    let mut state = State::default();
+    for (key, value) in keys {
+        state.put(key.as_bytes(), value.as_bytes());
+    }
+    state
+}
+
+fn messages(translation: &Translation) -> Vec<&str> {
+    translation.problems.iter().map(|problem| problem.message.as_str()).collect()
+}
+
+#[test]
+fn keys_become_a_route_in_any_order_of_writing() {
+    let translation = state(&[
+        ("/vulcand/frontends/f1/frontend", FRONTEND),
+        ("/vulcand/backends/b1/servers/s1", SERVER),
+        ("/vulcand/backends/b1/backend", r#"{"Type":"http","Settings":{"Timeouts":{"Read":"2s","Dial":"100ms"}}}"#),
+        ("/vulcand/backends/b10/servers/s1", r#"{"URL":"http://127.0.0.1:6000"}"#),
+    ])
+    .translate();
+    assert!(translation.problems.is_empty(), "{:?}", translation.problems);
+    let [route] = translation.routes.as_slice() else { panic!("one route") };
+    assert_eq!(route.id, "f1@vulcand");
+    assert_eq!(route.servers.len(), 1, "the servers of b10 are not those of b1");
+    assert_eq!(route.servers[0].url.as_str(), "http://127.0.0.1:5000");
+    assert_eq!(route.head_timeout, Some(std::time::Duration::from_secs(2)));
+    assert!(!route.pass_host_header);
+}
+
+#[test]
+fn both_prefixes_count_and_are_kept_apart() {
+    let bare = [("vulcand/frontends/f1/frontend", FRONTEND), ("vulcand/backends/b1/servers/s1", SERVER)];
+    assert_eq!(state(&bare).translate().routes[0].servers.len(), 1);
+    let mut both = state(&bare);
+    both.put(b"/vulcand/frontends/f1/frontend", FRONTEND.as_bytes());
+    let translation = both.translate();
+    assert_eq!(translation.routes.len(), 1);
+    assert!(translation.routes[0].servers.is_empty(), "the backend is under the other prefix");
+    assert_eq!(translation.problems.len(), 2);
+}
+
+#[test]
+fn an_invalid_value_is_reported_and_the_last_good_one_serves_on() {
+    let mut state = state(&[("/vulcand/frontends/f1/frontend", FRONTEND), ("/vulcand/backends/b1/backend", BACKEND)]);
+    state.put(b"/vulcand/frontends/f1/frontend", b"{");
+    let translation = state.translate();
+    assert_eq!(translation.routes[0].expression.as_str(), "Host(`a`)");
+    assert!(messages(&translation)[0].contains("last good value serves on"));
+    // A complete reading keeps it too, while the key is there.
+    state.replace([(&b"/vulcand/frontends/f1/frontend"[..], &b"{"[..])]);
+    assert_eq!(state.translate().routes.len(), 1);
+    state.replace([]);
+    assert!(state.is_empty());
+}
+
+#[test]
+fn an_unknown_backend_is_reported() {
+    let translation = state(&[("/vulcand/frontends/f1/frontend", FRONTEND)]).translate();
+    assert_eq!(messages(&translation), ["there is no backend \"b1\""]);
+    assert!(translation.routes[0].servers.is_empty());
+}
+
+#[test]
+fn a_frontend_with_a_middleware_refuses_rather_than_serve_unprotected() {
+    for value in [r#"{"Type":"ratelimit","Middleware":{"Requests":1}}"#, "not JSON"] {
+        let translation = state(&[
+            ("/vulcand/frontends/f1/frontend", FRONTEND),
+            ("/vulcand/backends/b1/servers/s1", SERVER),
+            ("/vulcand/frontends/f1/middlewares/rl1", value),
+        ])
+        .translate();
+        assert!(matches!(translation.routes[0].service, Service::Refuse(_)), "{value}");
+        assert!(messages(&translation).iter().any(|message| message.contains("refused with 503")));
+    }
+    let orphan = state(&[("/vulcand/frontends/f9/middlewares/rl1", r#"{"Type":"trace"}"#)]).translate();
+    assert_eq!(messages(&orphan), ["there is no frontend \"f9\""]);
+}
+
+#[test]
+fn deleting_f1_never_touches_f10() {
+    let mut state =
+        state(&[("/vulcand/frontends/f1/frontend", FRONTEND), ("/vulcand/frontends/f10/frontend", FRONTEND)]);
+    state.delete(b"/vulcand/frontends/f1/frontend");
+    let routes = state.translate().routes;
+    assert_eq!(routes.iter().map(|route| route.id.as_str()).collect::<Vec<_>>(), ["f10@vulcand"]);
+}
+
+#[test]
+fn listeners() {
+    let value = r#"{"Protocol":"http","Address":{"Network":"tcp","Address":"localhost:8183"},"Scope":"Host(`a`)"}"#;
+    let translation = state(&[("/vulcand/listeners/ls1", value), ("/vulcand/listeners/ls2", "{}")]).translate();
+    let expected =
+        ListenerSpec { id: "ls1".into(), address: SocketAddr::from(([127, 0, 0, 1], 8183)), scope: "Host(`a`)".into() };
+    assert_eq!(translation.listeners, [expected]);
+    assert_eq!(translation.problems.len(), 1);
+}
+
+proptest! {
+    #[test]
+    fn no_keys_or_values_panic(
+        keys in proptest::collection::vec(
+            (
+                proptest::sample::select(vec![
+                    "/vulcand/frontends/f/frontend",
+                    "/vulcand/frontends/f/middlewares/m",
+                    "vulcand/backends/b1/backend",
+                    "/vulcand/backends/b1/servers/s",
+                    "/vulcand/listeners/l",
+                    "/vulcand/hosts/h/host",
+                    "/vulcand/else",
+                ]),
+                proptest::sample::select(vec![FRONTEND, BACKEND, SERVER, "{}", "null", "[", "\"\"", "7"]),
+            ),
+            0..12,
+        )
+    ) {
+        let _translation = state(&keys).translate();
+    }
+}
