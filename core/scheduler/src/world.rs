@@ -1,7 +1,7 @@
 //! Everything the scheduler knows. The controller keeps one, feeds it with what was stored and what was seen, and plans
 //! from it; the API renders from an immutable copy.
 
-use model::{App, AppId, Deployment, DeploymentId, Node, NodeId, Observation, Task, TaskId, Timestamp};
+use model::{App, AppId, Deployment, DeploymentId, Node, NodeId, Observation, Task, TaskId, TaskState, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub struct AppRecord {
     pub last_failure: Option<Failure>,
 }
 
-/// Failed launches delay the next one: `backoff × factor^failures`, bounded by the app's launch_delay_max.
+/// Failed launches delay the next one, see [`launch_delay`](crate::launch_delay).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backoff {
     pub failures: u32,
@@ -66,4 +66,57 @@ pub struct EdgeRecord {
     /// URLs of servers that left the table and still have requests in flight.
     pub busy: BTreeSet<String>,
     pub last_seen: Timestamp,
+}
+
+impl AppRecord {
+    pub fn new(app: Arc<App>) -> Self {
+        Self { app, backoff: Backoff::default(), last_failure: None }
+    }
+}
+
+impl TaskRecord {
+    /// A task read from the store by a controller that has not heard of it yet. It counts as running: nothing is started
+    /// in its place and nothing stopped, until its agent has spoken.
+    pub fn unreported(task: Arc<Task>, unrouted_at: Option<i64>) -> Self {
+        Self { task, seen: Observation::staging(Timestamp::EPOCH), unrouted_at }
+    }
+
+    /// Launched or reported since this controller started.
+    pub fn is_known(&self) -> bool {
+        self.seen.observed_at != Timestamp::EPOCH
+    }
+
+    /// Wanted, and not seen to have ended.
+    pub fn is_active(&self) -> bool {
+        self.task.intent.is_run() && !self.seen.state.is_terminal()
+    }
+
+    /// Running, and each of its checks has succeeded at least once.
+    pub(crate) fn was_healthy(&self) -> bool {
+        self.seen.state == TaskState::Running
+            && !self.seen.checks.is_empty()
+            && self.seen.checks.iter().all(|check| check.first_success.is_some() && !check.gave_up)
+    }
+}
+
+impl World {
+    /// The definition a task was launched from.
+    pub fn app_of(&self, task: &Task) -> Option<&Arc<App>> {
+        self.versions.get(&task.app).and_then(|versions| versions.get(&task.version))
+    }
+
+    /// Wanted, running, and every check alive.
+    pub fn is_healthy(&self, record: &TaskRecord) -> bool {
+        let checks_expected = self.app_of(&record.task).map_or(0, |app| app.health_checks.len());
+        record.is_active() && record.seen.is_healthy(checks_expected)
+    }
+
+    /// The deployment that has an app locked.
+    pub fn deployment_of(&self, app: &AppId) -> Option<&Arc<Deployment>> {
+        self.deployments.values().find(|deployment| deployment.target.contains_key(app))
+    }
+
+    pub(crate) fn is_connected(&self, node: &NodeId) -> bool {
+        self.nodes.get(node).is_some_and(|record| record.connected)
+    }
 }
