@@ -9,6 +9,9 @@ mod list;
 mod pull;
 mod push;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::ClientError;
 pub use pull::FetchedManifest;
 pub use push::{BlobSource, LocalImage};

@@ -15,6 +15,8 @@ mod platform;
 mod reference;
 
 pub mod client;
+pub mod layout;
+pub mod pack;
 pub mod store;
 pub mod unpack;
 

@@ -76,8 +76,8 @@ impl Index {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnyManifest {
-    Image(Manifest),
-    Index(Index),
+    Image(Box<Manifest>),
+    Index(Box<Index>),
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -151,7 +151,8 @@ fn parse_registry(text: &str) -> Result<String, ReferenceError> {
     let good = text.parse::<http::uri::Authority>().is_ok_and(|authority| {
         let port_is_number =
             text.rsplit_once(':').is_none_or(|(_, port)| port.ends_with(']') || port.parse::<u16>().is_ok());
-        !text.contains('@') && !authority.host().is_empty() && port_is_number
+        let starts_well = text.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[');
+        starts_well && !text.contains('@') && !authority.host().is_empty() && port_is_number
     });
     if good { Ok(text.to_owned()) } else { Err(ReferenceError::Registry { text: excerpt(text) }) }
 }

@@ -13,6 +13,9 @@ mod jail;
 mod layer;
 mod zstd;
 
+#[cfg(test)]
+mod tests;
+
 use crate::digest::HashingReader;
 use crate::media_type::Compression;
 use crate::{Algorithm, Descriptor, Digest, PulledImage};

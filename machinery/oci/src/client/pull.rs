@@ -46,7 +46,7 @@ impl RegistryClient {
     ) -> Result<(Digest, Manifest), ClientError> {
         let (digest, parsed) = self.known_manifest(reference, store).await?;
         let index = match parsed {
-            AnyManifest::Image(manifest) => return Ok((digest, manifest)),
+            AnyManifest::Image(manifest) => return Ok((digest, *manifest)),
             AnyManifest::Index(index) => index,
         };
         let host = host_platform();
@@ -55,7 +55,7 @@ impl RegistryClient {
             return Err(ClientError::NoPlatform { reference: reference.to_string(), host });
         };
         match self.known_manifest(&chosen, store).await? {
-            (digest, AnyManifest::Image(manifest)) => Ok((digest, manifest)),
+            (digest, AnyManifest::Image(manifest)) => Ok((digest, *manifest)),
             (_, AnyManifest::Index(_)) => Err(ClientError::NestedIndex { reference: reference.to_string() }),
         }
     }
