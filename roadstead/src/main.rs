@@ -1,1 +1,70 @@
-fn main() {}
+//! Roadstead: one binary, one platform. This file is the table of contents.
+
+mod cli;
+mod config;
+mod demo;
+mod role;
+mod up;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use lifecycle::ErrorChain;
+use std::process::ExitCode;
+
+/// Wrong usage or configuration (`EX_USAGE` of sysexits.h).
+const EXIT_USAGE: u8 = 64;
+
+#[derive(Parser)]
+#[command(name = "roadstead", version, about = "One binary that turns a Linux machine, or a few, into a platform")]
+#[command(propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Tell the article's story on this machine: build, push, deploy, upload, scale, roll, kill, all under load
+    Demo(demo::Arguments),
+    /// Run the platform on this machine, lasting
+    Up(up::Arguments),
+    #[command(flatten)]
+    Client(cli::Command),
+    #[command(flatten)]
+    Role(role::Command),
+    /// Print shell completions
+    Completions {
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    // A task's shim and the program inside its container are this binary, too: both before any thread exists.
+    runtime::shim::run_if_shim();
+    if role::pics::is_called_as_pics() {
+        return finish(role::pics::run_as_pics());
+    }
+    let arguments = Arguments::parse();
+    finish(match arguments.command {
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Up(arguments) => up::run(arguments),
+        Command::Client(command) => cli::run(command),
+        Command::Role(command) => role::run(command),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "roadstead", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    })
+}
+
+fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("roadstead: {}", ErrorChain(error.as_ref()));
+            match error.downcast_ref::<config::ConfigError>() {
+                Some(_) => ExitCode::from(EXIT_USAGE),
+                None => ExitCode::FAILURE,
+            }
+        }
+    }
+}

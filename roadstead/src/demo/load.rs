@@ -1,0 +1,228 @@
+//! Load in an open loop: requests leave on schedule whether or not earlier ones have been answered, so that a stall is
+//! seen as what it is. Half of the connections are kept, half are new for every request; nothing is retried.
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// Connections (or makers of connections) at work.
+const CONNECTIONS: usize = 16;
+/// One request leaves this often: 125 a second.
+const INTERVAL: Duration = Duration::from_millis(8);
+/// Anything but the expected answer within this time, counted from the schedule, is a failure.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Requests scheduled for one connection that may wait for it; one more fails at once.
+const QUEUED_MAX: usize = 256;
+/// Failures described in full.
+const DESCRIBED_MAX: usize = 20;
+
+/// What the page says before the name of the instance that served it.
+const MARK: &str = "Application running on ";
+
+/// What has been seen so far.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub requests: u64,
+    pub failed: u64,
+    /// Names of the instances that answered.
+    pub host_names: BTreeSet<String>,
+    /// The first failures, in words.
+    pub failures: Vec<String>,
+}
+
+/// Load that runs until it is ended.
+pub struct Load {
+    tally: Arc<Mutex<Tally>>,
+    workers: JoinSet<()>,
+    scheduler: tokio::task::JoinHandle<()>,
+}
+
+impl Load {
+    /// Sends `GET /` to `edge` under the name `host`.
+    pub fn start(edge: SocketAddr, host: String) -> Self {
+        let tally = Arc::new(Mutex::new(Tally::default()));
+        let mut workers = JoinSet::new();
+        let mut queues = Vec::new();
+        for index in 0..CONNECTIONS {
+            let (queue, scheduled) = mpsc::channel(QUEUED_MAX);
+            queues.push(queue);
+            let target = Target { edge, host: host.clone(), keep: index % 2 == 0 };
+            workers.spawn(work(target, scheduled, tally.clone()));
+        }
+        let scheduler = tokio::spawn(schedule(queues, tally.clone()));
+        Self { tally, workers, scheduler }
+    }
+
+    pub fn tally(&self) -> Tally {
+        lock(&self.tally).clone()
+    }
+
+    /// Ends the load after the requests that have left are answered.
+    pub async fn end(mut self) -> Tally {
+        self.scheduler.abort();
+        // Cancelled by the line above; the queues close with it and the workers end.
+        let _cancelled = self.scheduler.await;
+        while self.workers.join_next().await.is_some() {}
+        lock(&self.tally).clone()
+    }
+}
+
+async fn schedule(queues: Vec<mpsc::Sender<Instant>>, tally: Arc<Mutex<Tally>>) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    for queue in queues.iter().cycle() {
+        let scheduled = ticks.tick().await;
+        if queue.try_send(scheduled).is_err() {
+            note(&tally, Err(anyhow::anyhow!("{QUEUED_MAX} requests wait for one connection")));
+        }
+    }
+}
+
+struct Target {
+    edge: SocketAddr,
+    host: String,
+    /// Keep the connection between requests.
+    keep: bool,
+}
+
+async fn work(target: Target, mut scheduled: mpsc::Receiver<Instant>, tally: Arc<Mutex<Tally>>) {
+    let mut kept: Option<SendRequest<Empty<Bytes>>> = None;
+    while let Some(start) = scheduled.recv().await {
+        let deadline = start + ANSWER_TIMEOUT;
+        let result = match tokio::time::timeout_at(deadline, ask(&target, &mut kept)).await {
+            Ok(result) => result,
+            Err(_) => Err(anyhow::anyhow!("no answer within {ANSWER_TIMEOUT:?}")),
+        };
+        if result.is_err() || !target.keep {
+            kept = None;
+        }
+        note(&tally, result);
+    }
+}
+
+/// One request; the name of the instance that answered.
+async fn ask(target: &Target, kept: &mut Option<SendRequest<Empty<Bytes>>>) -> anyhow::Result<String> {
+    if kept.as_ref().is_none_or(SendRequest::is_closed) {
+        let stream = TcpStream::connect(target.edge).await.context("connect")?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.context("handshake")?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "load connection");
+            }
+        });
+        *kept = Some(sender);
+    }
+    let sender = kept.as_mut().context("a connection was just made")?;
+    sender.ready().await.context("wait for the connection")?;
+    let mut request = Request::get("/").header(header::HOST, &target.host);
+    if !target.keep {
+        request = request.header(header::CONNECTION, "close");
+    }
+    let response = sender.send_request(request.body(Empty::new())?).await.context("send")?;
+    let status = response.status();
+    let body = response.into_body().collect().await.context("read the answer")?.to_bytes();
+    let text = String::from_utf8_lossy(&body);
+    anyhow::ensure!(status == StatusCode::OK, "{status}: {}", text.chars().take(200).collect::<String>());
+    host_name(&text).context("the answer does not say which instance gave it")
+}
+
+/// The name after [`MARK`], whatever markup surrounds it.
+fn host_name(page: &str) -> Option<String> {
+    let (_, mut rest) = page.split_once(MARK)?;
+    while let Some(tag) = rest.strip_prefix('<') {
+        rest = tag.split_once('>')?.1;
+    }
+    let name: String = rest.chars().take_while(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.')).collect();
+    (!name.is_empty()).then_some(name)
+}
+
+fn note(tally: &Mutex<Tally>, result: anyhow::Result<String>) {
+    let mut tally = lock(tally);
+    tally.requests += 1;
+    match result {
+        Ok(name) => {
+            tally.host_names.insert(name);
+        }
+        Err(error) => {
+            tally.failed += 1;
+            if tally.failures.len() < DESCRIBED_MAX {
+                let failure = lifecycle::ErrorChain(error.as_ref()).to_string();
+                tracing::warn!(failure, "request failed");
+                tally.failures.push(failure);
+            }
+        }
+    }
+}
+
+fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().expect("nobody panics while holding the tally")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[test]
+    fn the_instance_is_read_from_the_page() {
+        assert_eq!(host_name("<h1>Application running on 74f32a25d7ad</h1>").as_deref(), Some("74f32a25d7ad"));
+        assert_eq!(host_name("Application running on <b id=x>a-1</b>").as_deref(), Some("a-1"));
+        assert_eq!(host_name("something else"), None);
+    }
+
+    /// A server that answers `status` to every request.
+    async fn server(status: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut head = [0; 4096];
+                    while stream.read(&mut head).await.is_ok_and(|read| read > 0) {
+                        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 25\r\n\r\nApplication running on a1");
+                        if stream.write_all(answer.as_bytes()).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    async fn tally_after(status: &'static str, requests: u64) -> Tally {
+        let load = Load::start(server(status).await, "app.localhost".into());
+        let enough = async {
+            while load.tally().requests < requests {
+                tokio::time::sleep(INTERVAL).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), enough).await.expect("requests leave on schedule");
+        load.end().await
+    }
+
+    #[tokio::test]
+    async fn answers_are_counted_and_instances_named() {
+        let tally = tally_after("200 OK", 64).await;
+        assert_eq!((tally.failed, tally.host_names.len()), (0, 1), "{:?}", tally.failures);
+    }
+
+    #[tokio::test]
+    async fn anything_but_200_is_a_failure() {
+        let tally = tally_after("503 Service Unavailable", 32).await;
+        assert_eq!(tally.failed, tally.requests);
+    }
+}

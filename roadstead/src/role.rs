@@ -1,0 +1,142 @@
+//! The roles: each starts one service (or the services of one process) and prints `ready ROLE[.part] ADDR` per listener.
+
+mod agent;
+mod controller;
+mod credentials;
+mod console;
+mod data;
+mod edge;
+mod objects;
+pub mod pics;
+mod registry;
+mod state;
+mod store;
+mod sync;
+
+use clap::Subcommand;
+use lifecycle::{Started, Stop};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// The bucket that holds the registry's bytes.
+pub const REGISTRY_BUCKET: &str = "registry";
+
+#[derive(Subcommand)]
+#[command(subcommand_help_heading = "Roles")]
+pub enum Command {
+    /// The state: etcd's v3 API over an fsynced log
+    #[command(display_order = 100)]
+    Store(store::Arguments),
+    /// The leader: Marathon's API, agent and edge sessions
+    #[command(display_order = 101)]
+    Controller(controller::Arguments),
+    /// A node: runs tasks, checks them, keeps their logs
+    #[command(display_order = 102)]
+    Agent(agent::Arguments),
+    /// The reverse proxy, re-routed from the store without a reload
+    #[command(display_order = 103)]
+    Edge(edge::Arguments),
+    /// S3 object storage
+    #[command(display_order = 104)]
+    Objects(objects::Arguments),
+    /// The image registry over object storage
+    #[command(display_order = 105)]
+    Registry(registry::Arguments),
+    /// The web pages
+    #[command(display_order = 106)]
+    Console(console::Arguments),
+    /// The article's web application; takes its flags: -AccessKey -SecretKey -EndPoint -Namespace
+    #[command(display_order = 107)]
+    Pics(pics::Arguments),
+    /// Marathon apps into vulcand's keys, as the article's author did; takes his flags
+    #[command(display_order = 108)]
+    Sync(sync::Arguments),
+    /// Store, controller and console in one process, as `up` runs them
+    #[command(hide = true)]
+    State(state::Arguments),
+    /// Objects and registry in one process, as `up` runs them
+    #[command(hide = true)]
+    Data(data::Arguments),
+}
+
+pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Store(arguments) => serve(arguments.supervised, async |stop| store::start(arguments, stop).await),
+        Command::Controller(arguments) => {
+            serve(arguments.supervised, async |stop| controller::start(arguments, stop).await)
+        }
+        Command::Agent(arguments) => serve(arguments.supervised, async |stop| agent::start(arguments, stop).await),
+        Command::Edge(arguments) => serve(arguments.supervised, async |stop| edge::start(arguments, stop).await),
+        Command::Objects(arguments) => serve(arguments.supervised, async |stop| objects::start(arguments, stop).await),
+        Command::Registry(arguments) => {
+            serve(arguments.supervised, async |stop| registry::start(arguments, stop).await)
+        }
+        Command::Console(arguments) => serve(arguments.supervised, async |stop| console::start(arguments, stop).await),
+        Command::Pics(arguments) => pics::run(arguments),
+        Command::Sync(arguments) => sync::run(arguments),
+        Command::State(arguments) => serve(arguments.supervised, async |stop| state::start(arguments, stop).await),
+        Command::Data(arguments) => serve(arguments.supervised, async |stop| data::start(arguments, stop).await),
+    }
+}
+
+/// Services started together: each with the name its `ready` lines carry.
+type Services = Vec<(&'static str, Started)>;
+
+/// One service under its role's name.
+fn only(role: &'static str, started: Started) -> Services {
+    vec![(role, started)]
+}
+
+/// The name of this machine.
+fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.unwrap_or_else(|| "localhost".into())
+}
+
+/// Starts services, says where they listen, and works until a signal (or, when supervised, the end of standard input).
+fn serve(supervised: bool, start: impl AsyncFnOnce(Stop) -> anyhow::Result<Services>) -> anyhow::Result<ExitCode> {
+    lifecycle::logs::install(lifecycle::logs::Format::Text, "info");
+    let runtime = tokio::runtime::Runtime::new()?;
+    let result = runtime.block_on(async {
+        let stop = Stop::new();
+        stop.on_signals()?;
+        if supervised {
+            stop_with_standard_input(stop.clone());
+        }
+        let services = start(stop.clone()).await?;
+        let mut output = std::io::stdout().lock();
+        for (role, started) in &services {
+            for line in started.ready_lines(role) {
+                writeln!(output, "{line}")?;
+            }
+        }
+        output.flush()?;
+        drop(output);
+        let ends = services.into_iter().map(|(role, started)| {
+            let stop = stop.clone();
+            async move {
+                let result = started.finished().await;
+                // One that fails takes the process with it: the supervisor starts it whole.
+                stop.request();
+                result.map_err(|error| anyhow::Error::from_boxed(error).context(format!("{role} failed")))
+            }
+        });
+        for end in futures::future::join_all(ends).await {
+            end?;
+        }
+        Ok(ExitCode::SUCCESS)
+    });
+    // A blocking read of standard input must not hold the process.
+    runtime.shutdown_background();
+    result
+}
+
+/// A supervised role ends with its supervisor, however that ends: its standard input closes.
+fn stop_with_standard_input(stop: Stop) {
+    tokio::spawn(async move {
+        let mut input = tokio::io::stdin();
+        let read = tokio::io::copy(&mut input, &mut tokio::io::sink()).await;
+        tracing::debug!(?read, "standard input closed: the supervisor is gone");
+        stop.request();
+    });
+}

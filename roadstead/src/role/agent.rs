@@ -1,0 +1,65 @@
+//! `roadstead agent`.
+
+use super::{Services, credentials, only};
+use identity::Role;
+use lifecycle::Stop;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Where the controller takes sessions
+    #[arg(long)]
+    controller: String,
+    /// Where tasks, images and logs are kept
+    #[arg(long)]
+    data: PathBuf,
+    /// How tasks run: auto (docker where it answers), docker or process
+    #[arg(long, default_value = "auto")]
+    runtime: String,
+    /// What this node offers: "cpus:N;mem:N;ports:[31000-32000]" (mem in MiB); default: what the machine has
+    #[arg(long)]
+    resources: Option<String>,
+    /// What the edge dials for a task's host ports
+    #[arg(long, default_value = "127.0.0.1")]
+    address: String,
+    /// This node's name; default: the host's
+    #[arg(long)]
+    hostname: Option<String>,
+    /// Where status and metrics are served
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    #[command(flatten)]
+    credentials: credentials::Arguments,
+    #[arg(long, hide = true)]
+    pub supervised: bool,
+}
+
+pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
+    let known = arguments.credentials.known(Role::Agent)?;
+    if let Some(listen) = arguments.listen {
+        known.refuse_open_beyond_loopback(listen)?;
+    }
+    let resources = match &arguments.resources {
+        Some(text) => ::agent::parse_resources(text)?,
+        None => ::agent::parse_resources("")?,
+    };
+    let registry_credentials = match &known.token {
+        Some(token) => web::Credentials::Basic { user: "agent".into(), password: token.reveal().to_owned() },
+        None => web::Credentials::None,
+    };
+    let config = ::agent::Config {
+        controller: arguments.controller,
+        data: arguments.data,
+        runtime: arguments.runtime.parse()?,
+        node_id: None,
+        hostname: arguments.hostname.unwrap_or_else(super::host_name),
+        address: arguments.address,
+        resources,
+        registry_credentials,
+        credentials: known.client(),
+        verifier: known.verifier,
+        listen: arguments.listen,
+    };
+    Ok(only("agent", ::agent::start(config, stop).await?))
+}

@@ -1,0 +1,50 @@
+//! `roadstead controller`.
+
+use super::{Services, credentials, only};
+use anyhow::Context;
+use identity::Role;
+use lifecycle::Stop;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The state (repeatable, one cluster)
+    #[arg(long, required = true)]
+    etcd: Vec<String>,
+    /// Where Marathon's API listens
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where agents and edges open their sessions
+    #[arg(long, default_value = "127.0.0.1:8081")]
+    sessions: SocketAddr,
+    /// A socket for this user alone: the same API without further credentials
+    #[arg(long)]
+    socket: Option<PathBuf>,
+    /// Apps are served as <app>.<domain>
+    #[arg(long, default_value = "localhost")]
+    domain: String,
+    #[command(flatten)]
+    credentials: credentials::Arguments,
+    #[arg(long, hide = true)]
+    pub supervised: bool,
+}
+
+pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
+    let known = arguments.credentials.known(Role::Controller)?;
+    known.refuse_open_beyond_loopback(arguments.listen)?;
+    known.refuse_open_beyond_loopback(arguments.sessions)?;
+    let store = ::store::EtcdClient::connect(&arguments.etcd, known.store()).context("connect to the store")?;
+    let config = ::controller::Config {
+        listen: arguments.listen,
+        sessions: arguments.sessions,
+        socket: arguments.socket,
+        store: Arc::new(store),
+        verifier: known.verifier,
+        domain: arguments.domain,
+        platform_routes: Vec::new(),
+        drain: true,
+    };
+    Ok(only("controller", ::controller::start(config, stop).await?))
+}

@@ -1,0 +1,49 @@
+//! `roadstead edge`.
+
+use super::{Services, credentials, only};
+use anyhow::Context;
+use identity::Role;
+use lifecycle::Stop;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The state: routes are read from there (repeatable, one cluster)
+    #[arg(long, required = true)]
+    etcd: Vec<String>,
+    /// Where requests are served (repeatable)
+    #[arg(long, default_value = "0.0.0.0:8181")]
+    listen: Vec<SocketAddr>,
+    /// Where status, routes, explanations and metrics are served
+    #[arg(long)]
+    api: Option<SocketAddr>,
+    /// Where the controller takes sessions; without one nothing is drained by handshake
+    #[arg(long)]
+    controller: Option<String>,
+    /// This edge's name in its sessions; default: the host's
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    credentials: credentials::Arguments,
+    #[arg(long, hide = true)]
+    pub supervised: bool,
+}
+
+pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
+    let known = arguments.credentials.known(Role::Edge)?;
+    if let Some(api) = arguments.api {
+        known.refuse_open_beyond_loopback(api)?;
+    }
+    let store = ::store::EtcdClient::connect(&arguments.etcd, known.store()).context("connect to the store")?;
+    let config = ::edge::Config {
+        listen: arguments.listen,
+        api: arguments.api,
+        store: Arc::new(store),
+        controller: arguments.controller,
+        token: known.token.as_ref().map(|token| token.reveal().to_owned()),
+        verifier: known.verifier,
+        edge_id: arguments.name.unwrap_or_else(super::host_name),
+    };
+    Ok(only("edge", ::edge::start(config, stop).await?))
+}

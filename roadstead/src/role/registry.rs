@@ -1,0 +1,52 @@
+//! `roadstead registry`.
+
+use super::{REGISTRY_BUCKET, Services, credentials, only};
+use anyhow::Context;
+use identity::Role;
+use lifecycle::Stop;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Where the registry listens
+    #[arg(long, default_value = "127.0.0.1:5000")]
+    listen: SocketAddr,
+    /// The state: names and digests are kept there
+    #[arg(long)]
+    etcd: String,
+    /// The object storage: bytes are kept there
+    #[arg(long)]
+    s3: String,
+    #[arg(long, default_value = REGISTRY_BUCKET)]
+    bucket: String,
+    #[arg(long, env = "ROADSTEAD_ACCESS_KEY", default_value = "")]
+    access_key: String,
+    #[arg(long, env = "ROADSTEAD_SECRET_KEY", hide_env_values = true, default_value = "")]
+    secret_key: String,
+    #[arg(long, default_value = "us-east-1")]
+    region: String,
+    #[command(flatten)]
+    credentials: credentials::Arguments,
+    #[arg(long, hide = true)]
+    pub supervised: bool,
+}
+
+pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
+    let known = arguments.credentials.known(Role::Registry)?;
+    known.refuse_open_beyond_loopback(arguments.listen)?;
+    let store = ::store::EtcdClient::connect(&[arguments.etcd], known.store()).context("connect to the store")?;
+    let config = ::registry::Config {
+        listen: arguments.listen,
+        store: Arc::new(store),
+        s3: s3client::Config {
+            endpoint: arguments.s3,
+            access_key: arguments.access_key,
+            secret_key: arguments.secret_key,
+            region: arguments.region,
+        },
+        bucket: arguments.bucket,
+        verifier: known.verifier,
+    };
+    Ok(only("registry", ::registry::start(config, stop).await?))
+}

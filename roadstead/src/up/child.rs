@@ -1,0 +1,165 @@
+//! One child process: started, read until it is ready, restarted when it ends, ended with the supervisor.
+
+use anyhow::{Context, bail};
+use lifecycle::Stop;
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
+
+/// A role must print its `ready` lines within this time.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// After a stop is requested a child may drain this long before it is killed.
+const STOP_GRACE: Duration = Duration::from_secs(20);
+/// The pause before a restart grows from the first to the second while restarts fail soon.
+const RESTART_PAUSE_MIN: Duration = Duration::from_millis(50);
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A child that lived this long is well again: the next pause is the shortest.
+const WELL_AFTER: Duration = Duration::from_secs(10);
+
+/// The program and arguments of a child; the listeners' addresses are filled in once the kernel has chosen them.
+pub struct Program {
+    pub name: &'static str,
+    pub arguments: Vec<String>,
+    /// Lines of `ready` that must be seen.
+    pub listeners: Vec<Listener>,
+}
+
+/// A flag that takes an address, and the name under which the child says where it listens (`edge.api`).
+pub struct Listener {
+    pub flag: &'static str,
+    pub ready: &'static str,
+    pub address: String,
+}
+
+/// Ready name to address, as printed.
+pub type ReadyAddresses = BTreeMap<String, String>;
+
+/// Starts a child, waits until it is ready, and keeps it running until `stop`.
+pub async fn supervise(mut program: Program, stop: Stop) -> anyhow::Result<(ReadyAddresses, JoinHandle<()>)> {
+    let mut running = Running::start(&program).await?;
+    let ready = match running.ready(&program).await {
+        Ok(ready) => ready,
+        Err(error) => {
+            running.end().await;
+            return Err(error);
+        }
+    };
+    // From now on the same addresses: a restarted role is found where it was.
+    for listener in &mut program.listeners {
+        listener.address.clone_from(&ready[listener.ready]);
+    }
+    let keeper = tokio::spawn(keep(program, running, stop));
+    Ok((ready, keeper))
+}
+
+async fn keep(program: Program, first: Running, stop: Stop) {
+    let mut running = Some(first);
+    let mut pause = RESTART_PAUSE_MIN;
+    while !stop.is_requested() {
+        if let Some(mut current) = running.take() {
+            let started = tokio::time::Instant::now();
+            match stop.or(current.child.wait()).await {
+                None => {
+                    current.end().await;
+                    return;
+                }
+                Some(status) => {
+                    let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                    tracing::warn!(role = program.name, status, "ended by itself; it is started again");
+                }
+            }
+            pause = if started.elapsed() > WELL_AFTER { RESTART_PAUSE_MIN } else { (pause * 2).min(RESTART_PAUSE_MAX) };
+        }
+        if stop.or(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+        running = restart(&program).await;
+    }
+    if let Some(running) = running {
+        running.end().await;
+    }
+}
+
+async fn restart(program: &Program) -> Option<Running> {
+    let result = async {
+        let mut running = Running::start(program).await?;
+        match running.ready(program).await {
+            Ok(_) => Ok(running),
+            Err(error) => {
+                running.end().await;
+                Err(error)
+            }
+        }
+    };
+    match result.await {
+        Ok(running) => Some(running),
+        Err(error) => {
+            tracing::error!(role = program.name, error = %lifecycle::ErrorChain(error.as_ref()), "start again");
+            None
+        }
+    }
+}
+
+struct Running {
+    child: Child,
+    output: Option<Lines<BufReader<ChildStdout>>>,
+}
+
+impl Running {
+    async fn start(program: &Program) -> anyhow::Result<Self> {
+        let binary = std::env::current_exe().context("find this binary")?;
+        let mut command = Command::new(binary);
+        command.arg(program.name).args(&program.arguments);
+        for listener in &program.listeners {
+            command.args([listener.flag, &listener.address]);
+        }
+        // The child ends when its standard input does: so none outlives a supervisor that was killed.
+        command.arg("--supervised").stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        // A signal from the terminal is for the supervisor, which stops its children in order.
+        command.process_group(0);
+        let mut child = command.spawn().with_context(|| format!("start {}", program.name))?;
+        let output = child.stdout.take().map(|output| BufReader::new(output).lines());
+        Ok(Self { child, output })
+    }
+
+    async fn ready(&mut self, program: &Program) -> anyhow::Result<ReadyAddresses> {
+        let mut lines = self.output.take().context("standard output is read once")?;
+        let mut seen = ReadyAddresses::new();
+        let complete = |seen: &ReadyAddresses| program.listeners.iter().all(|listener| seen.contains_key(listener.ready));
+        let reading = async {
+            while !complete(&seen) {
+                let line = lines.next_line().await.with_context(|| format!("read what {} says", program.name))?;
+                let Some(line) = line else { bail!("{} ended before it was ready", program.name) };
+                if let Some((name, address)) = line.strip_prefix("ready ").and_then(|ready| ready.split_once(' ')) {
+                    seen.insert(name.to_owned(), address.to_owned());
+                }
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(READY_TIMEOUT, reading).await {
+            Ok(result) => result?,
+            Err(_) => bail!("{} was not ready within {READY_TIMEOUT:?}", program.name),
+        }
+        // Whatever else it prints must not block it.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(seen)
+    }
+
+    /// SIGTERM, grace, SIGKILL.
+    async fn end(mut self) {
+        if let Some(id) = self.child.id() {
+            let pid = nix::unistd::Pid::from_raw(id as i32);
+            if nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).is_ok()
+                && tokio::time::timeout(STOP_GRACE, self.child.wait()).await.is_ok()
+            {
+                return;
+            }
+        }
+        if let Err(error) = self.child.kill().await {
+            tracing::debug!(%error, "kill");
+        }
+    }
+}
