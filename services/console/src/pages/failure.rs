@@ -1,0 +1,37 @@
+//! What went wrong, in the controller's own words.
+
+use super::confirm::hidden_fields;
+use super::parts::app_link;
+use crate::action::AppForm;
+use maud::{Markup, html};
+
+pub fn render(title: &str, message: &str) -> Markup {
+    html! {
+        section.question {
+            h1 { (title) }
+            p.message role="alert" { (message) }
+            p { a.button href="/" { "Back to the apps" } }
+        }
+    }
+}
+
+/// An action the controller refused; if other deployments hold the app, the same with force is offered.
+pub fn refused(id: &str, form: &AppForm, message: &str, deployments: &[String]) -> Markup {
+    html! {
+        section.question {
+            h1 { "Not done: " (form.action) " " (id) }
+            p.message role="alert" { (message) }
+            @if !deployments.is_empty() {
+                ul { @for deployment in deployments { li { a href={ "/deployments#" (deployment) } { code { (deployment) } } } } }
+            }
+            form.actions method="post" action=(app_link(id)) {
+                @if !deployments.is_empty() && !form.forced() {
+                    (hidden_fields(form))
+                    input type="hidden" name="force" value="true";
+                    button.danger type="submit" { "Cancel those deployments and do it" }
+                }
+                a.button href=(app_link(id)) { "Back to " (id) }
+            }
+        }
+    }
+}
