@@ -1,0 +1,395 @@
+//! The process runtime on the real kernel: as root, as an ordinary user, and against everything dying.
+
+#[path = "support/contract.rs"]
+mod contract;
+
+use async_trait::async_trait;
+use contract::{DEADLINE, SERVE, Subject, forward, free_port, get, get_until_answered, within};
+use runtime::{Command, ImageConfig, ImageSource, PreparedImage, ProcessConfig, ProcessRuntime, Status, Volume};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fs, process};
+
+const SHIM: &str = env!("CARGO_BIN_EXE_shim-harness");
+const IMAGE: &str = "busybox:test";
+/// Set when this test binary runs itself again as an ordinary user.
+const AS_NOBODY: &str = "RUNTIME_TEST_AS_NOBODY";
+
+/// One image, a directory.
+struct Local(PathBuf);
+
+#[async_trait]
+impl ImageSource for Local {
+    async fn prepare(&self, reference: &str, _force_pull: bool) -> Result<PreparedImage, lifecycle::BoxError> {
+        if reference != IMAGE {
+            return Err(format!("no such image: {reference}").into());
+        }
+        let config = ImageConfig {
+            env: vec!["PATH=/bin".to_owned(), "COLOUR=image".to_owned()],
+            cmd: vec!["/bin/sh".to_owned(), "-c".to_owned(), "echo from the image; pwd".to_owned()],
+            working_dir: "/work".to_owned(),
+            ..ImageConfig::default()
+        };
+        Ok(PreparedImage { rootfs: self.0.clone(), config })
+    }
+}
+
+struct Node {
+    directory: tempfile::TempDir,
+}
+
+impl Node {
+    fn new() -> Self {
+        let directory = tempfile::Builder::new().prefix("runtime-test").tempdir().unwrap();
+        busybox(&directory.path().join("image"));
+        Self { directory }
+    }
+
+    /// As an agent that has just started does it.
+    async fn open(&self) -> Subject {
+        let config = ProcessConfig {
+            data: self.directory.path().join("data"),
+            listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            shim: std::env::var_os(AS_NOBODY).map_or_else(|| PathBuf::from(SHIM), PathBuf::from),
+        };
+        let images = Arc::new(Local(self.directory.path().join("image")));
+        let runtime = ProcessRuntime::open(config, images).await.unwrap();
+        Subject { runtime: Arc::new(runtime), image: IMAGE.to_owned(), prefix: String::new() }
+    }
+
+    fn status(&self, id: &str) -> serde_json::Value {
+        let path = self.directory.path().join("data/tasks").join(id).join("status.json");
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    }
+
+    fn shim_pid(&self, id: &str) -> i32 {
+        self.status(id)["shim"]["pid"].as_i64().unwrap() as i32
+    }
+
+    /// Whatever the kernel still knows of this node's tasks.
+    fn leftovers(&self) -> Vec<String> {
+        let place = self.directory.path().display().to_string();
+        let mut left = Vec::new();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let command = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+            if command.contains(&place) {
+                left.push(command.replace('\0', " "));
+            }
+        }
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        left.extend(mounts.lines().filter(|line| line.contains(&place)).map(str::to_owned));
+        left
+    }
+}
+
+fn busybox(root: &Path) {
+    for directory in ["bin", "etc", "work"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed");
+    for applet in [
+        "sh", "echo", "cat", "sleep", "hostname", "httpd", "grep", "test", "id", "ls", "kill", "yes", "head", "dd",
+        "mount", "mknod", "ps", "nc", "chroot", "wc",
+    ] {
+        symlink("busybox", root.join("bin").join(applet)).unwrap();
+    }
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:33:34::/work:/bin/sh\n").unwrap();
+}
+
+fn kill_9(pid: i32) {
+    let status = process::Command::new("/bin/kill").args(["-9", &pid.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Runs one test of this binary again as the user nobody, in a directory of its own.
+fn again_as_nobody(test: &str) {
+    let place = tempfile::tempdir().unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    // Build directories are often closed to other users.
+    let binary = place.path().join("test");
+    fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    let shim = place.path().join("shim");
+    fs::copy(SHIM, &shim).unwrap();
+    let status = process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--"])
+        .arg(&binary)
+        .args(["--exact", test, "--nocapture"])
+        .env(AS_NOBODY, &shim)
+        .env("TMPDIR", place.path())
+        .current_dir(place.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[tokio::test]
+async fn the_contract_holds_as_root() {
+    let node = Node::new();
+    contract::all(&node.open().await).await;
+    assert_eq!(node.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn the_contract_holds_as_an_ordinary_user() {
+    if std::env::var_os(AS_NOBODY).is_none() {
+        return again_as_nobody("the_contract_holds_as_an_ordinary_user");
+    }
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let node = Node::new();
+        let subject = node.open().await;
+        contract::all(&subject).await;
+        let spec = subject.shell("root-inside", "id -u; id -g");
+        subject.run_to_end(&spec).await;
+        assert_eq!(subject.output(&spec.id, runtime::Stream::Stdout).await, "0\n0\n");
+        subject.runtime.remove(&spec.id).await.unwrap();
+        assert_eq!(node.leftovers(), Vec::<String>::new());
+    });
+}
+
+#[tokio::test]
+async fn a_task_outlives_its_agent_and_is_taken_back() {
+    let node = Node::new();
+    let first = node.open().await;
+    let mut spec = first.shell("web", SERVE);
+    spec.ports = vec![forward(free_port(), 8080)];
+    first.runtime.start(&spec).await.unwrap();
+    get_until_answered(spec.ports[0].host_port).await;
+    let before = first.status(&spec.id).await;
+    let shim = node.shim_pid(&spec.id);
+    drop(first);
+    let second = node.open().await;
+    assert_eq!(second.status(&spec.id).await, before);
+    second.runtime.start(&spec).await.unwrap();
+    assert_eq!(node.shim_pid(&spec.id), shim);
+    get(spec.ports[0].host_port).await.unwrap();
+    // The end of a task that is not our child is seen, too.
+    let waiting = tokio::spawn({
+        let (runtime, id) = (second.runtime.clone(), spec.id.clone());
+        async move { runtime.wait(&id).await }
+    });
+    second.runtime.stop(&spec.id, contract::GRACE).await.unwrap();
+    within("the end", waiting).await.unwrap().unwrap();
+    second.runtime.remove(&spec.id).await.unwrap();
+    assert_eq!(node.leftovers(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn nothing_of_a_task_outlives_its_shim() {
+    let node = Node::new();
+    let subject = node.open().await;
+    let mut spec =
+        subject.shell("web", "sleep 1000 & echo hello > /index.html; httpd -f -p 8080 -h / & trap '' TERM; wait");
+    spec.ports = vec![forward(free_port(), 8080)];
+    subject.runtime.start(&spec).await.unwrap();
+    get_until_answered(spec.ports[0].host_port).await;
+    kill_9(node.shim_pid(&spec.id));
+    let exit = within("the loss", subject.runtime.wait(&spec.id)).await.unwrap();
+    assert_eq!(exit.how, runtime::How::Lost);
+    assert!(exit.started_at_ms > 0);
+    std::net::TcpListener::bind(("127.0.0.1", spec.ports[0].host_port)).unwrap();
+    assert_eq!(node.leftovers(), Vec::<String>::new());
+    subject.runtime.remove(&spec.id).await.unwrap();
+    assert!(!Path::new("/sys/fs/cgroup/memory/roadstead").join(&spec.id).exists());
+}
+
+#[tokio::test]
+async fn a_task_ends_with_its_first_process_and_takes_the_others_along() {
+    let node = Node::new();
+    let subject = node.open().await;
+    let spec = subject.shell("daemon", "sleep 1000 & exit 4");
+    let exit = subject.run_to_end(&spec).await;
+    assert_eq!(exit.how, runtime::How::Code(4));
+    assert_eq!(node.leftovers(), Vec::<String>::new());
+    subject.runtime.remove(&spec.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn memory_is_a_hard_limit_as_root() {
+    let node = Node::new();
+    let subject = node.open().await;
+    let mut spec = subject.shell("hog", "dd if=/dev/zero of=/dev/null bs=200M count=1");
+    spec.memory_bytes = 32 << 20;
+    let exit = subject.run_to_end(&spec).await;
+    assert_eq!(exit.code(), 137, "{exit:?}");
+    assert!(exit.message.contains("out of memory"), "{exit:?}");
+    subject.runtime.remove(&spec.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_images_command_user_and_directory_are_used() {
+    let node = Node::new();
+    let subject = node.open().await;
+    let mut spec = subject.shell("image", "");
+    spec.command = Command::Image;
+    subject.run_to_end(&spec).await;
+    assert_eq!(subject.output(&spec.id, runtime::Stream::Stdout).await, "from the image\n/work\n");
+    subject.runtime.remove(&spec.id).await.unwrap();
+
+    let mut spec = subject.shell("user", "id -u; id -g; echo $HOME $COLOUR");
+    spec.user = Some("web".to_owned());
+    subject.run_to_end(&spec).await;
+    assert_eq!(subject.output(&spec.id, runtime::Stream::Stdout).await, "33\n34\n/work image\n");
+    subject.runtime.remove(&spec.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_task_cannot_reach_out_as_root() {
+    let node = Node::new();
+    let subject = node.open().await;
+    let attempts = [
+        "echo 1 > /proc/sys/kernel/sysrq && echo sysctl written",
+        "echo b > /proc/sysrq-trigger && echo sysrq written",
+        "mknod /tmp/disk b 254 0 && head -c 1 /tmp/disk > /dev/null && echo disk read",
+        "mount -t proc proc /tmp && echo mounted",
+        "mount -o remount,rw /proc/sys && echo remounted",
+        "kill -9 1 && echo init killed && ps",
+        "test -e /sys/kernel && echo sys seen",
+        "test $(ls -d /proc/[0-9]* | wc -l) -gt 9 && echo others seen",
+    ];
+    for (number, attempt) in attempts.iter().enumerate() {
+        // A signal to init is ignored, not refused: the task must still be there afterwards.
+        let line = format!("{{ {attempt}; }} 2>/dev/null | grep -v 'init killed'; echo survived");
+        let spec = subject.shell(&format!("attempt-{number}"), &line);
+        let exit = subject.run_to_end(&spec).await;
+        let said = subject.output(&spec.id, runtime::Stream::Stdout).await;
+        let harmless = said == "survived\n" || (attempt.starts_with("kill") && said.ends_with("survived\n"));
+        assert!(harmless && exit.how == runtime::How::Code(0), "{attempt}: {said} {exit:?}");
+        subject.runtime.remove(&spec.id).await.unwrap();
+    }
+}
+
+/// An image may hold links that lead out of it: nothing may be made or mounted through them.
+#[tokio::test]
+async fn a_hostile_image_stays_in_its_root() {
+    let node = Node::new();
+    let outside = node.directory.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let image = node.directory.path().join("image");
+    fs::remove_dir_all(image.join("etc")).unwrap();
+    symlink(&outside, image.join("etc")).unwrap();
+    symlink(format!("../../../../../..{}", outside.display()), image.join("dev")).unwrap();
+    symlink(outside.join("volume"), image.join("volume")).unwrap();
+    let subject = node.open().await;
+    let mut spec = subject.shell("hostile", "cat /etc/hostname; cat /volume/mark; test -c /dev/null && echo device");
+    let volume = node.directory.path().join("shared");
+    fs::create_dir(&volume).unwrap();
+    fs::write(volume.join("mark"), "mark\n").unwrap();
+    spec.volumes = vec![Volume { container_path: "/volume".into(), host_path: volume, read_only: true }];
+    let exit = subject.run_to_end(&spec).await;
+    let said = subject.output(&spec.id, runtime::Stream::Stdout).await;
+    assert_eq!(said, "host-hostile\nmark\ndevice\n", "{exit:?}");
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    subject.runtime.remove(&spec.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn volumes_are_shared_and_read_only_ones_are_not_written() {
+    let node = Node::new();
+    let subject = node.open().await;
+    let (writable, read_only) = (node.directory.path().join("w"), node.directory.path().join("r"));
+    fs::create_dir(&writable).unwrap();
+    fs::create_dir(&read_only).unwrap();
+    let mut spec = subject.shell("volumes", "echo x > /data/w/x; echo x > /data/r/x; true");
+    let volume = |inside: &str, host: &Path, read_only| Volume {
+        container_path: inside.into(),
+        host_path: host.to_owned(),
+        read_only,
+    };
+    spec.volumes = vec![volume("/data/w", &writable, false), volume("/data/r", &read_only, true)];
+    subject.run_to_end(&spec).await;
+    assert!(writable.join("x").exists() && !read_only.join("x").exists());
+    // The image's own files are as they were.
+    assert!(!node.directory.path().join("image/data").exists());
+    subject.runtime.remove(&spec.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_without_an_image_runs_on_the_hosts_files() {
+    let node = Node::new();
+    let subject = node.open().await;
+    let mut spec = subject.shell("bare", "hostname; test -d /proc/1 && ls /proc | grep -c '^[0-9]'");
+    spec.image = None;
+    subject.run_to_end(&spec).await;
+    let said = subject.output(&spec.id, runtime::Stream::Stdout).await;
+    let (name, processes) = said.trim().split_once('\n').unwrap();
+    assert_eq!(name, "host-bare");
+    assert!(processes.parse::<u32>().unwrap() < 6, "{said}");
+    subject.runtime.remove(&spec.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_connection_inside_is_a_reset_outside() {
+    let node = Node::new();
+    let subject = node.open().await;
+    let mut spec = subject.shell("deaf", "echo ready; sleep 600");
+    spec.ports = vec![forward(free_port(), 8080)];
+    subject.runtime.start(&spec).await.unwrap();
+    let error = get(spec.ports[0].host_port).await.unwrap_err();
+    let resets = [std::io::ErrorKind::ConnectionReset, std::io::ErrorKind::BrokenPipe];
+    assert!(resets.contains(&error.kind()), "{error}");
+    subject.runtime.remove(&spec.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_endless_log_stays_bounded() {
+    let node = Node::new();
+    let subject = node.open().await;
+    let spec = subject.shell("noisy", "yes 0123456789abcdef | head -c 20000000");
+    subject.run_to_end(&spec).await;
+    let task = node.directory.path().join("data/tasks/noisy");
+    let kept: u64 = fs::read_dir(task)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("stdout."))
+        .map(|entry| entry.metadata().unwrap().len())
+        .sum();
+    assert!((4 << 20..=8 << 20).contains(&kept), "{kept}");
+    let tail = subject.runtime.logs(&spec.id, runtime::Stream::Stdout, None, 17).await.unwrap();
+    assert_eq!(tail.offset + tail.data.len() as u64, 20_000_000);
+    subject.runtime.remove(&spec.id).await.unwrap();
+}
+
+/// The promise behind scaling 1 to 20 within three seconds.
+#[tokio::test]
+async fn twenty_tasks_start_in_well_under_three_seconds() {
+    let node = Node::new();
+    let subject = node.open().await;
+    let specs: Vec<_> = (0..20).map(|number| subject.shell(&format!("many-{number}"), "sleep 600")).collect();
+    let mut all: HashMap<String, Status> = HashMap::new();
+    let begun = Instant::now();
+    futures::future::try_join_all(specs.iter().map(|spec| subject.runtime.start(spec))).await.unwrap();
+    let took = begun.elapsed();
+    eprintln!("20 starts took {took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    all.extend(subject.runtime.list().await.unwrap().into_iter().map(|found| (found.id, found.status)));
+    assert!(all.len() == 20 && all.values().all(|status| matches!(status, Status::Running { .. })), "{all:?}");
+    for spec in &specs {
+        subject.runtime.remove(&spec.id).await.unwrap();
+    }
+    eventually("the last process", || node.leftovers().is_empty()).await;
+}
+
+#[tokio::test]
+async fn one_directory_has_one_agent() {
+    let node = Node::new();
+    let _first = node.open().await;
+    let config = ProcessConfig {
+        data: node.directory.path().join("data"),
+        listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        shim: PathBuf::from(SHIM),
+    };
+    let second = ProcessRuntime::open(config, Arc::new(Local(PathBuf::new()))).await;
+    assert!(second.is_err());
+}
