@@ -1,0 +1,149 @@
+//! The Marathon HTTP face, and ours beside it.
+//!
+//! App ids contain slashes, and clients of ten years send `/v2/apps/` and `/v2/apps//s3pics`; so requests are not matched by
+//! axum's router but by [`path`], over the decoded segments: slashes at the ends and doubled ones do not count, nothing is
+//! ever redirected, and the reserved last segments (`tasks`, `versions`, `restart`) are matched before ids.
+//!
+//! Reads are rendered from one immutable view of the world; writes are asked of the controller through the
+//! [`Desk`](crate::desk::Desk). There is no gate in here: the controller puts `identity::Gate` around, with [`allowed`].
+//!
+//! | path | what |
+//! |---|---|
+//! | `/v2/apps…`, `/v2/tasks…`, `/v2/deployments…`, `/v2/queue…`, `/v2/info`, `/v2/leader`, `/v2/events`, `/ping` | Marathon's |
+//! | `/metrics` | Prometheus' text; JSON in Marathon's form when only JSON is accepted |
+//! | `/v1/nodes`, `/v1/apps/{id}`, `/v1/apps/{id}/explain`, `/v1/tasks/{id}/logs` | ours |
+
+mod answer;
+mod apps;
+mod call;
+mod change;
+mod deployments;
+mod events;
+mod logs;
+mod nodes;
+mod path;
+mod render;
+mod selector;
+mod system;
+mod tasks;
+
+#[cfg(test)]
+mod tests;
+
+use crate::desk::Desk;
+use answer::Failure;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use call::Call;
+use http::Method;
+use identity::Role;
+use lifecycle::Stop;
+use lifecycle::metrics::Registry;
+use path::Route;
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::broadcast;
+
+/// Bytes the body of one request may hold.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Posts told on `/v2/events` that one slow listener may be behind before it is cut.
+const POSTS_QUEUED_MAX: usize = 1024;
+
+/// What the face says of its surroundings.
+#[derive(Clone)]
+pub struct Context {
+    /// `host:port` of this API, as `/v2/leader` tells it.
+    pub leader: String,
+    pub hostname: String,
+    pub http_port: u16,
+    pub framework_id: String,
+    /// Apps are served as `<app>.<domain>`.
+    pub domain: String,
+    /// The port the edges serve on; `None`: 80.
+    pub edge_port: Option<u16>,
+    pub registry: Arc<Registry>,
+    /// Ends the streams when requested; `DELETE /v2/leader` requests it, so that the service ends and is started anew.
+    pub stop: Stop,
+}
+
+/// What every handler works with.
+struct Api {
+    desk: Desk,
+    context: Context,
+    /// `api_post_event`s, which the face itself tells.
+    posts: broadcast::Sender<Arc<Value>>,
+}
+
+/// The face, without a gate.
+pub fn router(desk: Desk, context: Context) -> Router {
+    let (posts, _) = broadcast::channel(POSTS_QUEUED_MAX);
+    let api = Arc::new(Api { desk, context, posts });
+    Router::new().fallback(dispatch).with_state(api)
+}
+
+/// Whether a role may make a request: administrators all, people who watch and the parts that show only read; agents and
+/// registries have no business here.
+pub fn allowed(role: Role, method: &Method, path: &str) -> bool {
+    let reads = method == Method::GET || method == Method::HEAD;
+    match role {
+        Role::Admin => true,
+        Role::Viewer | Role::Console | Role::Edge | Role::Controller => reads,
+        Role::Agent | Role::Registry => reads && path::route(path) == Some(Route::Ping),
+    }
+}
+
+async fn dispatch(State(api): State<Arc<Api>>, request: Request) -> Response {
+    match answer(&api, request).await {
+        Ok(response) => response,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn answer(api: &Arc<Api>, request: Request) -> Result<Response, Failure> {
+    let Some(route) = path::route(request.uri().path()) else {
+        return Err(Failure::unrouted(request.uri().path()));
+    };
+    // HEAD is answered like GET; hyper leaves the body out.
+    let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
+    let allowed = route.methods();
+    if !allowed.contains(&method.as_str()) {
+        return Err(Failure::method(allowed));
+    }
+    let call = Call::read(request).await?;
+    match (route, method) {
+        (Route::Apps, Method::GET) => apps::list(api, &call),
+        (Route::Apps, Method::POST) => change::create(api, &call).await,
+        (Route::Apps, _) => change::update_all(api, &call).await,
+        (Route::AppsBelow(group), _) => apps::below(api, &group),
+        (Route::App(id), Method::GET) => apps::show(api, &id),
+        (Route::App(id), Method::DELETE) => change::remove(api, &id, &call).await,
+        (Route::App(id), method) => change::update(api, &id, &call, method == Method::PATCH).await,
+        (Route::Restart(id), _) => change::restart(api, &id, &call).await,
+        (Route::Versions(id), _) => apps::versions(api, &id),
+        (Route::Version(id, version), _) => apps::version(api, &id, &version),
+        (Route::AppTasks(id), Method::GET) => tasks::of_app(api, &id, &call),
+        (Route::AppTasks(id), _) => tasks::kill_of_app(api, &id, &call).await,
+        (Route::AppTask(id, task), _) => tasks::kill_one(api, &id, &task, &call).await,
+        (Route::Tasks, _) => tasks::list(api, &call),
+        (Route::TasksDelete, _) => tasks::kill_listed(api, &call).await,
+        (Route::Deployments, _) => deployments::list(api),
+        (Route::Deployment(id), _) => deployments::cancel(api, &id, &call).await,
+        (Route::Queue, _) => deployments::queue(api),
+        (Route::QueueDelay(id), _) => deployments::reset_delay(api, &id).await,
+        (Route::Info, _) => system::info(api),
+        (Route::Leader, Method::GET) => system::leader(api),
+        (Route::Leader, _) => system::abdicate(api),
+        (Route::Events, _) => events::stream(api, &call),
+        (Route::Ping, _) => system::ping(),
+        (Route::Metrics, _) => system::metrics(api, &call),
+        (Route::Nodes, _) => nodes::list(api),
+        (Route::AppDetails(id), _) => nodes::app(api, &id),
+        (Route::Explain(id), _) => nodes::explain(api, &id),
+        (Route::Logs(task), _) => logs::stream(api, &task, &call).await,
+    }
+}
+
+fn now() -> model::Timestamp {
+    model::Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+}

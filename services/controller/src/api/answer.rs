@@ -1,0 +1,139 @@
+//! Answers: JSON, and failures in Marathon's words.
+
+use crate::desk::{Answer, LogRefusal, Refusal};
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use marathon::Rejection;
+use model::{AppId, DeploymentId, IdError, Timestamp};
+use serde_json::{Value, json};
+
+const DEPLOYMENT_ID: HeaderName = HeaderName::from_static("marathon-deployment-id");
+
+pub fn json_with(status: StatusCode, value: &Value) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], Body::from(value.to_string())).into_response()
+}
+
+pub fn json_ok(value: &Value) -> Response {
+    json_with(StatusCode::OK, value)
+}
+
+pub fn text(value: String) -> Response {
+    (StatusCode::OK, [(CONTENT_TYPE, "text/plain; charset=utf-8")], value).into_response()
+}
+
+/// `{"version", "deploymentId"}`, with the id as a header too.
+pub fn deployment_result(answer: &Answer) -> Response {
+    let body = marathon::deployment_result(answer.version, answer.deployment.as_ref());
+    with_deployment(json_ok(&body), answer)
+}
+
+/// Adds the header that names the deployment.
+pub fn with_deployment(mut response: Response, answer: &Answer) -> Response {
+    if let Some(id) = &answer.deployment
+        && let Ok(value) = HeaderValue::try_from(id.as_str())
+    {
+        response.headers_mut().insert(DEPLOYMENT_ID, value);
+    }
+    response
+}
+
+/// An answer that is not a success.
+#[derive(Debug)]
+pub struct Failure {
+    status: StatusCode,
+    body: Value,
+    headers: HeaderMap,
+}
+
+impl Failure {
+    pub fn message(status: StatusCode, message: impl Into<String>) -> Self {
+        Self::with_body(status, json!({ "message": message.into() }))
+    }
+
+    pub fn with_body(status: StatusCode, body: Value) -> Self {
+        Self { status, body, headers: HeaderMap::new() }
+    }
+
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::message(StatusCode::NOT_FOUND, message)
+    }
+
+    pub fn unrouted(path: &str) -> Self {
+        Self::not_found(format!("URI not found: {path}"))
+    }
+
+    pub fn method(allowed: &[&str]) -> Self {
+        let mut failure = Self::message(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+        if let Ok(value) = HeaderValue::try_from(allowed.join(", ")) {
+            failure.headers.insert(ALLOW, value);
+        }
+        failure
+    }
+
+    pub fn no_app(id: &str) -> Self {
+        Self::not_found(format!("App '{id}' does not exist"))
+    }
+
+    pub fn no_version(id: &AppId, version: Timestamp) -> Self {
+        Self::not_found(format!("App '{id}' does not exist in version {version}"))
+    }
+
+    pub fn no_task(id: &str) -> Self {
+        Self::not_found(format!("Task '{id}' does not exist"))
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = json_with(self.status, &self.body);
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        let status = StatusCode::from_u16(rejection.status()).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
+        Self::with_body(status, rejection.body())
+    }
+}
+
+impl From<IdError> for Failure {
+    fn from(error: IdError) -> Self {
+        Rejection::invalid("/id", error.to_string()).into()
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoApp(_) | Refusal::NoTask(_) | Refusal::NoDeployment(_) => Self::not_found(refusal.to_string()),
+            Refusal::Locked(deployments) => locked(&deployments),
+            Refusal::Invalid(message) => Self::message(StatusCode::UNPROCESSABLE_ENTITY, message),
+            Refusal::Store(_) | Refusal::Stopping => {
+                let message = lifecycle::ErrorChain(&refusal).to_string();
+                Self::message(StatusCode::SERVICE_UNAVAILABLE, message)
+            }
+        }
+    }
+}
+
+impl From<LogRefusal> for Failure {
+    fn from(refusal: LogRefusal) -> Self {
+        let status = match refusal {
+            LogRefusal::NoTask(_) | LogRefusal::Agent(_) => StatusCode::NOT_FOUND,
+            LogRefusal::Away(_) | LogRefusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::message(status, refusal.to_string())
+    }
+}
+
+/// Marathon's text, placeholder included: clients match on it.
+fn locked(deployments: &[DeploymentId]) -> Failure {
+    let message = "App is locked by one or more deployments. Override with the option '?force=true'. \
+                   View details at '/v2/deployments/<DEPLOYMENT_ID>'.";
+    let deployments: Vec<Value> = deployments.iter().map(|id| json!({ "id": id.as_str() })).collect();
+    Failure::with_body(StatusCode::CONFLICT, json!({ "message": message, "deployments": deployments }))
+}

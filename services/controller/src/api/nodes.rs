@@ -1,0 +1,94 @@
+//! Nodes, and what Marathon has no word for: where an app is reached, what its nodes lack, why it does not run.
+
+use super::answer::{Failure, json_ok};
+use super::apps::known;
+use super::render::{Embed, Scene};
+use super::{Api, now};
+use axum::response::Response;
+use model::resources::{bytes_to_mib, milli_to_cpus};
+use model::{App, Resources};
+use scheduler::{NodeRecord, TaskRecord, World};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// `GET /v1/nodes`
+pub fn list(api: &Api) -> Result<Response, Failure> {
+    let world = api.desk.view();
+    let nodes: Vec<Value> = world.nodes.values().map(|record| node(&world, record)).collect();
+    Ok(json_ok(&nodes.into()))
+}
+
+/// `GET /v1/apps/{id}`: the app, its URL, and per node what its runtime lacks.
+pub fn app(api: &Api, id: &str) -> Result<Response, Failure> {
+    let id = known(id)?;
+    let world = api.desk.view();
+    let record = world.apps.get(&id).ok_or_else(|| Failure::no_app(id.as_str()))?;
+    let scene = Scene::of(&world);
+    let mut limits: BTreeMap<&str, &[String]> = BTreeMap::new();
+    for task in scene.tasks(&id) {
+        if let Some(node) = world.nodes.get(&task.task.node) {
+            limits.insert(&node.node.runtime, &node.node.limits);
+        }
+    }
+    Ok(json_ok(&json!({
+        "app": scene.app(record, Embed::ALL),
+        "url": url(api, &record.app),
+        "runtimes": limits,
+    })))
+}
+
+/// `GET /v1/apps/{id}/explain`: in words, what the app waits for; nothing when it is as it should be.
+pub fn explain(api: &Api, id: &str) -> Result<Response, Failure> {
+    let id = known(id)?;
+    let world = api.desk.view();
+    if !world.apps.contains_key(&id) {
+        return Err(Failure::no_app(id.as_str()));
+    }
+    let reasons = scheduler::explain(&world, &id, now());
+    Ok(json_ok(&json!({ "app": id.as_str(), "reasons": reasons })))
+}
+
+/// `None` for an app without ports.
+fn url(api: &Api, app: &App) -> Option<String> {
+    app.ports.first()?;
+    let port = api.context.edge_port.filter(|port| *port != 80).map_or(String::new(), |port| format!(":{port}"));
+    Some(format!("http://{}.{}{port}/", app.id.host_label(), api.context.domain))
+}
+
+fn node(world: &World, record: &NodeRecord) -> Value {
+    let of_node = |task: &&TaskRecord| task.task.node == record.node.id && !task.seen.state.is_terminal();
+    let tasks: Vec<&TaskRecord> = world.tasks.values().filter(of_node).collect();
+    let mut used = Resources::default();
+    for app in tasks.iter().filter_map(|task| world.app_of(&task.task)) {
+        used.cpus_milli += app.cpus_milli;
+        used.mem_bytes += app.mem_bytes;
+        used.disk_bytes += app.disk_bytes;
+    }
+    let used_ports: Vec<u16> = tasks.iter().flat_map(|task| task.task.ports.iter().copied()).collect();
+    let ranges = record.node.resources.ports.iter().map(|range| json!([range.begin, range.end]));
+    let mut resources = amounts(&record.node.resources);
+    resources["ports"] = ranges.collect();
+    let mut used = amounts(&used);
+    used["ports"] = json!(used_ports);
+    json!({
+        "id": record.node.id.as_str(),
+        "hostname": record.node.hostname,
+        "address": record.node.address,
+        "state": if record.connected { "connected" } else { "silent" },
+        "lastSeen": record.last_seen.to_string(),
+        "resources": resources,
+        "used": used,
+        "runtime": record.node.runtime,
+        "limits": record.node.limits,
+        "attributes": record.node.attributes,
+        "tasks": tasks.len(),
+    })
+}
+
+fn amounts(resources: &Resources) -> Value {
+    json!({
+        "cpus": milli_to_cpus(resources.cpus_milli),
+        "mem": bytes_to_mib(resources.mem_bytes),
+        "disk": bytes_to_mib(resources.disk_bytes),
+    })
+}
