@@ -7,7 +7,7 @@ mod atomic;
 mod disk;
 mod log;
 
-pub use atomic::replace;
+pub use atomic::{Replacement, replace};
 pub use disk::{Disk, DiskFile, FaultyDisk, HeldSyncs, LockGuard, RealDisk};
 pub use log::{Log, LogError, LogOptions, Position, QUEUE_BYTES_MAX, Replay};
 
