@@ -53,7 +53,11 @@ impl Platform {
     pub async fn start(config: Config, authority: &Authority, stop: &Stop) -> anyhow::Result<Self> {
         let mut children = Vec::new();
         match Self::start_children(&config, authority, stop, &mut children).await {
-            Ok(addresses) => Ok(Self { config, addresses, children }),
+            Ok(addresses) => {
+                let platform = Self { config, addresses, children };
+                platform.addresses.write(&platform.config.data)?;
+                Ok(platform)
+            }
             Err(error) => {
                 end_in_reverse(children).await;
                 Err(error)
