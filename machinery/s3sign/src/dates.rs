@@ -36,7 +36,7 @@ pub(crate) fn day(time: Timestamp) -> String {
 }
 
 /// `Fri, 24 May 2013 00:00:00 GMT`
-pub(crate) fn http(time: Timestamp) -> String {
+pub fn http_date(time: Timestamp) -> String {
     format(HTTP, time)
 }
 
@@ -64,7 +64,7 @@ mod tests {
         for text in ["", "yesterday", "20150111", "Sun, 11 Jan 2015 12:53:12 CET", "20151311T125312Z", "é GMT"] {
             assert_eq!(parse_date(text), None, "{text}");
         }
-        assert_eq!(http(time), "Sun, 11 Jan 2015 12:53:12 GMT");
+        assert_eq!(http_date(time), "Sun, 11 Jan 2015 12:53:12 GMT");
         assert_eq!(basic(time), "20150111T125312Z");
         assert_eq!(day(time), "20150111");
     }

@@ -19,7 +19,7 @@ pub mod v4;
 mod verify;
 
 pub use credentials::{Credentials, InvalidCredentials};
-pub use dates::parse_date;
+pub use dates::{http_date, parse_date};
 pub use encoding::{decode, encode, encode_path, query_pairs};
 pub use error::{SignError, SignatureError};
 pub use verify::{Payload, Verified, verify};

@@ -20,7 +20,7 @@ pub fn sign_header(
         (true, _) => String::new(),
         (false, Some(given)) => given.to_str().map_err(|_| SignError::Unprintable("date"))?.to_owned(),
         (false, None) => {
-            let date = dates::http(now);
+            let date = dates::http_date(now);
             added.push((DATE, HeaderValue::try_from(&date).map_err(|_| SignError::Unprintable("date"))?));
             date
         }
