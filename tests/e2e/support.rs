@@ -265,3 +265,50 @@ impl OrdinaryUser {
         command
     }
 }
+
+/// One role alone.
+pub struct Role {
+    process: Process,
+    addresses: std::collections::BTreeMap<String, SocketAddr>,
+}
+
+impl Role {
+    /// Starts `roadstead ROLE …` and reads its `ready` lines up to the main one.
+    pub fn start(role: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new(BINARY)
+            .arg(role)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let output = BufReader::new(child.stdout.take().expect("standard output is piped"));
+        let mut found = Self { process: Process(child), addresses: Default::default() };
+        for line in output.lines().map_while(Result::ok) {
+            let ready = line.strip_prefix("ready ").and_then(|ready| ready.split_once(' '));
+            if let Some((name, address)) = ready {
+                found.addresses.insert(name.to_owned(), address.parse().expect("an address"));
+            }
+            if found.addresses.contains_key(role) {
+                break;
+            }
+        }
+        assert!(found.addresses.contains_key(role), "{role} said where it listens");
+        found
+    }
+
+    pub fn address(&self, name: &str) -> SocketAddr {
+        self.addresses[name]
+    }
+
+    pub fn end(self, signal: nix::sys::signal::Signal) {
+        self.process.end(signal);
+    }
+}
+
+/// Runs the binary, which must fail; what it said.
+pub fn failure(arguments: &[&str]) -> String {
+    let output = Command::new(BINARY).args(arguments).stdin(Stdio::null()).output().expect("the binary starts");
+    assert!(!output.status.success(), "roadstead {} succeeded", arguments.join(" "));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}

@@ -130,7 +130,7 @@ impl Stage {
     }
 
     /// S3 as the administrator, on the storage's own port.
-    pub fn s3(&self) -> anyhow::Result<s3client::S3Client> {
+    pub fn s3(&self) -> anyhow::Result<s3client::Client> {
         let key = self.authority.access_key("admin").context("the authority has S3 keys")?;
         crate::cli::s3(self.addresses().objects, key)
     }

@@ -77,8 +77,8 @@ async fn push(stage: &Stage, telling: &Telling) -> anyhow::Result<String> {
 
 /// The layers' bytes are seen through S3, as objects of the registry's bucket.
 async fn layers_are_objects(stage: &Stage) -> anyhow::Result<()> {
-    let objects = stage.s3()?.list_all(crate::role::REGISTRY_BUCKET, "").await?;
-    let largest = objects.iter().map(|object| object.size).max().unwrap_or(0);
+    let objects = stage.s3()?.list(crate::role::REGISTRY_BUCKET, "", None, None).await?.objects;
+    let largest = objects.iter().map(|object| object.bytes).max().unwrap_or(0);
     ensure!(objects.len() >= 2, "the registry's bucket holds {} objects", objects.len());
     ensure!(largest > 1 << 20, "the largest object of the registry has {largest} bytes: no layer");
     Ok(())
