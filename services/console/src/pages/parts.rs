@@ -24,13 +24,16 @@ pub fn health_dot(health: Health) -> Markup {
 /// A bar whose parts are as wide as their counts; drawn as SVG because the policy allows no inline style.
 pub fn health_bar(bar: HealthBar) -> Markup {
     let total: u64 = bar.parts().iter().map(|(_, count)| count).sum();
-    let mut drawn = 0;
+    let parts = bar.parts().into_iter().scan(0, |begin, (name, count)| {
+        let part = (name, *begin, count);
+        *begin += count;
+        Some(part)
+    });
     html! {
         svg.bar viewBox={ "0 0 " (total.max(1)) " 1" } preserveAspectRatio="none" role="img" aria-label=(bar.describe()) {
             title { (bar.describe()) }
-            @for (name, count) in bar.parts().into_iter().filter(|(_, count)| *count > 0) {
-                rect class=(name) x=(drawn) y="0" width=(count) height="1" {}
-                @let _ = drawn += count;
+            @for (name, begin, count) in parts.filter(|(_, _, count)| *count > 0) {
+                rect class=(name) x=(begin) y="0" width=(count) height="1" {}
             }
         }
     }
