@@ -91,7 +91,7 @@ pub fn fill(app: &mut App, existing: Option<&App>, object: &Object<'_>, faults: 
     set(&mut app.mem_bytes, object.number("mem", 0.0..=MIB_MAX, faults).map(mib_to_bytes));
     set(&mut app.disk_bytes, object.number("disk", 0.0..=MIB_MAX, faults).map(mib_to_bytes));
     set(&mut app.backoff, object.seconds("backoffSeconds", faults));
-    set(&mut app.backoff_factor, object.number("backoffFactor", 1.0..=BACKOFF_FACTOR_MAX, faults));
+    set(&mut app.backoff_factor, object.number("backoffFactor", 1.0..=BACKOFF_FACTOR_MAX, faults).map(rounded));
     set(&mut app.launch_delay_max, object.seconds("maxLaunchDelaySeconds", faults));
     set(&mut app.kill_grace, object.seconds("taskKillGracePeriodSeconds", faults));
     if let Some(user) = object.text("user", faults) {
@@ -112,6 +112,11 @@ pub fn fill(app: &mut App, existing: Option<&App>, object: &Object<'_>, faults: 
     if app.cmd.is_none() && app.args.is_none() && app.image.is_none() {
         faults.value(object.own_path(), COMMAND_MISSING);
     }
+}
+
+/// Kept to six decimals, so that a number survives being written and read without a bit of noise at its end.
+fn rounded(number: f64) -> f64 {
+    (number * 1e6).round() / 1e6
 }
 
 const COMMAND_MISSING: &str = "AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.";
@@ -145,7 +150,7 @@ fn fill_upgrade_strategy(app: &mut App, object: &Object<'_>, faults: &mut Faults
         } else if number > 1.0 {
             faults.value(strategy.path(name), "is greater than 1");
         }
-        Some(number)
+        Some(rounded(number))
     };
     set(&mut app.upgrade_strategy.minimum_health_capacity, part("minimumHealthCapacity"));
     set(&mut app.upgrade_strategy.maximum_over_capacity, part("maximumOverCapacity"));
