@@ -1,1 +1,30 @@
-fn main() {}
+//! Side by side with named peers: ours and theirs run alternately, many pairs, so that a noisy machine disturbs both alike.
+//! What is printed are ratios of each pair, their median and the interval that holds half of them; CPU per unit first.
+
+mod server;
+mod statistics;
+mod store;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    subject: Subject,
+}
+
+#[derive(Subcommand)]
+enum Subject {
+    /// Durable puts: `roadstead store` and etcd
+    Store {
+        #[arg(long, default_value_t = 15)]
+        pairs: usize,
+    },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    match Arguments::parse().subject {
+        Subject::Store { pairs } => store::run(pairs).await,
+    }
+}

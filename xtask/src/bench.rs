@@ -18,6 +18,7 @@ pub fn run(subject: Subject) -> anyhow::Result<()> {
     match subject {
         Subject::Store { pairs } => {
             let pairs = pairs.to_string();
+            shell::run("cargo", &["build", "--release", "--quiet", "--package", "roadstead"])?;
             shell::run(
                 "cargo",
                 &["run", "--release", "--quiet", "--package", "bench", "--", "store", "--pairs", &pairs],

@@ -1,0 +1,50 @@
+//! A server under measurement: started, found ready, its CPU time read, ended with its guard.
+
+use anyhow::{Context, bail};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// `/proc/PID/stat` counts in these (`sysconf(_SC_CLK_TCK)` on every Linux this runs on).
+const TICKS_PER_SECOND: f64 = 100.0;
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+
+pub struct Server {
+    child: Child,
+    pub address: String,
+}
+
+impl Server {
+    /// Starts a program and waits until its address takes connections.
+    pub async fn start(mut command: Command, address: String) -> anyhow::Result<Self> {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut server = Self { child: child.with_context(|| format!("start {command:?}"))?, address };
+        let reached = tokio::time::timeout(READY_TIMEOUT, async {
+            while tokio::net::TcpStream::connect(&server.address).await.is_err() {
+                if let Ok(Some(status)) = server.child.try_wait() {
+                    bail!("{command:?} ended with {status}");
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Ok(())
+        });
+        reached.await.with_context(|| format!("{command:?} was not ready within {READY_TIMEOUT:?}"))??;
+        Ok(server)
+    }
+
+    /// User and system time the process has used.
+    pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The fields after the name, which may hold spaces, in parentheses (proc_pid_stat(5)).
+        let (_, fields) = stat.rsplit_once(')').context("a name in parentheses")?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).context("a number");
+        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ended_already = self.child.kill();
+        let _ended_already = self.child.wait();
+    }
+}
