@@ -1,7 +1,7 @@
 //! Failover predicates, vulcand's: after an attempt, whether the request may go to another server. For example
 //! `(IsNetworkError() || ResponseCode() == 503) && Attempts() <= 2`.
 //!
-//! `IsNetworkError()` is true after a 502 or 504 of the proxy's own making, `Attempts()` is 1 after the first,
+//! `IsNetworkError()` is true after a 502 or 504 (the proxy's own, or a server's), `Attempts()` is 1 after the first,
 //! `ResponseCode()` and `RequestMethod()` are what they say. Operators are `&& || == != < <= > >=` with Go's precedence.
 //! Types are checked when the text is read, so that evaluation cannot fail.
 

@@ -71,14 +71,15 @@ impl State {
         }
     }
 
-    /// Takes everything there is: keys that are not in it are gone, last good values of those that are stay.
-    pub fn replace<'a>(&mut self, all: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) {
+    /// Takes everything there is under a prefix ([`crate::PREFIX`] or [`crate::BARE_PREFIX`]): keys that are not in `all` are
+    /// gone, last good values of those that are stay.
+    pub fn replace<'a>(&mut self, prefix: &str, all: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) {
         let mut present = BTreeSet::new();
         for (key, value) in all {
             self.put(key, value);
             present.extend(Key::parse(key));
         }
-        self.entries.retain(|key, _| present.contains(key));
+        self.entries.retain(|key, _| key.prefix.as_str() != prefix || present.contains(key));
     }
 
     pub fn is_empty(&self) -> bool {

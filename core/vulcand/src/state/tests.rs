@@ -56,9 +56,11 @@ fn an_invalid_value_is_reported_and_the_last_good_one_serves_on() {
     assert_eq!(translation.routes[0].expression.as_str(), "Host(`a`)");
     assert!(messages(&translation)[0].contains("last good value serves on"));
     // A complete reading keeps it too, while the key is there.
-    state.replace([(&b"/vulcand/frontends/f1/frontend"[..], &b"{"[..])]);
+    state.replace(crate::PREFIX, [(&b"/vulcand/frontends/f1/frontend"[..], &b"{"[..])]);
     assert_eq!(state.translate().routes.len(), 1);
-    state.replace([]);
+    state.replace(crate::BARE_PREFIX, []);
+    assert!(!state.is_empty(), "the other prefix is another matter");
+    state.replace(crate::PREFIX, []);
     assert!(state.is_empty());
 }
 

@@ -1,0 +1,166 @@
+//! What the edge says of itself over HTTP: `/status`, `/v2/status` (vulcand's), `/routes`, `/explain`, `/metrics`.
+
+use crate::current::Current;
+use crate::listeners::Listeners;
+use crate::metrics::Metrics;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::header::CONTENT_TYPE;
+use http::{StatusCode, Uri};
+use identity::{Gate, Role, Verifier};
+use routing::{Explanation, Headers, RequestHead, Route, Service};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub current: Arc<Current>,
+    pub listeners: Arc<Listeners>,
+    pub metrics: Arc<Metrics>,
+    pub edge_id: String,
+}
+
+/// The API behind its gate: people and the platform's own may read; there is nothing to write.
+pub(crate) fn router(api: Api, verifier: Verifier) -> Router {
+    let gate = Gate::new(verifier, "roadstead edge", |role, method, _| {
+        method.is_safe() && matches!(role, Role::Admin | Role::Viewer | Role::Controller | Role::Console | Role::Edge)
+    });
+    Router::new()
+        .route("/status", get(status))
+        .route("/v1/status", get(vulcands_status))
+        .route("/v2/status", get(vulcands_status))
+        .route("/routes", get(routes))
+        .route("/explain", get(explain))
+        .route("/metrics", get(metrics))
+        .with_state(api)
+        .layer(gate.layer())
+}
+
+async fn status(State(api): State<Api>) -> Json<Value> {
+    let snapshot = api.current.load();
+    let (revision, busy) = api.current.report();
+    let mut problems = snapshot.problems.clone();
+    problems.extend(api.listeners.problems());
+    let busy: Vec<Value> =
+        busy.into_iter().map(|(url, in_flight)| json!({ "url": url, "in_flight": in_flight })).collect();
+    Json(json!({
+        "edge": api.edge_id,
+        "loaded": snapshot.loaded,
+        "revision": revision,
+        "routes": snapshot.table.routes().len(),
+        "servers": api.current.servers.all().iter().filter(|server| server.is_listed()).count(),
+        "draining": busy,
+        "problems": problems,
+    }))
+}
+
+async fn vulcands_status() -> Json<Value> {
+    Json(json!({ "Status": "ok" }))
+}
+
+#[derive(Serialize)]
+struct RouteView<'a> {
+    id: &'a str,
+    rule: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app: Option<&'a str>,
+    pass_host_header: bool,
+    failover_predicate: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<&'a str>,
+    servers: Vec<ServerView<'a>>,
+}
+
+#[derive(Serialize)]
+struct ServerView<'a> {
+    id: &'a str,
+    url: &'a str,
+    weight: u32,
+    in_flight: u64,
+}
+
+/// In the order they are tried.
+async fn routes(State(api): State<Api>) -> Json<Value> {
+    let snapshot = api.current.load();
+    let view = |(route, turns): (&Arc<Route>, &crate::current::Turns)| {
+        let servers = route.servers.iter().zip(&turns.servers).map(|(server, state)| ServerView {
+            id: &server.id,
+            url: server.url.as_str(),
+            weight: server.weight,
+            in_flight: state.in_flight(),
+        });
+        json!(RouteView {
+            id: &route.id,
+            rule: route.expression.as_str(),
+            priority: route.priority,
+            app: route.app.as_deref(),
+            pass_host_header: route.pass_host_header,
+            failover_predicate: route.failover.as_str(),
+            refused: match &route.service {
+                Service::Serve => None,
+                Service::Refuse(reason) => Some(reason),
+            },
+            servers: servers.collect(),
+        })
+    };
+    let routes: Vec<Value> = snapshot.table.routes().iter().zip(&snapshot.turns).map(view).collect();
+    Json(json!({ "revision": snapshot.revision(), "routes": routes }))
+}
+
+/// Headers of an explained request, `Name: value` each.
+struct Given(Vec<(String, String)>);
+
+impl Headers for Given {
+    fn first(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// `?method=GET&url=http://host/path&header=Name:value…`: which route wins, which lose, and why.
+async fn explain(State(api): State<Api>, Query(query): Query<Vec<(String, String)>>) -> Response {
+    let mut method = "GET";
+    let mut url = None;
+    let mut headers = Given(Vec::new());
+    for (name, value) in &query {
+        match name.as_str() {
+            "method" => method = value,
+            "url" => url = Some(value),
+            "header" => match value.split_once(':') {
+                Some((name, value)) => headers.0.push((name.trim().to_owned(), value.trim().to_owned())),
+                None => return refuse(&format!("header {value:?} is not of the form Name: value")),
+            },
+            other => return refuse(&format!("unknown parameter {other:?}: expected method, url or header")),
+        }
+    }
+    let Some(url) = url else { return refuse("the parameter url is missing") };
+    let Ok(uri) = url.parse::<Uri>() else { return refuse(&format!("{url:?} is no URL")) };
+    let host = headers.first("host").or(uri.authority().map(|authority| authority.as_str())).unwrap_or_default();
+    let head = RequestHead { method, host, path: uri.path(), headers: &headers };
+    let snapshot = api.current.load();
+    let Explanation { winner, routes } = snapshot.table.explain(&head);
+    let servers = winner.as_ref().and_then(|id| snapshot.table.routes().iter().find(|route| route.id == *id));
+    let servers: Vec<&str> =
+        servers.iter().flat_map(|route| &route.servers).map(|server| server.url.as_str()).collect();
+    let verdicts: Vec<Value> = routes
+        .iter()
+        .map(|(id, verdict)| {
+            let mut value = json!(verdict);
+            value["route"] = json!(id);
+            value
+        })
+        .collect();
+    Json(json!({ "winner": winner, "servers": servers, "routes": verdicts })).into_response()
+}
+
+fn refuse(message: &str) -> Response {
+    (StatusCode::BAD_REQUEST, Json(json!({ "message": message }))).into_response()
+}
+
+async fn metrics(State(api): State<Api>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, lifecycle::metrics::CONTENT_TYPE)], api.metrics.text())
+}

@@ -1,0 +1,196 @@
+//! The table that serves, swapped whole, and the admission of a request to a server.
+//!
+//! # Invariant: after the report, no request
+//! When the edge has reported `applied_revision R` without naming server S busy, and S is in no route of the table at R, no
+//! request reaches S until a later table lists it again. The controller kills S's task on that word.
+//!
+//! A request may still hold an older table when a new one is published, so admission works in this order:
+//!
+//! | request | publisher |
+//! |---|---|
+//! | A: load the table, choose S, **count itself in at S** | C: **store the new table's number** in `published` |
+//! | B: **load `published`**: not its table's number → count out, begin again | D: **load S's count**, report |
+//!
+//! All four are sequentially consistent. If D does not see A's count, then D precedes A, so C precedes B, and B sees the new
+//! number: the request lets go of S before it touched a socket. If D sees the count, S is reported busy. Either way the
+//! report is true. `tests::without_the_second_look_a_drained_server_is_reached` removes B and fails.
+//!
+//! A retry is admitted anew, by the table of its moment.
+
+use crate::metrics::RouteMetrics;
+use crate::servers::{InFlight, Server, Servers, lock};
+use arc_swap::ArcSwap;
+use routing::{Route, ServerUrl, Table, WeightedRoundRobin};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use store::Revision;
+use tokio::sync::watch;
+use vulcand::{ListenerSpec, Problem};
+
+/// A table and what belongs to it. Immutable but for whose turn it is.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    number: u64,
+    /// Whether the store was ever read; before that nothing is known to be missing.
+    pub loaded: bool,
+    /// Every change to Roadstead's route documents up to here is in the table.
+    revision: AtomicI64,
+    pub table: Table,
+    /// By the position of the route in the table.
+    pub turns: Vec<Turns>,
+    /// Every server of every route.
+    listed: HashSet<ServerUrl>,
+    pub listeners: Vec<ListenerSpec>,
+    pub problems: Vec<Problem>,
+}
+
+impl Snapshot {
+    pub fn revision(&self) -> Revision {
+        self.revision.load(SeqCst)
+    }
+}
+
+/// What a provider hands over to be published.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub loaded: bool,
+    pub revision: Revision,
+    pub routes: Vec<Arc<Route>>,
+    pub listeners: Vec<ListenerSpec>,
+    pub problems: Vec<Problem>,
+}
+
+/// The servers of a route and whose turn it is.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    balancer: Mutex<WeightedRoundRobin>,
+    pub servers: Vec<Arc<Server>>,
+    pub metrics: RouteMetrics,
+}
+
+impl Turns {
+    /// The next of the servers that are admitted.
+    pub fn next(&self, admit: impl Fn(&Arc<Server>) -> bool) -> Option<Arc<Server>> {
+        let position = lock(&self.balancer).pick(|position| admit(&self.servers[position]))?;
+        Some(self.servers[position].clone())
+    }
+}
+
+/// A request's place at a server; the server counts it for as long as this lives.
+pub(crate) struct Admitted {
+    pub route: Arc<Route>,
+    pub metrics: RouteMetrics,
+    pub in_flight: InFlight,
+}
+
+pub(crate) struct Current {
+    snapshot: ArcSwap<Snapshot>,
+    /// The number of the table that serves.
+    published: AtomicU64,
+    pub servers: Servers,
+    changed: watch::Sender<u64>,
+    #[cfg(test)]
+    skip_second_look: bool,
+}
+
+impl Current {
+    pub fn new() -> Self {
+        Self {
+            snapshot: ArcSwap::default(),
+            published: AtomicU64::new(0),
+            servers: Servers::default(),
+            changed: watch::Sender::new(0),
+            #[cfg(test)]
+            skip_second_look: false,
+        }
+    }
+
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Sees the number of each table once it serves (steps may be skipped).
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Swaps the table. One caller at a time: the assembler.
+    pub fn publish(&self, draft: Draft, metrics_of: impl Fn(&str) -> RouteMetrics) {
+        let before = self.load();
+        let number = before.number + 1;
+        let table = Table::new(draft.routes);
+        let turns_before: HashMap<&str, &Turns> =
+            before.table.routes().iter().zip(&before.turns).map(|(route, turns)| (route.id.as_str(), turns)).collect();
+        let turns = |route: &Arc<Route>| {
+            let before = turns_before.get(route.id.as_str()).map(|before| lock(&before.balancer).clone());
+            Turns {
+                balancer: Mutex::new(WeightedRoundRobin::new(&route.servers, before.as_ref())),
+                servers: route.servers.iter().map(|server| self.servers.get(&server.url)).collect(),
+                metrics: metrics_of(&route.id),
+            }
+        };
+        let turns: Vec<Turns> = table.routes().iter().map(turns).collect();
+        let listed: HashSet<_> =
+            table.routes().iter().flat_map(|route| &route.servers).map(|server| server.url.clone()).collect();
+        let Draft { loaded, revision, listeners, problems, .. } = draft;
+        let revision = AtomicI64::new(revision);
+        let snapshot = Snapshot { number, loaded, revision, table, turns, listed, listeners, problems };
+        let snapshot = Arc::new(snapshot);
+        self.snapshot.store(snapshot.clone());
+        self.published.store(number, SeqCst);
+        self.servers.list(&snapshot.listed);
+        self.changed.send_replace(number);
+    }
+
+    /// The store moved on without touching what this table is made of. For the assembler, like [`Current::publish`].
+    pub fn advance(&self, revision: Revision) {
+        let snapshot = self.load();
+        snapshot.revision.store(revision, SeqCst);
+        self.changed.send_replace(snapshot.number);
+    }
+
+    /// Admits a request to the server `choose` picks from the table: its route's position and the server.
+    pub fn admit<E>(
+        &self,
+        mut choose: impl FnMut(&Snapshot) -> Result<(usize, Arc<Server>), E>,
+    ) -> Result<Admitted, E> {
+        loop {
+            let snapshot = self.load();
+            let (position, server) = choose(&snapshot)?;
+            let in_flight = server.enter();
+            if self.published.load(SeqCst) == snapshot.number || self.second_look_is_skipped() {
+                let route = snapshot.table.routes()[position].clone();
+                return Ok(Admitted { route, metrics: snapshot.turns[position].metrics.clone(), in_flight });
+            }
+            // Between the publisher's two stores; it may need this core to make the second one.
+            std::thread::yield_now();
+        }
+    }
+
+    #[cfg(test)]
+    fn second_look_is_skipped(&self) -> bool {
+        self.skip_second_look
+    }
+
+    #[cfg(not(test))]
+    const fn second_look_is_skipped(&self) -> bool {
+        false
+    }
+
+    /// What is true now: the revision that serves, and the servers that are not in its table but have requests in flight.
+    pub fn report(&self) -> (Revision, Vec<(String, u64)>) {
+        loop {
+            let number = self.published.load(SeqCst);
+            let snapshot = self.load();
+            // The publisher stores the table, then its number; only what both agree on is promised.
+            if snapshot.number == number {
+                return (snapshot.revision(), self.servers.busy(&snapshot.listed));
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

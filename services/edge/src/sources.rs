@@ -1,0 +1,73 @@
+//! Where routes come from: three prefixes of the store (Roadstead's route documents, and vulcand's keys under both of its
+//! prefixes), each read and then watched by a task of its own; one assembler makes them into tables.
+//!
+//! The request path never waits for any of this: when the store is away the last table serves on. Changes of one revision
+//! take effect together within a prefix (a watch delivers whole revisions).
+
+mod assembler;
+mod documents;
+mod watcher;
+
+pub(crate) use assembler::Assembler;
+
+use bytes::Bytes;
+use lifecycle::Stop;
+use std::sync::Arc;
+use store::{Event, Revision, Store};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::limits::CHANGES_QUEUE_MAX;
+use crate::metrics::Metrics;
+
+/// One prefix of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Documents,
+    Vulcand,
+    VulcandBare,
+}
+
+impl Source {
+    pub const ALL: [Self; 3] = [Self::Documents, Self::Vulcand, Self::VulcandBare];
+
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Documents => routing::document::ROUTES_PREFIX,
+            Self::Vulcand => vulcand::PREFIX,
+            Self::VulcandBare => vulcand::BARE_PREFIX,
+        }
+    }
+}
+
+/// What a watcher tells the assembler.
+pub(crate) struct Update {
+    pub source: Source,
+    /// Everything up to here is told.
+    pub revision: Revision,
+    pub change: Change,
+}
+
+pub(crate) enum Change {
+    /// All keys there are.
+    All(Vec<(Bytes, Bytes)>),
+    /// Empty: only the revision moved on.
+    Events(Vec<Event>),
+}
+
+/// Starts one watcher per prefix.
+pub(crate) fn watch_all(
+    store: &Arc<dyn Store>,
+    metrics: &Arc<Metrics>,
+    stop: &Stop,
+    tasks: &mut JoinSet<()>,
+) -> mpsc::Receiver<Update> {
+    let (sender, receiver) = mpsc::channel(CHANGES_QUEUE_MAX);
+    for source in Source::ALL {
+        let (store, metrics, sender, stop) = (store.clone(), metrics.clone(), sender.clone(), stop.clone());
+        tasks.spawn(async move {
+            stop.or(watcher::run(source, store, metrics, sender)).await;
+        });
+    }
+    receiver
+}

@@ -1,0 +1,116 @@
+//! Makes tables of what the watchers tell: a new one is compiled beside the one that serves, then swapped whole.
+
+use super::documents::Documents;
+use super::{Change, Source, Update};
+use crate::current::{Current, Draft};
+use crate::metrics::Metrics;
+use std::sync::Arc;
+use store::{Event, Revision};
+use tokio::sync::mpsc;
+use vulcand::{State, Translation};
+
+pub(crate) struct Assembler {
+    current: Arc<Current>,
+    metrics: Arc<Metrics>,
+    documents: Documents,
+    vulcand: State,
+    /// What `vulcand` amounts to; made anew only when it changed.
+    translation: Translation,
+    /// Of the route documents, which is what the controller waits for.
+    revision: Revision,
+    told: [bool; Source::ALL.len()],
+    problems_logged: Vec<vulcand::Problem>,
+}
+
+impl Assembler {
+    pub fn new(current: Arc<Current>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            current,
+            metrics,
+            documents: Documents::default(),
+            vulcand: State::default(),
+            translation: Translation::default(),
+            revision: 0,
+            told: [false; Source::ALL.len()],
+            problems_logged: Vec::new(),
+        }
+    }
+
+    /// Works until every watcher is gone.
+    pub async fn run(mut self, mut updates: mpsc::Receiver<Update>) {
+        while let Some(update) = updates.recv().await {
+            let mut changed = self.apply(update);
+            // What piled up meanwhile goes into the same table.
+            while let Ok(update) = updates.try_recv() {
+                changed |= self.apply(update);
+            }
+            if changed {
+                self.publish();
+            } else {
+                self.metrics.revision(self.revision);
+                self.current.advance(self.revision);
+            }
+        }
+    }
+
+    /// Whether it changes what is served.
+    fn apply(&mut self, update: Update) -> bool {
+        let Update { source, revision, change } = update;
+        if source == Source::Documents {
+            self.revision = revision;
+        }
+        if matches!(&change, Change::Events(events) if events.is_empty()) {
+            return false;
+        }
+        self.told[source as usize] |= matches!(change, Change::All(_));
+        match source {
+            Source::Documents => match change {
+                Change::All(keys) => self.documents.replace(keys.iter().map(|(key, value)| (&key[..], &value[..]))),
+                Change::Events(events) => {
+                    for event in events {
+                        match event {
+                            Event::Put { kv, .. } => self.documents.put(&kv.key, &kv.value),
+                            Event::Delete { key, .. } => self.documents.delete(&key),
+                        }
+                    }
+                }
+            },
+            Source::Vulcand | Source::VulcandBare => {
+                match change {
+                    Change::All(keys) => {
+                        let keys = keys.iter().map(|(key, value)| (&key[..], &value[..]));
+                        self.vulcand.replace(source.prefix(), keys);
+                    }
+                    Change::Events(events) => {
+                        for event in events {
+                            match event {
+                                Event::Put { kv, .. } => self.vulcand.put(&kv.key, &kv.value),
+                                Event::Delete { key, .. } => self.vulcand.delete(&key),
+                            }
+                        }
+                    }
+                }
+                self.translation = self.vulcand.translate();
+            }
+        }
+        true
+    }
+
+    fn publish(&mut self) {
+        let mut problems = self.documents.problems();
+        problems.extend(self.translation.problems.iter().cloned());
+        for problem in problems.iter().filter(|problem| !self.problems_logged.contains(problem)) {
+            tracing::warn!(key = problem.key, message = problem.message, "not served as asked");
+        }
+        self.problems_logged.clone_from(&problems);
+        let draft = Draft {
+            loaded: self.told.iter().all(|told| *told),
+            revision: self.revision,
+            routes: self.documents.routes().chain(self.translation.routes.iter().cloned()).collect(),
+            listeners: self.translation.listeners.clone(),
+            problems,
+        };
+        self.metrics.table(draft.revision, draft.problems.len(), &draft.routes);
+        self.current.publish(draft, |route| self.metrics.of_route(route));
+    }
+}
