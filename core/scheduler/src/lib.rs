@@ -24,7 +24,7 @@ pub use drain::{drained, server_url, serving};
 pub use explain::explain;
 pub use placement::{NodeUsage, Reason, Unplaced};
 pub use plan::{Plan, plan};
-pub use policy::Policy;
+pub use policy::{EDGE_SILENCE_MAX, Policy};
 pub use world::{AppRecord, Backoff, EdgeRecord, Failure, NodeRecord, TaskRecord, World};
 
 /// Makes UUIDs: the unique part of task ids, and the ids of deployments. (The cores draw no random bits.)

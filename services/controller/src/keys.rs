@@ -1,0 +1,50 @@
+//! Where the controller's state lives in the store. Every value is JSON: the serde form of a type of `model`.
+//!
+//! | key | value |
+//! |---|---|
+//! | `/roadstead/apps/<id>` | the app's current definition |
+//! | `/roadstead/versions/<id>/<version>` | a kept version of it, the current one among them |
+//! | `/roadstead/tasks/<task id>` | a task with its node, ports and intent |
+//! | `/roadstead/deployments/<id>` | a running deployment |
+//! | `/roadstead/nodes/<node id>` | what a node's agent said of it last |
+//! | `/roadstead/routes/app.<safe path>[~n]` | an app's route (`routing::document`) |
+//! | `/roadstead/routes/platform.<name>` | a route of the platform itself |
+//! | `/roadstead/controller` | who leads: every transaction compares its revision |
+
+use model::{App, AppId, DeploymentId, NodeId, TaskId, Timestamp};
+
+pub(crate) const APPS_PREFIX: &str = "/roadstead/apps/";
+pub(crate) const VERSIONS_PREFIX: &str = "/roadstead/versions/";
+pub(crate) const TASKS_PREFIX: &str = "/roadstead/tasks/";
+pub(crate) const DEPLOYMENTS_PREFIX: &str = "/roadstead/deployments/";
+pub(crate) const NODES_PREFIX: &str = "/roadstead/nodes/";
+pub(crate) const LEADER: &str = "/roadstead/controller";
+
+/// `id` begins with a slash.
+pub(crate) fn app(id: &AppId) -> String {
+    format!("/roadstead/apps{id}")
+}
+
+pub(crate) fn version(id: &AppId, version: Timestamp) -> String {
+    format!("/roadstead/versions{id}/{version}")
+}
+
+pub(crate) fn version_of(app: &App) -> String {
+    version(&app.id, app.version)
+}
+
+pub(crate) fn task(id: &TaskId) -> String {
+    format!("{TASKS_PREFIX}{id}")
+}
+
+pub(crate) fn deployment(id: &DeploymentId) -> String {
+    format!("{DEPLOYMENTS_PREFIX}{id}")
+}
+
+pub(crate) fn node(id: &NodeId) -> String {
+    format!("{NODES_PREFIX}{id}")
+}
+
+pub(crate) fn route(id: &str) -> String {
+    format!("{}{id}", routing::document::ROUTES_PREFIX)
+}

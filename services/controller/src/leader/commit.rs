@@ -1,0 +1,154 @@
+//! Changes as transactions. The operations of one app (its tasks that start to drain and its route without them) stay in
+//! one transaction; small ones travel together. An app with more than one transaction holds has its route in the first:
+//! a route may leave a server out early, never late.
+
+use crate::keys;
+use crate::routes::RouteChange;
+use bytes::Bytes;
+use model::AppId;
+use scheduler::{Change, World};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use store::{Operation, TXN_OPERATIONS_MAX};
+
+/// Bytes of values one transaction carries, below etcd's bound for a request.
+const TRANSACTION_BYTES_MAX: usize = 1 << 20;
+
+/// Some changes and the writes that make them durable, one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub operations: Vec<Operation>,
+    pub changes: Vec<Change>,
+    pub routes: Vec<RouteChange>,
+    bytes: usize,
+}
+
+/// One change with its writes; never divided.
+struct Item {
+    operations: Vec<Operation>,
+    change: Option<Change>,
+    route: Option<RouteChange>,
+}
+
+/// Packs changes and routes, in order, into as few transactions as they fit.
+pub(super) fn batches(world: &World, changes: Vec<Change>, routes: Vec<RouteChange>) -> Vec<Batch> {
+    let mut per_app: BTreeMap<Option<AppId>, Vec<Item>> = BTreeMap::new();
+    for route in routes {
+        let key = keys::route(&route.id);
+        let operations = vec![match &route.document {
+            Some(document) => put(key, document),
+            None => Operation::delete(key),
+        }];
+        let app = route.app.clone();
+        per_app.entry(app).or_default().push(Item { operations, change: None, route: Some(route) });
+    }
+    for change in changes {
+        let operations = operations(&change);
+        let app = app_of(world, &change);
+        per_app.entry(app).or_default().push(Item { operations, change: Some(change), route: None });
+    }
+    let mut batches = vec![Batch::default()];
+    for items in per_app.into_values() {
+        let operations: usize = items.iter().map(|item| item.operations.len()).sum();
+        let bytes: usize = items.iter().map(Item::bytes).sum();
+        let last = batches.last().expect("it starts with one and only grows");
+        if !last.has_room(operations, bytes) {
+            batches.push(Batch::default());
+        }
+        for item in items {
+            let last = batches.last_mut().expect("it starts with one and only grows");
+            if last.has_room(item.operations.len(), item.bytes()) {
+                last.push(item);
+            } else {
+                let mut next = Batch::default();
+                next.push(item);
+                batches.push(next);
+            }
+        }
+    }
+    batches.retain(|batch| !batch.changes.is_empty() || !batch.routes.is_empty());
+    batches
+}
+
+/// A request's changes in one transaction, however many they are: it is all or nothing.
+pub(super) fn single(changes: Vec<Change>, routes: Vec<RouteChange>) -> Batch {
+    let mut batch = Batch::default();
+    for route in routes {
+        let key = keys::route(&route.id);
+        batch.operations.push(match &route.document {
+            Some(document) => put(key, document),
+            None => Operation::delete(key),
+        });
+        batch.routes.push(route);
+    }
+    for change in changes {
+        batch.operations.extend(operations(&change));
+        batch.changes.push(change);
+    }
+    batch
+}
+
+impl Batch {
+    /// Writes that change nothing of the scheduler's.
+    pub(super) fn of(operations: Vec<Operation>) -> Self {
+        Self { operations, ..Self::default() }
+    }
+
+    /// An empty one has room for anything: what fits in no transaction is refused by the store, with its reason.
+    fn has_room(&self, operations: usize, bytes: usize) -> bool {
+        self.operations.is_empty()
+            || (self.operations.len() + operations <= TXN_OPERATIONS_MAX && self.bytes + bytes <= TRANSACTION_BYTES_MAX)
+    }
+
+    fn push(&mut self, item: Item) {
+        self.bytes += item.bytes();
+        self.operations.extend(item.operations);
+        self.changes.extend(item.change);
+        self.routes.extend(item.route);
+    }
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        let bytes = |operation: &Operation| match operation {
+            Operation::Put(put) => put.key.len() + put.value.len(),
+            _ => 0,
+        };
+        self.operations.iter().map(bytes).sum()
+    }
+}
+
+fn operations(change: &Change) -> Vec<Operation> {
+    match change {
+        Change::Define(app) => vec![put(keys::app(&app.id), app), put(keys::version_of(app), app)],
+        Change::Remove(app) => vec![Operation::delete(keys::app(app))],
+        Change::ForgetVersions { app, versions } => {
+            versions.iter().map(|version| Operation::delete(keys::version(app, *version))).collect()
+        }
+        Change::StartDeployment(deployment) | Change::AdvanceDeployment(deployment) => {
+            vec![put(keys::deployment(&deployment.id), deployment)]
+        }
+        Change::EndDeployment { deployment, .. } => vec![Operation::delete(keys::deployment(&deployment.id))],
+        Change::Launch(task) | Change::Retire { task, .. } => vec![put(keys::task(&task.id), task)],
+        Change::Forget(task) => vec![Operation::delete(keys::task(task))],
+        Change::Delay { .. } => Vec::new(),
+    }
+}
+
+fn app_of(world: &World, change: &Change) -> Option<AppId> {
+    match change {
+        Change::Define(app) => Some(app.id.clone()),
+        Change::Remove(app) | Change::ForgetVersions { app, .. } | Change::Delay { app, .. } => Some(app.clone()),
+        Change::Launch(task) | Change::Retire { task, .. } => Some(task.app.clone()),
+        Change::Forget(task) => world.tasks.get(task).map(|record| record.task.app.clone()),
+        // A deployment goes with its first app.
+        Change::StartDeployment(deployment)
+        | Change::AdvanceDeployment(deployment)
+        | Change::EndDeployment { deployment, .. } => deployment.target.keys().next().cloned(),
+    }
+}
+
+pub(super) fn put(key: String, value: &impl Serialize) -> Operation {
+    let json = serde_json::to_vec(value).expect("the model's types have string keys and finite numbers only");
+    Operation::put(key, Bytes::from(json))
+}

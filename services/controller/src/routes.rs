@@ -1,0 +1,123 @@
+//! The routes there should be: one document per public name of an app, and those of the platform. Planned from the whole
+//! world on every pass and written where they differ from what is stored; documents under other ids are nobody's business
+//! here.
+
+mod rules;
+
+use model::{AppId, TaskId};
+use routing::document::{RouteDocument, RouteServer, SERVERS_MAX};
+use scheduler::{TaskRecord, World, server_url, serving};
+use std::collections::{BTreeMap, BTreeSet};
+use store::Revision;
+
+const APP_PREFIX: &str = "app.";
+const PLATFORM_PREFIX: &str = "platform.";
+
+/// What the store holds of our routes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Routes {
+    pub stored: BTreeMap<String, RouteDocument>,
+    /// The revision at which an app's routes were last written or deleted: an edge that has applied it serves them.
+    pub written_at: BTreeMap<AppId, Revision>,
+}
+
+/// A route to write, or (without a document) to delete.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RouteChange {
+    pub id: String,
+    pub app: Option<AppId>,
+    pub document: Option<RouteDocument>,
+}
+
+impl Routes {
+    /// Whether a stored document is the controller's own.
+    pub(crate) fn owns(id: &str) -> bool {
+        id.starts_with(APP_PREFIX) || id.starts_with(PLATFORM_PREFIX)
+    }
+
+    pub(crate) fn load(&mut self, id: String, document: RouteDocument, revision: Revision) {
+        if let Some(app) = app_of(&document) {
+            let written_at = self.written_at.entry(app).or_default();
+            *written_at = revision.max(*written_at);
+        }
+        self.stored.insert(id, document);
+    }
+
+    /// What must change for the stored routes to be those of `world`.
+    pub(crate) fn plan(&self, world: &World, domain: &str, platform: &[(String, RouteDocument)]) -> Vec<RouteChange> {
+        let wanted = self.wanted(world, domain, platform);
+        let mut changes = Vec::new();
+        for (id, document) in self.stored.iter().filter(|(id, _)| !wanted.contains_key(*id)) {
+            changes.push(RouteChange { id: id.clone(), app: app_of(document), document: None });
+        }
+        for (id, document) in wanted {
+            if self.stored.get(&id) != Some(&document) {
+                changes.push(RouteChange { id, app: app_of(&document), document: Some(document) });
+            }
+        }
+        changes
+    }
+
+    pub(crate) fn apply(&mut self, change: &RouteChange, revision: Revision) {
+        if let Some(app) = &change.app {
+            self.written_at.insert(app.clone(), revision);
+        }
+        match &change.document {
+            Some(document) => self.stored.insert(change.id.clone(), document.clone()),
+            None => self.stored.remove(&change.id),
+        };
+    }
+
+    fn wanted(
+        &self,
+        world: &World,
+        domain: &str,
+        platform: &[(String, RouteDocument)],
+    ) -> BTreeMap<String, RouteDocument> {
+        let mut wanted = BTreeMap::new();
+        for (name, document) in platform {
+            wanted.insert(format!("{PLATFORM_PREFIX}{name}"), document.clone());
+        }
+        for (id, record) in world.apps.iter().filter(|(_, record)| !record.app.ports.is_empty()) {
+            let rules = rules::rules(&record.app, domain);
+            let route_id = |index: usize| match index {
+                0 => format!("{APP_PREFIX}{}", id.safe_path()),
+                more => format!("{APP_PREFIX}{}~{more}", id.safe_path()),
+            };
+            let mut routed: BTreeSet<&str> = BTreeSet::new();
+            for index in 0..rules.len() {
+                let stored = self.stored.get(&route_id(index));
+                routed.extend(stored.iter().flat_map(|document| &document.servers).map(|server| server.id.as_str()));
+            }
+            let is_routed = |task: &TaskId| routed.contains(task.as_str());
+            let servers: Vec<RouteServer> = serving(world, id, is_routed).into_iter().filter_map(server).collect();
+            for (index, rule) in rules.into_iter().enumerate() {
+                let document = RouteDocument {
+                    v: 0,
+                    rule: rule.expression,
+                    priority: None,
+                    servers: servers.iter().take(SERVERS_MAX).cloned().collect(),
+                    // An app sees the name the browser asked for, as behind marathon-lb and traefik.
+                    pass_host_header: true,
+                    failover_predicate: String::new(),
+                    app: Some(id.to_string()),
+                    middlewares: rule.unknown,
+                };
+                wanted.insert(route_id(index), document);
+            }
+        }
+        wanted
+    }
+}
+
+fn server(record: &TaskRecord) -> Option<RouteServer> {
+    let url = server_url(&record.task)?;
+    Some(RouteServer { id: record.task.id.to_string(), url, weight: 1 })
+}
+
+fn app_of(document: &RouteDocument) -> Option<AppId> {
+    document.app.as_deref().and_then(|app| AppId::parse(app).ok())
+}
+
+#[cfg(test)]
+mod tests;
