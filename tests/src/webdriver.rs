@@ -7,7 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Value, json};
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ const CHROMEDRIVER: &str = "/usr/bin/chromedriver";
 const CHROMIUM: &str = "/usr/bin/chromium";
 /// Chromium's start on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long chromium may take to end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a script may take.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// The rest between two looks at a condition.
@@ -65,20 +68,22 @@ pub struct View {
     pub width: u32,
     pub height: u32,
     pub dark: bool,
+    /// Whether the page's viewport is the screen's width, as it is on a phone.
+    pub phone: bool,
 }
 
 impl View {
-    pub const DESK: Self = Self { width: 1280, height: 900, dark: false };
+    pub const DESK: Self = Self { width: 1280, height: 900, dark: false, phone: false };
     pub const DARK: Self = Self { dark: true, ..Self::DESK };
-    pub const PHONE: Self = Self { width: 390, height: 844, dark: false };
+    pub const PHONE: Self = Self { width: 390, height: 844, dark: false, phone: true };
 }
 
-/// A browser with one window. Dropping it ends chromedriver; [`Browser::close`] ends chromium as well, and is the better
-/// end.
+/// A browser with one window. Dropping it, a failed test's way too, ends chromium and chromedriver.
 pub struct Browser {
     client: Client,
     /// `http://127.0.0.1:PORT/session/ID`
     session: String,
+    port: u16,
     _driver: Child,
     _profile: TempDir,
 }
@@ -115,12 +120,7 @@ impl Browser {
         let made = call(&client, Method::POST, &format!("{base}/session"), Some(&capabilities)).await?;
         let id = made["sessionId"].as_str().unwrap_or_default();
         let session = format!("{base}/session/{id}");
-        Ok(Self { client, session, _driver: driver, _profile: profile })
-    }
-
-    /// Ends chromium and waits until it has gone.
-    pub async fn close(self) -> Result<(), DriverError> {
-        self.command(Method::DELETE, "", None).await.map(|_| ())
+        Ok(Self { client, session, port, _driver: driver, _profile: profile })
     }
 
     pub async fn open(&self, url: &str) -> Result<(), DriverError> {
@@ -128,9 +128,10 @@ impl Browser {
     }
 
     pub async fn look(&self, view: View) -> Result<(), DriverError> {
-        let metrics = json!({"width": view.width, "height": view.height, "deviceScaleFactor": 1, "mobile": false});
+        let View { width, height, dark, phone } = view;
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone});
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await?;
-        let scheme = if view.dark { "dark" } else { "light" };
+        let scheme = if dark { "dark" } else { "light" };
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", features).await?;
         Ok(())
@@ -140,6 +141,11 @@ impl Browser {
     pub async fn send_headers(&self, headers: Value) -> Result<(), DriverError> {
         self.devtools("Network.enable", json!({})).await?;
         self.devtools("Network.setExtraHTTPHeaders", json!({"headers": headers})).await.map(|_| ())
+    }
+
+    /// Whether pages may run scripts of their own.
+    pub async fn allow_scripts(&self, allowed: bool) -> Result<(), DriverError> {
+        self.devtools("Emulation.setScriptExecutionDisabled", json!({"value": !allowed})).await.map(|_| ())
     }
 
     /// The first element of a CSS selector.
@@ -231,6 +237,21 @@ impl Browser {
 
     async fn command(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, DriverError> {
         call(&self.client, method, &format!("{}{path}", self.session), body.as_ref()).await
+    }
+}
+
+impl Drop for Browser {
+    /// chromium outlives a chromedriver that is killed, so chromedriver is asked to end both, by a plain blocking call.
+    fn drop(&mut self) {
+        let shutdown = || -> io::Result<()> {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+            stream.set_read_timeout(Some(SHUTDOWN_TIMEOUT))?;
+            write!(stream, "GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
+            stream.read_to_end(&mut Vec::new()).map(|_| ())
+        };
+        if let Err(error) = shutdown() {
+            eprintln!("chromedriver did not shut down: {error}");
+        }
     }
 }
 

@@ -82,7 +82,7 @@ async function attempt(operation, body, progress) {
 }
 
 function parseXml(text) {
-  if (!text.startsWith("<")) return null;
+  if (!text.trimStart().startsWith("<")) return null;
   const xml = new DOMParser().parseFromString(text, "application/xml");
   return xml.querySelector("parsererror") ? null : xml;
 }
@@ -100,6 +100,7 @@ async function uploadInParts(file, bucket, progress) {
   const start = { operation: "create_multipart", bucket, content_type: file.type, size: file.size };
   const { signed, xml } = await attempt(start, null);
   const upload = { bucket, key: signed.key, upload_id: textOf(xml, "UploadId") };
+  if (!upload.upload_id) throw new StorageError(400, "the object storage named no upload");
   try {
     const etags = await uploadParts(file, upload, progress);
     const parts = etags.map((etag, index) => `<Part><PartNumber>${index + 1}</PartNumber><ETag>${escapeXml(etag)}</ETag></Part>`);
@@ -256,6 +257,7 @@ async function listMore() {
   const operation = { operation: "list", bucket: gallery.bucket };
   if (gallery.continuation) operation.continuation_token = gallery.continuation;
   const { xml } = await attempt(operation, null);
+  if (!xml) throw new StorageError(400, "the object storage's answer is not XML");
   const objects = [...xml.getElementsByTagName("Contents")].map((object) => ({
     key: textOf(object, "Key"),
     modified: textOf(object, "LastModified"),

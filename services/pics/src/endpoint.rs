@@ -270,4 +270,24 @@ mod tests {
             assert!(name.parse::<BucketName>().is_err(), "{name}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn an_endpoint_is_read_as_it_is_written(
+            host in "[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?(\\.[a-z]{1,9}){0,3}", port: Option<u16>, secure: bool,
+        ) {
+            let scheme = if secure { "https" } else { "http" };
+            let port = port.map_or(String::new(), |port| format!(":{port}"));
+            if let Ok(endpoint) = format!("{scheme}://{host}{port}").parse::<Endpoint>() {
+                proptest::prop_assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
+            }
+        }
+
+        #[test]
+        fn no_text_panics(text: String) {
+            let _any = text.parse::<Endpoint>();
+            let _any = format!("http://{text}").parse::<Endpoint>();
+            let _any = text.parse::<BucketName>();
+        }
+    }
 }

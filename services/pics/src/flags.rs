@@ -275,4 +275,15 @@ mod tests {
         assert!(with("-public-endpoint=ftp://x").starts_with("flag -public-endpoint: "));
         assert_eq!(Flags::parse(["-help"]).unwrap_err(), FlagError::Help);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_command_line_panics(arguments: Vec<String>, value: String) {
+            let _any = Flags::parse(arguments);
+            for name in NAMES {
+                let given = ARTICLE.map(str::to_owned).into_iter().chain([format!("-{name}={value}")]);
+                let _any = Flags::parse(given);
+            }
+        }
+    }
 }

@@ -71,7 +71,7 @@ fn upload_panel(config: &Config, accepted: &str) -> Markup {
             h2 #upload-title { "Upload a new picture" }
             p.subtitle { "Uploading from client using Amazon S3 Multipart upload" }
             form #upload {
-                label.drop for="file" {
+                label.file for="file" {
                     input #file type="file" accept=(accepted) required;
                     span #file-name { "No file selected." }
                 }

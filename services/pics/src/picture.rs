@@ -170,4 +170,14 @@ mod tests {
         assert_eq!(PictureType::from_content_type("image/PNG"), Some(PictureType::Png));
         assert_eq!(PictureType::from_content_type("image/svg+xml"), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_key_panics_and_a_valid_one_needs_no_encoding(text in "\\PC*|pictures/[A-Za-z0-9]{14,18}\\.[a-z]{2,4}") {
+            if let Ok(key) = text.parse::<PictureKey>() {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'/' || byte == b'.';
+                proptest::prop_assert!(key.as_str().bytes().all(plain));
+            }
+        }
+    }
 }
