@@ -19,7 +19,25 @@ fn run_app(up: &Up, id: &str, instances: &str) {
     }
     let image = format!("{}/second:1", up.address("registry"));
     let cmd = "cd /s3pics; exec ./s3pics -AccessKey=a -SecretKey=b -EndPoint=http://s3.localhost -Namespace=s3 --listen 0.0.0.0:8000";
-    up.cli(&["app", "run", id, "--image", &image, "--cmd", cmd, "--port", "8000", "--health", "/", "--cpus", "0.1", "--mem", "64", "--instances", instances]);
+    up.cli(&[
+        "app",
+        "run",
+        id,
+        "--image",
+        &image,
+        "--cmd",
+        cmd,
+        "--port",
+        "8000",
+        "--health",
+        "/",
+        "--cpus",
+        "0.1",
+        "--mem",
+        "64",
+        "--instances",
+        instances,
+    ]);
 }
 
 fn answers(up: &Up, host: &str) -> Option<()> {

@@ -78,7 +78,7 @@ fn router(controller: Controller) -> Router {
     }
     async fn nodes() -> Json<Value> {
         Json(json!([{
-            "id": "n1", "hostname": "coreos1", "address": "10.64.231.45", "state": "active", "runtime": "process",
+            "id": "n1", "hostname": "coreos1", "address": "10.64.231.45", "state": "connected", "runtime": "process",
             "resources": {"cpus": 8, "mem": 24576}, "used": {"cpus": 0.1, "mem": 64}, "tasks": 1,
             "limits": ["no outbound network", "no seccomp"]
         }]))

@@ -2,7 +2,9 @@
 
 mod documents;
 
-pub use documents::{Action, App, Delay, Deployment, HealthCheckResult, Node, QueueItem, Step, Task, TaskFailure};
+pub use documents::{
+    Action, App, Delay, Deployment, Details, HealthCheckResult, Node, QueueItem, Step, Task, TaskFailure,
+};
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
@@ -62,6 +64,11 @@ struct Versions {
     versions: Vec<String>,
 }
 
+#[derive(Default, Deserialize)]
+struct Reasons {
+    reasons: Vec<String>,
+}
+
 impl Controller {
     pub fn new(base: &str, credentials: Credentials) -> Self {
         let base = base.trim_end_matches('/').to_owned();
@@ -80,6 +87,14 @@ impl Controller {
         let document = answer.get_mut("app").map(Value::take).unwrap_or_default();
         let app = App::deserialize(&document).map_err(|source| ControllerError::Malformed { path, source })?;
         Ok((app, document))
+    }
+
+    /// What Marathon has no word for; empty where the controller is Marathon itself.
+    pub async fn details(&self, id: &str) -> Result<Details, ControllerError> {
+        let path = app_path(id).replacen("/v2/", "/v1/", 1);
+        let details: Option<Details> = none_if_not_found(self.read(&path).await)?;
+        let reasons: Option<Reasons> = none_if_not_found(self.read(&format!("{path}/explain")).await)?;
+        Ok(Details { reasons: reasons.unwrap_or_default().reasons, ..details.unwrap_or_default() })
     }
 
     pub async fn versions(&self, id: &str) -> Result<Vec<String>, ControllerError> {

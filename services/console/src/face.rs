@@ -86,6 +86,7 @@ async fn app(
 async fn app_content(controller: &Controller, id: &str, view: AppView) -> Result<Markup, ControllerError> {
     let (app, document) = controller.app(id).await?;
     let queue = controller.queue().await?;
+    let details = controller.details(id).await?;
     let tab = match (view.tab.as_str(), view.version) {
         ("configuration", None) => pages::app::Tab::Configuration(document, None),
         ("configuration", Some(version)) => {
@@ -94,7 +95,7 @@ async fn app_content(controller: &Controller, id: &str, view: AppView) -> Result
         ("versions", _) => pages::app::Tab::Versions(controller.versions(id).await?),
         _ => pages::app::Tab::Tasks,
     };
-    Ok(pages::app::render(&app, &queue, &tab))
+    Ok(pages::app::render(&app, &details, &queue, &tab))
 }
 
 async fn act_on_app(

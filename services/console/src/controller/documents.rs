@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -140,6 +141,19 @@ pub struct Delay {
     /// The back-off is over; what is missing is a node with room.
     #[serde(default)]
     pub overdue: bool,
+}
+
+/// What the controller's own `/v1/apps/{id}` and `/v1/apps/{id}/explain` tell of an app.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Details {
+    /// Where the app is reached; none for an app without ports.
+    pub url: Option<String>,
+    /// By runtime, what its tasks lack there.
+    #[serde(default)]
+    pub runtimes: BTreeMap<String, Vec<String>>,
+    /// What the app waits for; none when it is as it should be.
+    #[serde(default)]
+    pub reasons: Vec<String>,
 }
 
 /// A node as `/v1/nodes`, which is the controller's own, tells it.

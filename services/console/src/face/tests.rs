@@ -129,6 +129,11 @@ fn reads() -> Vec<(&'static str, Value)> {
     vec![
         ("/v2/apps", json!({"apps": [s3pics(), {"id": "/a/b", "cpus": 1, "mem": 128.5, "instances": 0}]})),
         ("/v2/apps/s3pics", json!({"app": s3pics()})),
+        (
+            "/v1/apps/s3pics",
+            json!({"app": {}, "url": "http://s3pics.localhost:8000/", "runtimes": {"process": ["no seccomp"]}}),
+        ),
+        ("/v1/apps/s3pics/explain", json!({"app": "/s3pics", "reasons": ["1 instance waits for a port"]})),
         ("/v2/apps/s3pics/versions", json!({"versions": ["2015-01-11T12:44:39.000Z", "2015-01-10T08:00:00.000Z"]})),
         ("/v2/apps/s3pics/versions/2015-01-10T08%3A00%3A00.000Z", json!({"id": "/s3pics", "mem": 32})),
         (
@@ -142,7 +147,7 @@ fn reads() -> Vec<(&'static str, Value)> {
         (
             "/v1/nodes",
             json!([{
-                "id": "n1", "hostname": "coreos1", "address": "10.0.0.1", "state": "active",
+                "id": "n1", "hostname": "coreos1", "address": "10.0.0.1", "state": "connected",
                 "resources": {"cpus": 8, "mem": 2048}, "used": {"cpus": 0.2, "mem": 128}, "runtime": "process",
                 "limits": ["no outbound network"], "tasks": 2
             }]),
@@ -176,6 +181,14 @@ async fn an_apps_page_shows_its_tasks_and_its_last_failure() {
 }
 
 #[tokio::test]
+async fn an_apps_page_says_where_it_is_reached_and_what_it_waits_for() {
+    let answer = fixture(reads(), (200, json!({}))).await.get("/apps/s3pics").await;
+    answer.shows(200, &["href=\"http://s3pics.localhost:8000/\"", "1 instance waits for a port", "no seccomp"]);
+    let marathons = reads().into_iter().filter(|(path, _)| !path.starts_with("/v1/")).collect();
+    fixture(marathons, (200, json!({}))).await.get("/apps/s3pics").await.shows(200, &["tasks running"]);
+}
+
+#[tokio::test]
 async fn the_configuration_is_the_definition_alone() {
     let answer = fixture(reads(), (200, json!({}))).await.get("/apps/s3pics?tab=configuration").await;
     answer.shows(200, &["&quot;cmd&quot;: &quot;cd /s3pics; ./s3pics -AccessKey=&lt;x&gt;&quot;"]);
@@ -201,7 +214,7 @@ async fn deployments_show_their_steps() {
 #[tokio::test]
 async fn nodes_are_shown_where_the_controller_tells_them() {
     let answer = fixture(reads(), (200, json!({}))).await.get("/nodes").await;
-    answer.shows(200, &["coreos1", "10.0.0.1", "active", "0.2 / 8", "128 / 2048", "process", "no outbound network"]);
+    answer.shows(200, &["coreos1", "10.0.0.1", "connected", "0.2 / 8", "128 / 2048", "process", "no outbound network"]);
     let answer = fixture(vec![], (200, json!({}))).await.get("/nodes").await;
     answer.shows(200, &["This controller does not tell its nodes."]);
 }

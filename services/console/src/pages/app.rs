@@ -1,7 +1,7 @@
 //! One app: its tasks, its configuration, its versions, and what can be done with it.
 
 use super::parts::{app_link, health_bar, health_dot, status, time};
-use crate::controller::{App, QueueItem, Task, TaskFailure};
+use crate::controller::{App, Details, QueueItem, Task, TaskFailure};
 use crate::status::{Health, HealthBar, Status};
 use maud::{Markup, html};
 use serde_json::Value;
@@ -26,7 +26,7 @@ pub enum Tab {
     Versions(Vec<String>),
 }
 
-pub fn render(app: &App, queue: &[QueueItem], tab: &Tab) -> Markup {
+pub fn render(app: &App, details: &Details, queue: &[QueueItem], tab: &Tab) -> Markup {
     let bar = HealthBar::of(app);
     html! {
         div.title {
@@ -35,16 +35,16 @@ pub fn render(app: &App, queue: &[QueueItem], tab: &Tab) -> Markup {
         }
         div.summary {
             (health_bar(bar))
-            p { (app.tasks_running) " of " (app.instances) " tasks running (" (bar.describe()) ") · "
-                (app.mem) " MB · " (app.cpus) " CPUs each" }
-        }
-        @if !app.deployments.is_empty() {
-            p.notice {
-                @for deployment in &app.deployments {
-                    "Deployment " a href={ "/deployments#" (deployment.id) } { code { (deployment.id) } } " is changing this app. "
-                }
+            p {
+                (app.tasks_running) " of " (app.instances) " tasks running (" (bar.describe()) ") · "
+                (app.mem) " MB · " (app.cpus) " CPUs each"
+            }
+            @if let Some(url) = &details.url { p { "Reached at " a href=(url) rel="noreferrer" { (url) } } }
+            @for (runtime, lacks) in details.runtimes.iter().filter(|(_, lacks)| !lacks.is_empty()) {
+                p { "Runs by " code { (runtime) } ": " (lacks.join(", ")) }
             }
         }
+        (under_way(app, details))
         (buttons(app))
         (tabs(app, tab))
         @match tab {
@@ -53,6 +53,20 @@ pub fn render(app: &App, queue: &[QueueItem], tab: &Tab) -> Markup {
             Tab::Versions(versions) => (version_list(app, versions)),
         }
         @if let (Tab::Tasks, Some(failure)) = (tab, &app.last_task_failure) { (last_failure(failure)) }
+    }
+}
+
+/// What is changing the app, and what it waits for.
+fn under_way(app: &App, details: &Details) -> Markup {
+    html! {
+        @if !app.deployments.is_empty() || !details.reasons.is_empty() {
+            div.notice {
+                @for deployment in &app.deployments {
+                    p { "Deployment " a href={ "/deployments#" (deployment.id) } { code { (deployment.id) } } " is changing this app." }
+                }
+                @if !details.reasons.is_empty() { ul { @for reason in &details.reasons { li { (reason) } } } }
+            }
+        }
     }
 }
 
