@@ -27,6 +27,9 @@ pub trait Runtime: Send + Sync {
     /// Everything of ours that is there: running, ended and not yet removed, or found dead.
     async fn list(&self) -> Result<Vec<Found>, Error>;
 
+    /// One of [`Runtime::list`].
+    async fn find(&self, id: &str) -> Result<Option<Status>, Error>;
+
     /// Resolves once the container has ended. Cancel safe.
     async fn wait(&self, id: &str) -> Result<Exit, Error>;
 

@@ -11,12 +11,14 @@
 //! [`shim::run_if_shim`] first thing in `main`, before any thread exists.
 
 mod api;
+mod detect;
 mod image;
 mod process;
 pub mod shim;
 mod spec;
 
 pub use api::{Error, Executed, Exit, Found, How, Kind, LogSlice, Runtime, Status, Stream};
+pub use detect::{Choice, ChoiceError, Detect, detect};
 pub use image::{ImageConfig, ImageSource, PreparedImage, RegistryImages};
 pub use process::{ProcessConfig, ProcessRuntime};
 pub use spec::{Command, ContainerSpec, PortForward, Volume};

@@ -155,6 +155,10 @@ impl Runtime for ProcessRuntime {
         Ok(found)
     }
 
+    async fn find(&self, id: &str) -> Result<Option<Status>, Error> {
+        self.task(id)?.status()
+    }
+
     async fn wait(&self, id: &str) -> Result<Exit, Error> {
         self.task(id)?.wait().await
     }

@@ -1,0 +1,308 @@
+//! What a node decides. Pure: told what is desired and what happened, it answers with [`Effect`]s.
+//!
+//! ```text
+//!              launch            stop             end
+//!   STAGING ───────────▶ RUNNING ──────▶ KILLING ─────▶ KILLED
+//!      │                   └───────────────────────────▶ FINISHED | FAILED | LOST
+//!      └── could not start ▶ ERROR
+//! ```
+//!
+//! A task is forgotten once it has ended and is no longer desired, not before: the controller must have heard.
+
+use protocol::{CheckReport, Desired, TaskReport, TaskSpec, TaskState};
+use runtime::{Exit, Found, How, Status};
+use std::collections::BTreeMap;
+use std::mem;
+use std::time::Duration;
+
+/// For a task that runs here and is known to nobody: Marathon's default grace.
+const ORPHAN_GRACE: Duration = Duration::from_secs(3);
+
+/// Something for the shell to do. Each is answered by an event, except `Remove` and `Unwatch`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Effect {
+    /// Prepare the image and start; answered by `launched`. `again`: remove what is left of it first.
+    Launch { task: Box<TaskSpec>, again: bool },
+    /// Wait for its end; answered by `ended`. Begin its checks.
+    Watch { task: Box<TaskSpec>, started_at_ms: i64 },
+    /// SIGTERM, grace, SIGKILL; the end is told by `ended`.
+    Stop { task_id: String, grace: Duration },
+    /// Delete all that is left of an ended task.
+    Remove { task_id: String },
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Core {
+    generation: u64,
+    tasks: BTreeMap<String, Task>,
+}
+
+#[derive(Debug)]
+struct Task {
+    spec: TaskSpec,
+    state: TaskState,
+    /// Told to stop, or no longer desired.
+    stopping: bool,
+    /// No longer desired: gone once it has ended.
+    forgotten: bool,
+    message: String,
+    started_at_ms: i64,
+    exit_code: i32,
+    checks: Vec<CheckReport>,
+    observed_at_ms: i64,
+}
+
+/// A desired set that is older than the one held.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("desired set of generation {offered} refused: {held} is held")]
+pub(crate) struct Outdated {
+    offered: u64,
+    held: u64,
+}
+
+impl Core {
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether this set may replace the one held.
+    pub(crate) fn accepts(&self, generation: u64) -> Result<(), Outdated> {
+        if generation < self.generation {
+            return Err(Outdated { offered: generation, held: self.generation });
+        }
+        Ok(())
+    }
+
+    /// The first thing told: the desired set on disk, and what the runtime found. What ran is taken back; what died with
+    /// nobody watching, the machine's last power cut included, is started again.
+    pub(crate) fn boot(&mut self, desired: Desired, found: Vec<Found>, now_ms: i64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.generation = desired.generation;
+        let mut found: BTreeMap<String, Status> = found.into_iter().map(|one| (one.id, one.status)).collect();
+        for spec in desired.tasks {
+            let status = found.remove(&spec.task_id);
+            let mut task = Task::new(spec, now_ms);
+            match status {
+                None => effects.extend(task.begin(false)),
+                Some(Status::Running { started_at_ms }) => effects.extend(task.take_back(started_at_ms)),
+                Some(Status::Ended(exit)) => {
+                    let unseen = matches!(exit.how, How::Lost | How::NeverStarted);
+                    if unseen && !task.spec.stop {
+                        effects.extend(task.begin(true));
+                    } else {
+                        task.stopping = task.spec.stop;
+                        task.end(&exit);
+                    }
+                }
+            }
+            self.tasks.insert(task.spec.task_id.clone(), task);
+        }
+        for (task_id, status) in found {
+            match status {
+                Status::Running { started_at_ms } => {
+                    let spec = TaskSpec {
+                        task_id: task_id.clone(),
+                        kill_grace_ms: ORPHAN_GRACE.as_millis() as u64,
+                        ..TaskSpec::default()
+                    };
+                    let mut task = Task::new(spec, now_ms);
+                    effects.extend(task.take_back(started_at_ms));
+                    effects.extend(task.forget());
+                    self.tasks.insert(task_id, task);
+                }
+                Status::Ended(_) => effects.push(Effect::Remove { task_id }),
+            }
+        }
+        effects
+    }
+
+    /// A new desired set; the caller has asked [`Core::accepts`].
+    pub(crate) fn desire(&mut self, desired: Desired, now_ms: i64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.generation = desired.generation;
+        let mut before = mem::take(&mut self.tasks);
+        for spec in desired.tasks {
+            let task_id = spec.task_id.clone();
+            let task = match before.remove(&task_id) {
+                Some(mut task) => {
+                    effects.extend(task.desire(spec));
+                    task
+                }
+                None => {
+                    let mut task = Task::new(spec, now_ms);
+                    effects.extend(task.begin(false));
+                    task
+                }
+            };
+            // Of a task that is listed twice the first entry counts.
+            self.tasks.entry(task_id).or_insert(task);
+        }
+        for (task_id, mut task) in before {
+            if task.has_ended() {
+                effects.push(Effect::Remove { task_id });
+            } else {
+                effects.extend(task.forget());
+                self.tasks.insert(task_id, task);
+            }
+        }
+        effects
+    }
+
+    /// A launch came to something: the time the task started at, or why it did not.
+    pub(crate) fn launched(&mut self, task_id: &str, outcome: Result<i64, String>, now_ms: i64) -> Vec<Effect> {
+        let Some(task) = self.tasks.get_mut(task_id) else { return Vec::new() };
+        task.observed_at_ms = now_ms;
+        match outcome {
+            Ok(started_at_ms) => {
+                let mut effects = task.take_back(started_at_ms);
+                if task.stopping {
+                    effects.extend(task.stop());
+                }
+                effects
+            }
+            Err(message) => {
+                task.state = if task.stopping { TaskState::TaskKilled } else { TaskState::TaskError };
+                task.message = message;
+                self.sweep(task_id)
+            }
+        }
+    }
+
+    pub(crate) fn ended(&mut self, task_id: &str, exit: &Exit, now_ms: i64) -> Vec<Effect> {
+        let Some(task) = self.tasks.get_mut(task_id).filter(|task| !task.has_ended()) else { return Vec::new() };
+        task.observed_at_ms = now_ms;
+        task.end(exit);
+        self.sweep(task_id)
+    }
+
+    /// What a check found; whether anyone has to hear of it at once.
+    pub(crate) fn checked(&mut self, task_id: &str, index: usize, report: CheckReport, now_ms: i64) -> bool {
+        let Some(task) = self.tasks.get_mut(task_id) else { return false };
+        let Some(known) = task.checks.get_mut(index) else { return false };
+        let verdict = |report: &CheckReport| (report.alive, report.consecutive_failures, report.gave_up);
+        let changed = verdict(known) != verdict(&report);
+        *known = report;
+        task.observed_at_ms = now_ms;
+        changed
+    }
+
+    pub(crate) fn reports(&self) -> Vec<TaskReport> {
+        self.tasks.values().map(Task::report).collect()
+    }
+
+    /// Running tasks whose checks have not said anything yet.
+    pub(crate) fn unchecked(&self) -> bool {
+        let silent = |report: &CheckReport| report.last_success_ms == 0 && report.last_failure_ms == 0;
+        self.tasks.values().any(|task| task.state == TaskState::TaskRunning && task.checks.iter().any(silent))
+    }
+
+    fn sweep(&mut self, task_id: &str) -> Vec<Effect> {
+        if self.tasks.get(task_id).is_some_and(|task| task.forgotten) {
+            self.tasks.remove(task_id);
+            return vec![Effect::Remove { task_id: task_id.to_owned() }];
+        }
+        Vec::new()
+    }
+}
+
+impl Task {
+    fn new(spec: TaskSpec, now_ms: i64) -> Self {
+        let checks = spec.checks.iter().map(|_| CheckReport::default()).collect();
+        Self {
+            spec,
+            state: TaskState::TaskStaging,
+            stopping: false,
+            forgotten: false,
+            message: String::new(),
+            started_at_ms: 0,
+            exit_code: 0,
+            checks,
+            observed_at_ms: now_ms,
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        !matches!(self.state, TaskState::TaskStaging | TaskState::TaskRunning | TaskState::TaskKilling)
+    }
+
+    fn begin(&mut self, again: bool) -> Vec<Effect> {
+        if self.spec.stop {
+            self.stopping = true;
+            self.state = TaskState::TaskKilled;
+            self.message = "told to stop before it was started".to_owned();
+            return Vec::new();
+        }
+        vec![Effect::Launch { task: Box::new(self.spec.clone()), again }]
+    }
+
+    /// It runs.
+    fn take_back(&mut self, started_at_ms: i64) -> Vec<Effect> {
+        self.state = TaskState::TaskRunning;
+        self.started_at_ms = started_at_ms;
+        let mut effects = vec![Effect::Watch { task: Box::new(self.spec.clone()), started_at_ms }];
+        if self.spec.stop && !self.stopping {
+            effects.extend(self.stop());
+        }
+        effects
+    }
+
+    /// A set that lists this task again. Only whether it is to stop may change in a task's life.
+    fn desire(&mut self, spec: TaskSpec) -> Vec<Effect> {
+        let shorter = spec.kill_grace_ms < self.spec.kill_grace_ms;
+        self.forgotten = false;
+        self.spec.kill_grace_ms = spec.kill_grace_ms;
+        if spec.stop && !self.has_ended() && (!self.spec.stop || shorter) {
+            self.spec.stop = true;
+            return self.stop();
+        }
+        self.spec.stop |= spec.stop;
+        Vec::new()
+    }
+
+    fn stop(&mut self) -> Vec<Effect> {
+        self.stopping = true;
+        if self.state == TaskState::TaskStaging {
+            // It is being started: stopped as soon as that is over.
+            return Vec::new();
+        }
+        self.state = TaskState::TaskKilling;
+        let grace = Duration::from_millis(self.spec.kill_grace_ms);
+        vec![Effect::Stop { task_id: self.spec.task_id.clone(), grace }]
+    }
+
+    fn forget(&mut self) -> Vec<Effect> {
+        self.forgotten = true;
+        if self.stopping { Vec::new() } else { self.stop() }
+    }
+
+    fn end(&mut self, exit: &Exit) {
+        self.state = match exit.how {
+            _ if self.stopping => TaskState::TaskKilled,
+            How::Code(0) => TaskState::TaskFinished,
+            How::Code(_) | How::Signal(_) => TaskState::TaskFailed,
+            How::NeverStarted => TaskState::TaskError,
+            How::Lost => TaskState::TaskLost,
+        };
+        self.exit_code = exit.code();
+        self.started_at_ms = exit.started_at_ms;
+        self.message = exit.to_string();
+    }
+
+    fn report(&self) -> TaskReport {
+        TaskReport {
+            task_id: self.spec.task_id.clone(),
+            app_id: self.spec.app_id.clone(),
+            app_version: self.spec.app_version.clone(),
+            state: self.state.into(),
+            message: self.message.clone(),
+            started_at_ms: self.started_at_ms,
+            checks: self.checks.clone(),
+            container_name: self.spec.container_name.clone(),
+            exit_code: self.exit_code,
+            observed_at_ms: self.observed_at_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,391 @@
+//! The node's one loop: owns the [`Core`], carries out its effects, feeds back what came of them.
+
+use crate::checks::{CheckState, Prober};
+use crate::core::{Core, Effect};
+use crate::desired::DesiredFile;
+use crate::{Config, Error, spec};
+use lifecycle::{BoxError, ErrorChain, Stop};
+use protocol::{AgentHello, CheckReport, Desired, LogChunk, LogRequest, TaskReport, TaskSpec};
+use runtime::{Exit, How, Runtime, Status, Stream};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// Events that wait for the loop; those who bring more wait.
+const EVENTS_MAX: usize = 1024;
+/// Containers started at once: a start is a few dozen milliseconds of work, mostly the kernel's.
+const LAUNCHES_MAX: usize = 16;
+/// Changes that come together are reported together.
+const REPORT_COALESCE: Duration = Duration::from_millis(3);
+/// A check that only repeated what it said before is reported after this time.
+const REPORT_QUIET: Duration = Duration::from_secs(1);
+/// After a restart reports wait this long for the checks of tasks taken back: a task that is well must not look unchecked.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
+/// When waiting for a container fails (the daemon restarts, say) it is asked again after this time.
+const WAIT_AGAIN: Duration = Duration::from_millis(500);
+/// A stop that failed is tried again after this time.
+const STOP_AGAIN: Duration = Duration::from_secs(1);
+
+enum Event {
+    Desired(Desired),
+    Launched { task_id: String, outcome: Result<i64, String> },
+    Ended { task_id: String, exit: Exit },
+    Checked { task_id: String, index: usize, report: CheckReport },
+    EndTasks(oneshot::Sender<()>),
+}
+
+/// The node as the session and the face see it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct NodeHandle {
+    events: mpsc::Sender<Event>,
+    reports: watch::Receiver<Snapshot>,
+    runtime: Arc<dyn Runtime>,
+    hello: Arc<AgentHello>,
+}
+
+/// What a node has to tell, as of now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) generation: u64,
+    pub(crate) tasks: Arc<Vec<TaskReport>>,
+    /// False until the tasks taken back have been checked once.
+    pub(crate) settled: bool,
+}
+
+impl NodeHandle {
+    pub(crate) fn hello(&self) -> AgentHello {
+        AgentHello { generation: self.reports.borrow().generation, ..(*self.hello).clone() }
+    }
+
+    pub(crate) fn reports(&self) -> watch::Receiver<Snapshot> {
+        self.reports.clone()
+    }
+
+    pub(crate) async fn desire(&self, desired: Desired) {
+        // The loop ends last; a set that comes after it is nobody's.
+        let _ended = self.events.send(Event::Desired(desired)).await;
+    }
+
+    /// Stops and removes everything; resolves when it is done.
+    pub(crate) async fn end_tasks(&self) {
+        let (done, ended) = oneshot::channel();
+        if self.events.send(Event::EndTasks(done)).await.is_ok() {
+            let _loop_ended = ended.await;
+        }
+    }
+
+    pub(crate) async fn log(&self, request: LogRequest) -> LogChunk {
+        let mut chunk = LogChunk { request_id: request.request_id, ..LogChunk::default() };
+        let Some(stream) = Stream::parse(&request.stream) else {
+            chunk.error = format!("no stream {:?}: stdout and stderr are known", request.stream);
+            return chunk;
+        };
+        let length = usize::try_from(request.length).unwrap_or(usize::MAX).min(protocol::LOG_CHUNK_BYTES_MAX);
+        match self.runtime.logs(&request.task_id, stream, u64::try_from(request.offset).ok(), length).await {
+            Ok(slice) => {
+                chunk.offset = i64::try_from(slice.offset).unwrap_or(i64::MAX);
+                chunk.data = slice.data.to_vec();
+            }
+            Err(error) => chunk.error = ErrorChain(&error).to_string(),
+        }
+        chunk
+    }
+}
+
+pub(crate) struct Node {
+    core: Core,
+    file: DesiredFile,
+    runtime: Arc<dyn Runtime>,
+    prober: Prober,
+    launches: Arc<Semaphore>,
+    events: mpsc::Receiver<Event>,
+    sender: mpsc::Sender<Event>,
+    reports: watch::Sender<Snapshot>,
+    /// What watches over a running task; aborted when it has ended.
+    watches: HashMap<String, Vec<JoinHandle<()>>>,
+    settle_until: Instant,
+    report_at: Option<Instant>,
+    ending: Option<oneshot::Sender<()>>,
+}
+
+impl Node {
+    /// Takes back what the runtime still has, and begins what is missing of the desired set on disk.
+    pub(crate) async fn open(
+        config: &Config,
+        node_id: String,
+        runtime: Arc<dyn Runtime>,
+    ) -> Result<(Self, NodeHandle), Error> {
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let (reports, reports_seen) = watch::channel(Snapshot::default());
+        let file = DesiredFile::new(&config.data);
+        let desired = file.read()?;
+        let found = runtime.list().await.map_err(Error::Runtime)?;
+        let mut node = Self {
+            core: Core::default(),
+            file,
+            prober: Prober::new(runtime.clone(), &config.address),
+            runtime: runtime.clone(),
+            launches: Arc::new(Semaphore::new(LAUNCHES_MAX)),
+            events,
+            sender: sender.clone(),
+            reports,
+            watches: HashMap::new(),
+            settle_until: Instant::now() + SETTLE_MAX,
+            report_at: None,
+            ending: None,
+        };
+        let effects = node.core.boot(desired, found, now_ms());
+        node.carry_out(effects);
+        node.publish();
+        let hello = AgentHello {
+            node_id,
+            hostname: config.hostname.clone(),
+            address: config.address.clone(),
+            resources: Some(config.resources.clone()),
+            attributes: config.attributes.clone().into_iter().collect(),
+            runtime: runtime.kind().to_string(),
+            limits: runtime.limits(),
+            generation: 0,
+            version: config.version.clone(),
+        };
+        let handle = NodeHandle { events: sender, reports: reports_seen, runtime, hello: Arc::new(hello) };
+        Ok((node, handle))
+    }
+
+    pub(crate) async fn run(mut self, stop: Stop) -> Result<(), BoxError> {
+        loop {
+            let report_at = self.report_at.unwrap_or_else(Instant::now);
+            let event = tokio::select! {
+                () = stop.requested() => break,
+                () = tokio::time::sleep_until(report_at), if self.report_at.is_some() => {
+                    self.publish();
+                    continue;
+                }
+                event = self.events.recv() => event,
+            };
+            // Our own sender keeps the channel open.
+            let Some(event) = event else { break };
+            self.handle(event);
+            if self.ending.is_some() && self.core.reports().is_empty() {
+                self.file.write(&Desired { generation: self.core.generation(), tasks: Vec::new() })?;
+                if let Some(done) = self.ending.take() {
+                    let _nobody_waits = done.send(());
+                }
+            }
+        }
+        for watch in self.watches.into_values().flatten() {
+            watch.abort();
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now_ms = now_ms();
+        let effects = match event {
+            Event::Desired(desired) => {
+                if let Err(refused) = self.core.accepts(desired.generation) {
+                    tracing::warn!(%refused);
+                    return;
+                }
+                if self.ending.is_some() {
+                    return;
+                }
+                // On disk first: what is begun must be begun again after a crash.
+                if let Err(error) = self.file.write(&desired) {
+                    tracing::error!(error = %ErrorChain(&error), "desired set not taken");
+                    return;
+                }
+                tracing::debug!(generation = desired.generation, tasks = desired.tasks.len(), "desired");
+                self.core.desire(desired, now_ms)
+            }
+            Event::Launched { task_id, outcome } => {
+                match &outcome {
+                    Ok(_) => tracing::info!(task = task_id, "started"),
+                    Err(why) => tracing::warn!(task = task_id, why, "not started"),
+                }
+                self.core.launched(&task_id, outcome, now_ms)
+            }
+            Event::Ended { task_id, exit } => {
+                tracing::info!(task = task_id, how = %exit, "ended");
+                self.unwatch(&task_id);
+                self.core.ended(&task_id, &exit, now_ms)
+            }
+            Event::Checked { task_id, index, report } => {
+                if self.core.checked(&task_id, index, report, now_ms) {
+                    self.report_within(REPORT_COALESCE);
+                } else {
+                    self.report_within(REPORT_QUIET);
+                }
+                return;
+            }
+            Event::EndTasks(done) => {
+                self.ending = Some(done);
+                let nothing = Desired { generation: self.core.generation(), tasks: Vec::new() };
+                self.core.desire(nothing, now_ms)
+            }
+        };
+        self.carry_out(effects);
+        self.report_within(REPORT_COALESCE);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Launch { task, again } => self.launch(*task, again),
+                Effect::Watch { task, started_at_ms } => self.watch(*task, started_at_ms),
+                Effect::Stop { task_id, grace } => self.stop(task_id, grace),
+                Effect::Remove { task_id } => self.remove(task_id),
+            }
+        }
+    }
+
+    fn launch(&self, task: TaskSpec, again: bool) {
+        let (runtime, events, launches) = (self.runtime.clone(), self.sender.clone(), self.launches.clone());
+        tokio::spawn(async move {
+            let outcome = launch(&*runtime, &launches, &task, again).await;
+            let outcome = outcome.map_err(|error| ErrorChain(&error).to_string());
+            let _node_ended = events.send(Event::Launched { task_id: task.task_id, outcome }).await;
+        });
+    }
+
+    fn watch(&mut self, task: TaskSpec, started_at_ms: i64) {
+        let (runtime, events, task_id) = (self.runtime.clone(), self.sender.clone(), task.task_id.clone());
+        let mut watches = vec![tokio::spawn(async move {
+            let exit = wait(&*runtime, &task_id).await;
+            let _node_ended = events.send(Event::Ended { task_id, exit }).await;
+        })];
+        for (index, check) in task.checks.into_iter().enumerate() {
+            let state = CheckState::new(check, started_at_ms);
+            watches.push(tokio::spawn(keep_checking(
+                self.prober.clone(),
+                self.sender.clone(),
+                task.task_id.clone(),
+                index,
+                state,
+            )));
+        }
+        self.unwatch(&task.task_id);
+        self.watches.insert(task.task_id, watches);
+    }
+
+    fn unwatch(&mut self, task_id: &str) {
+        for watch in self.watches.remove(task_id).into_iter().flatten() {
+            watch.abort();
+        }
+    }
+
+    fn stop(&mut self, task_id: String, grace: Duration) {
+        // It is still waited for; but a task that is being stopped owes no answer to its checks.
+        if let Some(watches) = self.watches.get_mut(&task_id) {
+            for check in watches.drain(1..) {
+                check.abort();
+            }
+        }
+        let runtime = self.runtime.clone();
+        tokio::spawn(async move {
+            while let Err(error) = runtime.stop(&task_id, grace).await {
+                tracing::warn!(task = task_id, error = %ErrorChain(&error), "stop");
+                if matches!(error, runtime::Error::Spec { .. } | runtime::Error::Unknown { .. }) {
+                    return;
+                }
+                tokio::time::sleep(STOP_AGAIN).await;
+            }
+        });
+    }
+
+    fn remove(&mut self, task_id: String) {
+        self.unwatch(&task_id);
+        let runtime = self.runtime.clone();
+        tokio::spawn(async move {
+            if let Err(error) = runtime.remove(&task_id).await {
+                tracing::warn!(task = task_id, error = %ErrorChain(&error), "remove");
+            }
+        });
+    }
+
+    fn report_within(&mut self, time: Duration) {
+        let at = Instant::now() + time;
+        self.report_at = Some(self.report_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    fn publish(&mut self) {
+        let settled = self.reports.borrow().settled || !self.core.unchecked() || Instant::now() >= self.settle_until;
+        self.report_at = if settled { None } else { Some(self.settle_until) };
+        let tasks = Arc::new(self.core.reports());
+        self.reports.send_replace(Snapshot { generation: self.core.generation(), tasks, settled });
+    }
+}
+
+async fn launch(
+    runtime: &dyn Runtime,
+    launches: &Semaphore,
+    task: &TaskSpec,
+    again: bool,
+) -> Result<i64, runtime::Error> {
+    let container = spec::container(task)?;
+    // Fetching an image may take minutes and must not keep others from starting.
+    runtime.prepare(&container).await?;
+    let Ok(_slot) = launches.acquire().await else { return Err(stopping(task)) };
+    if again {
+        runtime.remove(&task.task_id).await?;
+    }
+    runtime.start(&container).await?;
+    let found = runtime.find(&task.task_id).await?;
+    Ok(match found {
+        Some(Status::Running { started_at_ms }) if started_at_ms > 0 => started_at_ms,
+        Some(Status::Ended(exit)) if exit.started_at_ms > 0 => exit.started_at_ms,
+        _ => now_ms(),
+    })
+}
+
+fn stopping(task: &TaskSpec) -> runtime::Error {
+    runtime::Error::Start { id: task.task_id.clone(), why: "the node is stopping".to_owned() }
+}
+
+/// Until it has ended. A runtime that cannot tell is asked again; one that does not know the container has lost it.
+async fn wait(runtime: &dyn Runtime, task_id: &str) -> Exit {
+    loop {
+        match runtime.wait(task_id).await {
+            Ok(exit) => return exit,
+            Err(runtime::Error::Unknown { .. }) => {
+                return Exit { how: How::Lost, message: "the runtime does not know it".to_owned(), started_at_ms: 0 };
+            }
+            Err(error) => {
+                tracing::warn!(task = task_id, error = %ErrorChain(&error), "wait");
+                tokio::time::sleep(WAIT_AGAIN).await;
+            }
+        }
+    }
+}
+
+async fn keep_checking(
+    prober: Prober,
+    events: mpsc::Sender<Event>,
+    task_id: String,
+    index: usize,
+    mut state: CheckState,
+) {
+    loop {
+        let begun = Instant::now();
+        let outcome = prober.probe(&task_id, state.check(), state.timeout()).await;
+        let now_ms = now_ms();
+        let before = state.report().clone();
+        state.conclude(outcome, now_ms);
+        if *state.report() != before {
+            let event = Event::Checked { task_id: task_id.clone(), index, report: state.report().clone() };
+            if events.send(event).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep_until(begun + state.interval(now_ms)).await;
+    }
+}
+
+/// Unix time in milliseconds.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+}
