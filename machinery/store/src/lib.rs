@@ -1,5 +1,19 @@
 //! The Store trait, the client of real etcd, and the embedded engine with its v3 server.
+//!
+//! Everything above speaks to [`Store`]: on one machine to our own server, on many to real etcd, by the same client and
+//! the same protocol.
 
 mod api;
+mod client;
+mod convert;
+mod embedded;
+mod engine;
+mod refusal;
+mod server;
+mod wire;
 
 pub use api::*;
+pub use client::{ClientCredentials, ConnectError, EtcdClient};
+pub use embedded::{Embedded, OpenError, Options, Status};
+pub use engine::Limits;
+pub use server::{Config, StartError, start};

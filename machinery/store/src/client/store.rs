@@ -1,0 +1,104 @@
+//! The Store trait over gRPC.
+
+use super::{EtcdClient, RESPONSE_BYTES_MAX, Repeat, watch};
+use crate::convert;
+use crate::wire::etcdserverpb as pb;
+use crate::{
+    Lease, LeaseId, Operation, RangeRequest, RangeResponse, Revision, Store, StoreError, TxnRequest, TxnResponse,
+    WatchRequest, WatchStream,
+};
+use async_trait::async_trait;
+use futures::StreamExt;
+use pb::kv_client::KvClient;
+use pb::lease_client::LeaseClient;
+use std::time::Duration;
+use tonic::transport::Channel;
+
+#[async_trait]
+impl Store for EtcdClient {
+    async fn range(&self, request: RangeRequest) -> Result<RangeResponse, StoreError> {
+        let request = convert::range_request(request);
+        let sent = self.call(
+            Repeat::Safe,
+            || request.clone(),
+            |channel, request| Box::pin(async move { kv(channel).range(request).await }),
+        );
+        sent.await.map(convert::range_response)
+    }
+
+    async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, StoreError> {
+        let is_read = |operation: &Operation| matches!(operation, Operation::Range(_));
+        let repeat = match request.success.iter().chain(&request.failure).all(is_read) {
+            true => Repeat::Safe,
+            false => Repeat::Unsafe,
+        };
+        let request = convert::txn_request(request);
+        let sent = self.call(
+            repeat,
+            || request.clone(),
+            |channel, request| Box::pin(async move { kv(channel).txn(request).await }),
+        );
+        sent.await.map(convert::txn_response)
+    }
+
+    async fn watch(&self, request: WatchRequest) -> Result<WatchStream, StoreError> {
+        watch::open(self, convert::watch_request(request)).await
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
+        let request = pb::CompactionRequest { revision, physical: false };
+        let sent = self.call(
+            Repeat::Unsafe,
+            || request,
+            |channel, request| Box::pin(async move { kv(channel).compact(request).await }),
+        );
+        sent.await.map(drop)
+    }
+
+    async fn lease_grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
+        let request = pb::LeaseGrantRequest { ttl: convert::seconds(ttl), id: 0 };
+        let sent = self.call(
+            Repeat::Unsafe,
+            || request,
+            |channel, request| Box::pin(async move { lease(channel).lease_grant(request).await }),
+        );
+        let response = sent.await?;
+        Ok(Lease { id: response.id, ttl: convert::duration(response.ttl) })
+    }
+
+    async fn lease_keep_alive(&self, id: LeaseId) -> Result<Option<Duration>, StoreError> {
+        let sent = self.call(
+            Repeat::Safe,
+            // The request's side stays open until the answer has come.
+            || futures::stream::iter([pb::LeaseKeepAliveRequest { id }]).chain(futures::stream::pending()),
+            |channel, request| {
+                Box::pin(async move {
+                    let mut answers = lease(channel).lease_keep_alive(request).await?.into_inner();
+                    Ok(tonic::Response::new(answers.message().await?))
+                })
+            },
+        );
+        match sent.await? {
+            Some(answer) => Ok((answer.ttl > 0).then(|| convert::duration(answer.ttl))),
+            None => Err(StoreError::Unavailable { message: "the keep-alive was not answered".into() }),
+        }
+    }
+
+    async fn lease_revoke(&self, id: LeaseId) -> Result<(), StoreError> {
+        let request = pb::LeaseRevokeRequest { id };
+        let sent = self.call(
+            Repeat::Unsafe,
+            || request,
+            |channel, request| Box::pin(async move { lease(channel).lease_revoke(request).await }),
+        );
+        sent.await.map(drop)
+    }
+}
+
+fn kv(channel: Channel) -> KvClient<Channel> {
+    KvClient::new(channel).max_decoding_message_size(RESPONSE_BYTES_MAX)
+}
+
+fn lease(channel: Channel) -> LeaseClient<Channel> {
+    LeaseClient::new(channel).max_decoding_message_size(RESPONSE_BYTES_MAX)
+}

@@ -1,0 +1,16 @@
+//! The generated messages: etcd's v3 API and our storage format.
+
+#[allow(clippy::all, unreachable_pub)]
+pub mod mvccpb {
+    tonic::include_proto!("mvccpb");
+}
+
+#[allow(clippy::all, unreachable_pub)]
+pub mod etcdserverpb {
+    tonic::include_proto!("etcdserverpb");
+}
+
+#[allow(clippy::all, unreachable_pub)]
+pub mod storage {
+    tonic::include_proto!("roadstead.store.v0");
+}
