@@ -91,11 +91,12 @@ impl Proxy {
         let counted = CountedIn::new(&self.metrics.in_flight);
         let client_upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
+        let method = parts.method.clone();
         let (route, answer) = match Incoming::read(parts, peer.ip()) {
-            Err(malformed) => (String::new(), error(StatusCode::BAD_REQUEST, &malformed.to_string())),
-            Ok(incoming) if incoming.method == Method::CONNECT => {
+            _ if method == Method::CONNECT => {
                 (String::new(), error(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served"))
             }
+            Err(malformed) => (String::new(), error(StatusCode::BAD_REQUEST, &malformed.to_string())),
             Ok(incoming) if scope.is_some_and(|scope| !scope.matches(&head_of(&incoming))) => {
                 (String::new(), error(StatusCode::NOT_FOUND, "not found"))
             }

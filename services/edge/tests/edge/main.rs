@@ -1,0 +1,9 @@
+//! The edge as its clients, its servers and its controller see it, over a store in memory.
+
+mod api;
+mod failover;
+mod forwarding;
+mod harness;
+mod memory_store;
+mod routes;
+mod session;
