@@ -64,6 +64,8 @@ pub struct Agent {
     pub resources: String,
     /// What the edge dials for a task's host ports.
     pub address: String,
+    /// Running tasks stay when the platform stops, and the next start takes them back.
+    pub tasks_outlive: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +124,7 @@ impl Default for Objects {
 
 impl Default for Agent {
     fn default() -> Self {
-        Self { runtime: "auto".into(), resources: String::new(), address: "127.0.0.1".into() }
+        Self { runtime: "auto".into(), resources: String::new(), address: "127.0.0.1".into(), tasks_outlive: true }
     }
 }
 

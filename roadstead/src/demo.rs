@@ -101,6 +101,7 @@ async fn tell(arguments: &Arguments, data: PathBuf, stop: &Stop) -> anyhow::Resu
     let mut config = Config::on_free_ports(data.clone());
     config.agent.runtime.clone_from(&arguments.runtime);
     config.agent.resources = RESOURCES.into();
+    config.agent.tasks_outlive = false;
     config.controller.drain = arguments.mutant != Some(Mutant::NoDrain);
 
     let authority = Authority::load_or_create(&data)?;

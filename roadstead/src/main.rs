@@ -32,9 +32,7 @@ enum Command {
     #[command(flatten)]
     Role(role::Command),
     /// Print shell completions
-    Completions {
-        shell: clap_complete::Shell,
-    },
+    Completions { shell: clap_complete::Shell },
 }
 
 fn main() -> ExitCode {

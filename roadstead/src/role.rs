@@ -1,9 +1,9 @@
 //! The roles: each starts one service (or the services of one process) and prints `ready ROLE[.part] ADDR` per listener.
 
 mod agent;
+mod console;
 mod controller;
 mod credentials;
-mod console;
 mod data;
 mod edge;
 mod objects;

@@ -90,7 +90,10 @@ fn greet(platform: &Platform, authority: &Authority) {
     }
     eprintln!("console   http://{}/   (any user, the token as password)", addresses.console);
     eprintln!("apps      http://<app>.{domain}:{port}/");
-    eprintln!("S3        http://s3.{domain}:{port}/   (keys: `roadstead token s3 --data {}`)", platform.config().data.display());
+    eprintln!(
+        "S3        http://s3.{domain}:{port}/   (keys: `roadstead token s3 --data {}`)",
+        platform.config().data.display()
+    );
     eprintln!("Marathon  http://{}/v2/apps", addresses.controller);
     eprintln!("registry  {}   (docker login, any user, the token as password)", addresses.registry);
     if !platform.config().open {

@@ -165,7 +165,11 @@ async fn show(id: &AppId, common: &Common) -> anyhow::Result<()> {
 fn health(task: &Value) -> &'static str {
     match task["healthCheckResults"].as_array() {
         Some(results) if !results.is_empty() => {
-            if results.iter().all(|result| result["alive"] == true) { "healthy" } else { "not healthy" }
+            if results.iter().all(|result| result["alive"] == true) {
+                "healthy"
+            } else {
+                "not healthy"
+            }
         }
         _ if task["startedAt"].is_string() => "started",
         _ => "staged",

@@ -125,9 +125,9 @@ async fn list(common: &Common) -> anyhow::Result<()> {
             images.push(json!({ "repository": repository, "tag": tag, "digest": digest }));
         }
     }
-    let rows = images.iter().map(|image| {
-        ["repository", "tag", "digest"].iter().map(|name| super::output::text(&image[*name])).collect()
-    });
+    let rows = images
+        .iter()
+        .map(|image| ["repository", "tag", "digest"].iter().map(|name| super::output::text(&image[*name])).collect());
     common.output.print(&["repository", "tag", "digest"], rows.collect(), &images)
 }
 
@@ -139,6 +139,7 @@ fn registry(connection: &Connection) -> anyhow::Result<RegistryClient> {
 /// Another registry: with `--token`, if there is one.
 fn foreign(connection: &Connection) -> RegistryClient {
     let password = connection.token().cloned();
-    let credentials = password.map_or(Credentials::None, |password| Credentials::Basic { user: "admin".into(), password });
+    let credentials =
+        password.map_or(Credentials::None, |password| Credentials::Basic { user: "admin".into(), password });
     RegistryClient::new(credentials)
 }

@@ -144,7 +144,8 @@ fn host_name(page: &str) -> Option<String> {
     while let Some(tag) = rest.strip_prefix('<') {
         rest = tag.split_once('>')?.1;
     }
-    let name: String = rest.chars().take_while(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.')).collect();
+    let name: String =
+        rest.chars().take_while(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.')).collect();
     (!name.is_empty()).then_some(name)
 }
 
@@ -192,7 +193,8 @@ mod tests {
                 tokio::spawn(async move {
                     let mut head = [0; 4096];
                     while stream.read(&mut head).await.is_ok_and(|read| read > 0) {
-                        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 25\r\n\r\nApplication running on a1");
+                        let answer =
+                            format!("HTTP/1.1 {status}\r\ncontent-length: 25\r\n\r\nApplication running on a1");
                         if stream.write_all(answer.as_bytes()).await.is_err() {
                             return;
                         }

@@ -78,11 +78,7 @@ impl Stage {
     }
 
     /// Asks the edge under a public name, as anyone.
-    pub async fn visit(
-        &self,
-        host: &str,
-        mut request: Request<web::Body>,
-    ) -> anyhow::Result<Response<bytes::Bytes>> {
+    pub async fn visit(&self, host: &str, mut request: Request<web::Body>) -> anyhow::Result<Response<bytes::Bytes>> {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
         *request.uri_mut() = format!("http://{}{path}", self.addresses().edge).parse()?;
         request.headers_mut().insert(header::HOST, host.parse()?);
@@ -159,7 +155,8 @@ impl Stage {
         until("no task is left", CLEAR_TIMEOUT, async || {
             let tasks = self.marathon(Method::GET, "/v2/tasks", None).await?;
             let nodes = self.marathon(Method::GET, "/v1/nodes", None).await?;
-            let on_nodes = nodes.as_array().into_iter().flatten().map(|node| node["tasks"].as_u64().unwrap_or(0)).sum::<u64>();
+            let on_nodes =
+                nodes.as_array().into_iter().flatten().map(|node| node["tasks"].as_u64().unwrap_or(0)).sum::<u64>();
             let left = tasks["tasks"].as_array().map_or(0, Vec::len) as u64 + on_nodes;
             Ok((left == 0).then_some(()))
         })

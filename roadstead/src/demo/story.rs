@@ -26,7 +26,8 @@ pub async fn tell(
     narrator: &mut Narrator,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let image = narrator.step("image", "pack s3pics:2.0 and push it", async |telling| push(stage, telling).await).await?;
+    let image =
+        narrator.step("image", "pack s3pics:2.0 and push it", async |telling| push(stage, telling).await).await?;
     narrator.step("registry", "its layers are objects in S3", async |_| layers_are_objects(stage).await).await?;
     let what = "deploy the article's app until it answers at s3pics.localhost";
     report.seconds_to_routed = narrator.step("deploy", what, async |_| deploy(stage, &image).await).await?;
@@ -53,7 +54,8 @@ pub async fn tell(
 
 async fn under_load(stage: &Stage, narrator: &mut Narrator, report: &mut Report, load: &Load) -> anyhow::Result<()> {
     let what = "scale to 20";
-    report.seconds_to_scaled = narrator.step("scale", what, async |telling| scale(stage, telling, INSTANCES).await).await?;
+    report.seconds_to_scaled =
+        narrator.step("scale", what, async |telling| scale(stage, telling, INSTANCES).await).await?;
     narrator.step("spread", "refresh shows changing host names", async |telling| spread(load, telling).await).await?;
     narrator.step("roll", "roll to a new version", async |telling| roll(stage, telling).await).await?;
     narrator.step("kill", "kill one instance with SIGKILL", async |_| kill_one(stage).await).await?;

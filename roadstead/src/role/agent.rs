@@ -1,8 +1,12 @@
 //! `roadstead agent`.
 
 use super::{Services, credentials, only};
+use crate::config::ConfigError;
+use ::agent::TasksOnStop;
+use anyhow::Context;
 use identity::Role;
 use lifecycle::Stop;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -16,13 +20,19 @@ pub struct Arguments {
     data: PathBuf,
     /// How tasks run: auto (docker where it answers), docker or process
     #[arg(long, default_value = "auto")]
-    runtime: String,
+    runtime: ::agent::RuntimeKind,
     /// What this node offers: "cpus:N;mem:N;ports:[31000-32000]" (mem in MiB); default: what the machine has
     #[arg(long)]
     resources: Option<String>,
     /// What the edge dials for a task's host ports
     #[arg(long, default_value = "127.0.0.1")]
     address: String,
+    /// HOST:PORT of the registry that images without one come from; it alone is shown the token
+    #[arg(long)]
+    registry: Option<String>,
+    /// End running tasks when the agent is told to stop; by default they stay and are taken back
+    #[arg(long)]
+    end_tasks: bool,
     /// This node's name; default: the host's
     #[arg(long)]
     hostname: Option<String>,
@@ -41,8 +51,8 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         known.refuse_open_beyond_loopback(listen)?;
     }
     let resources = match &arguments.resources {
-        Some(text) => ::agent::parse_resources(text)?,
-        None => ::agent::parse_resources("")?,
+        Some(text) => ::agent::parse_resources(text).map_err(|error| ConfigError::Usage(error.to_string()))?,
+        None => ::agent::default_resources(),
     };
     let registry_credentials = match &known.token {
         Some(token) => web::Credentials::Basic { user: "agent".into(), password: token.reveal().to_owned() },
@@ -51,15 +61,20 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
     let config = ::agent::Config {
         controller: arguments.controller,
         data: arguments.data,
-        runtime: arguments.runtime.parse()?,
+        runtime: arguments.runtime,
         node_id: None,
         hostname: arguments.hostname.unwrap_or_else(super::host_name),
         address: arguments.address,
         resources,
+        attributes: BTreeMap::new(),
+        registry: arguments.registry,
         registry_credentials,
         credentials: known.client(),
         verifier: known.verifier,
         listen: arguments.listen,
+        tasks_on_stop: if arguments.end_tasks { TasksOnStop::End } else { TasksOnStop::Keep },
+        shim: std::env::current_exe().context("find this binary")?,
+        version: env!("CARGO_PKG_VERSION").into(),
     };
     Ok(only("agent", ::agent::start(config, stop).await?))
 }

@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Apps are served as <app>.<domain>
     #[arg(long, default_value = "localhost")]
     domain: String,
+    /// The port the edges serve on, for the addresses the API shows
+    #[arg(long)]
+    edge_port: Option<u16>,
     #[command(flatten)]
     credentials: credentials::Arguments,
     #[arg(long, hide = true)]
@@ -44,6 +47,8 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         verifier: known.verifier,
         domain: arguments.domain,
         platform_routes: Vec::new(),
+        hostname: super::host_name(),
+        edge_port: arguments.edge_port,
         drain: true,
     };
     Ok(only("controller", ::controller::start(config, stop).await?))

@@ -61,7 +61,7 @@ impl Known {
 
     pub fn store(&self) -> ::store::ClientCredentials {
         match &self.token {
-            Some(token) => ::store::ClientCredentials::Token(token.reveal().to_owned()),
+            Some(token) => ::store::ClientCredentials::Token(token.clone()),
             None => ::store::ClientCredentials::None,
         }
     }

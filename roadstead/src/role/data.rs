@@ -48,7 +48,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         (::store::ClientCredentials::None, Verifier::Open)
     } else {
         let identity = authority.identity(Role::Registry);
-        (::store::ClientCredentials::Token(identity.token.reveal().to_owned()), identity.verifier())
+        (::store::ClientCredentials::Token(identity.token.clone()), identity.verifier())
     };
     let registry_key = key("registry")?;
     let config = ::registry::Config {
@@ -62,6 +62,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         },
         bucket: REGISTRY_BUCKET.into(),
         verifier,
+        graces: ::registry::Graces::default(),
     };
     let registry = ::registry::start(config, stop.child()).await.context("start the registry")?;
     Ok(vec![("objects", objects), ("registry", registry)])

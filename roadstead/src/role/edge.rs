@@ -41,9 +41,10 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         api: arguments.api,
         store: Arc::new(store),
         controller: arguments.controller,
-        token: known.token.as_ref().map(|token| token.reveal().to_owned()),
+        token: known.token,
         verifier: known.verifier,
         edge_id: arguments.name.unwrap_or_else(super::host_name),
+        cluster_id: 0,
     };
     Ok(only("edge", ::edge::start(config, stop).await?))
 }

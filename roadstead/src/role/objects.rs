@@ -21,9 +21,6 @@ pub struct Arguments {
     /// Base host of virtual-hosted buckets (repeatable); any other host means path style
     #[arg(long = "domain", default_value = "s3.localhost")]
     domains: Vec<String>,
-    /// Where metrics are served
-    #[arg(long)]
-    metrics: Option<SocketAddr>,
     /// Use without credentials, on loopback only
     #[arg(long, conflicts_with = "access_key")]
     open: bool,
@@ -45,7 +42,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         domains: arguments.domains,
         credentials,
         open: arguments.open,
-        metrics: arguments.metrics,
+        metrics: None,
     };
     Ok(only("objects", ::objects::start(config, stop).await?))
 }

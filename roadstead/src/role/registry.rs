@@ -47,6 +47,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         },
         bucket: arguments.bucket,
         verifier: known.verifier,
+        graces: ::registry::Graces::default(),
     };
     Ok(only("registry", ::registry::start(config, stop).await?))
 }

@@ -25,6 +25,8 @@ pub struct Arguments {
     #[arg(long)]
     console: SocketAddr,
     #[arg(long)]
+    edge_port: Option<u16>,
+    #[arg(long)]
     open: bool,
     #[arg(long)]
     no_drain: bool,
@@ -36,7 +38,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
     let authority = Authority::load_or_create(&arguments.data)?;
     let open = arguments.open;
     let verifier = |role| if open { Verifier::Open } else { authority.identity(role).verifier() };
-    let token = |role: Role| (!open).then(|| authority.token(role).reveal().to_owned());
+    let token = |role: Role| (!open).then(|| authority.token(role).clone());
 
     let config = store::config(arguments.store, arguments.data.join("store"), &authority, open);
     let store = ::store::start(config, stop.child()).await.context("start the store")?;
@@ -55,6 +57,8 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         verifier: verifier(Role::Controller),
         domain: arguments.domain,
         platform_routes: Vec::new(),
+        hostname: super::host_name(),
+        edge_port: arguments.edge_port,
         drain: !arguments.no_drain,
     };
     let controller = ::controller::start(config, stop.child()).await.context("start the controller")?;
@@ -63,7 +67,8 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
     let config = ::console::Config {
         listen: arguments.console,
         controller: controller_url,
-        credentials: token(Role::Console).map_or(web::Credentials::None, web::Credentials::Bearer),
+        credentials: token(Role::Console)
+            .map_or(web::Credentials::None, |token| web::Credentials::Bearer(token.reveal().to_owned())),
         verifier: verifier(Role::Console),
     };
     let console = ::console::start(config, stop.child()).await.context("start the console")?;

@@ -128,7 +128,8 @@ impl Running {
     async fn ready(&mut self, program: &Program) -> anyhow::Result<ReadyAddresses> {
         let mut lines = self.output.take().context("standard output is read once")?;
         let mut seen = ReadyAddresses::new();
-        let complete = |seen: &ReadyAddresses| program.listeners.iter().all(|listener| seen.contains_key(listener.ready));
+        let complete =
+            |seen: &ReadyAddresses| program.listeners.iter().all(|listener| seen.contains_key(listener.ready));
         let reading = async {
             while !complete(&seen) {
                 let line = lines.next_line().await.with_context(|| format!("read what {} says", program.name))?;

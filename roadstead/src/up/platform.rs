@@ -105,7 +105,7 @@ impl Platform {
         let ready = start(edge(config, store, sessions, Identity::path(&data, Role::Edge))).await?;
         let (edge, edge_api) = (address(&ready, "edge")?, address(&ready, "edge.api")?);
 
-        start(node(config, sessions, Identity::path(&data, Role::Agent))).await?;
+        start(node(config, sessions, registry, Identity::path(&data, Role::Agent))).await?;
         Ok(Addresses { store, controller, sessions, console, objects, registry, edge, edge_api })
     }
 }
@@ -122,6 +122,9 @@ async fn end_in_reverse(children: Vec<(Stop, JoinHandle<()>)>) {
 /// Store, controller and console.
 fn state(config: &Config) -> Program {
     let mut arguments = common(config);
+    if config.edge.listen.port() != 0 {
+        arguments.extend(["--edge-port".into(), config.edge.listen.port().to_string()]);
+    }
     if !config.controller.drain {
         arguments.push("--no-drain".into());
     }
@@ -165,11 +168,15 @@ fn edge(config: &Config, store: SocketAddr, sessions: SocketAddr, identity: Path
     }
 }
 
-fn node(config: &Config, sessions: SocketAddr, identity: PathBuf) -> Program {
+fn node(config: &Config, sessions: SocketAddr, registry: SocketAddr, identity: PathBuf) -> Program {
     let mut arguments = credentials(config, identity);
     arguments.extend(["--controller".into(), format!("http://{sessions}")]);
     arguments.extend(["--data".into(), config.data.join("node").display().to_string()]);
     arguments.extend(["--runtime".into(), config.agent.runtime.clone()]);
+    arguments.extend(["--registry".into(), registry.to_string()]);
+    if !config.agent.tasks_outlive {
+        arguments.push("--end-tasks".into());
+    }
     arguments.extend(["--address".into(), config.agent.address.clone()]);
     if !config.agent.resources.is_empty() {
         arguments.extend(["--resources".into(), config.agent.resources.clone()]);
