@@ -193,7 +193,7 @@ impl Leader {
 
     async fn write(&mut self, mut batch: Batch) -> Result<Result<(), StoreError>, LeaderError> {
         if !batch.operations.is_empty() {
-            let success = std::mem::take(&mut batch.operations);
+            let success = batch.take_operations();
             let request = TxnRequest { compare: vec![self.fence.compare()], success, failure: Vec::new() };
             match self.settings.store.txn(request).await {
                 Ok(response) if response.succeeded => self.revision = response.revision,

@@ -94,6 +94,21 @@ impl Batch {
         Self { operations, ..Self::default() }
     }
 
+    /// The writes; of several to one key (a step that ends and with it the deployment) the last, since a transaction may
+    /// touch a key only once.
+    pub(super) fn take_operations(&mut self) -> Vec<Operation> {
+        let mut last: BTreeMap<Bytes, Operation> = BTreeMap::new();
+        for operation in self.operations.drain(..) {
+            let key = match &operation {
+                Operation::Put(put) => put.key.clone(),
+                Operation::Delete { range, .. } => range.key.clone(),
+                Operation::Range(request) => request.range.key.clone(),
+            };
+            last.insert(key, operation);
+        }
+        last.into_values().collect()
+    }
+
     /// An empty one has room for anything: what fits in no transaction is refused by the store, with its reason.
     fn has_room(&self, operations: usize, bytes: usize) -> bool {
         self.operations.is_empty()

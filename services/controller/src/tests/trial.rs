@@ -92,7 +92,13 @@ impl Trial {
     }
 
     pub async fn until(&self, what: &str, condition: impl Fn(&World) -> bool) {
-        until(what, || condition(&self.desk.view())).await;
+        let explained = || {
+            let view = self.desk.view();
+            let now = view.tasks.values().map(|record| record.seen.observed_at).max().unwrap_or_default();
+            let lines = |id| scheduler::explain(&view, id, now);
+            format!("{:#?}", view.deployments.values().flat_map(|one| one.target.keys()).map(lines).collect::<Vec<_>>())
+        };
+        until_or_explain(what, || condition(&self.desk.view()), explained).await;
     }
 
     pub async fn until_deployed(&self) {
@@ -102,9 +108,13 @@ impl Trial {
 
 /// Waits for a named condition.
 pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
+    until_or_explain(what, condition, String::new).await;
+}
+
+async fn until_or_explain(what: &str, condition: impl Fn() -> bool, explained: impl Fn() -> String) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < DEADLINE, "timed out: {what}");
+        assert!(start.elapsed() < DEADLINE, "timed out: {what} {}", explained());
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
