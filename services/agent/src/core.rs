@@ -80,6 +80,9 @@ impl Core {
         self.generation = desired.generation;
         let mut found: BTreeMap<String, Status> = found.into_iter().map(|one| (one.id, one.status)).collect();
         for spec in desired.tasks {
+            if self.tasks.contains_key(&spec.task_id) {
+                continue;
+            }
             let status = found.remove(&spec.task_id);
             let mut task = Task::new(spec, now_ms);
             match status {
@@ -123,6 +126,10 @@ impl Core {
         let mut before = mem::take(&mut self.tasks);
         for spec in desired.tasks {
             let task_id = spec.task_id.clone();
+            // Of a task that is listed twice the first entry counts.
+            if self.tasks.contains_key(&task_id) {
+                continue;
+            }
             let task = match before.remove(&task_id) {
                 Some(mut task) => {
                     effects.extend(task.desire(spec));
@@ -134,8 +141,7 @@ impl Core {
                     task
                 }
             };
-            // Of a task that is listed twice the first entry counts.
-            self.tasks.entry(task_id).or_insert(task);
+            self.tasks.insert(task_id, task);
         }
         for (task_id, mut task) in before {
             if task.has_ended() {

@@ -70,15 +70,11 @@ impl Prober {
         let handshake = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| format!("speak HTTP: {error}"))?;
         let answer = async { sender.send_request(request).await };
-        tokio::pin!(connection);
+        tokio::pin!(connection, answer);
         let answer = tokio::select! {
-            biased;
-            answer = answer => answer,
-            // The connection ends first when it fails; the error then is the answer's.
-            ended = &mut connection => match ended {
-                Err(error) => Err(error),
-                Ok(()) => return Err("the connection was closed without an answer".to_owned()),
-            },
+            answer = &mut answer => answer,
+            // The connection may end in the very step that brings the answer; its own error is the answer's, too.
+            _ended = &mut connection => answer.await,
         };
         let status = answer.map_err(|error| format!("read the answer: {error}"))?.status();
         if (200..400).contains(&status.as_u16()) { Ok(()) } else { Err(format!("answered {status}")) }

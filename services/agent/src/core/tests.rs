@@ -1,1 +1,249 @@
+use super::*;
+use proptest::prelude::*;
 
+const NOW: i64 = 1_000;
+
+fn spec(task_id: &str) -> TaskSpec {
+    TaskSpec { task_id: task_id.to_owned(), kill_grace_ms: 3_000, ..TaskSpec::default() }
+}
+
+fn desired(generation: u64, tasks: Vec<TaskSpec>) -> Desired {
+    Desired { generation, tasks }
+}
+
+fn exit(how: How) -> Exit {
+    Exit { how, message: String::new(), started_at_ms: NOW }
+}
+
+fn state(core: &Core, task_id: &str) -> Option<TaskState> {
+    core.reports().into_iter().find(|report| report.task_id == task_id).map(|report| report.state())
+}
+
+fn running() -> Core {
+    let mut core = Core::default();
+    core.desire(desired(1, vec![spec("t")]), NOW);
+    core.launched("t", Ok(NOW), NOW);
+    assert_eq!(state(&core, "t"), Some(TaskState::TaskRunning));
+    core
+}
+
+fn launches(effects: &[Effect]) -> Vec<&str> {
+    let launch = |effect: &'_ Effect| matches!(effect, Effect::Launch { .. });
+    let ids = effects.iter().filter(|effect| launch(effect)).map(|effect| match effect {
+        Effect::Launch { task, .. } => task.task_id.as_str(),
+        _ => unreachable!("filtered"),
+    });
+    ids.collect()
+}
+
+#[test]
+fn a_desired_task_is_launched_once() {
+    let mut core = Core::default();
+    let effects = core.desire(desired(1, vec![spec("t")]), NOW);
+    assert_eq!(launches(&effects), ["t"]);
+    assert_eq!(state(&core, "t"), Some(TaskState::TaskStaging));
+    assert_eq!(core.desire(desired(2, vec![spec("t")]), NOW), []);
+    let effects = core.launched("t", Ok(NOW), NOW);
+    assert!(matches!(effects.as_slice(), [Effect::Watch { started_at_ms: NOW, .. }]));
+    assert_eq!(core.desire(desired(3, vec![spec("t")]), NOW), []);
+}
+
+#[test]
+fn a_task_that_is_listed_twice_is_one_task() {
+    let mut core = Core::default();
+    core.desire(desired(1, vec![spec("t"), spec("t")]), NOW);
+    assert_eq!(core.reports().len(), 1);
+}
+
+#[test]
+fn an_older_set_is_refused() {
+    let core = running();
+    assert_eq!(core.accepts(0), Err(Outdated { offered: 0, held: 1 }));
+    assert_eq!(core.accepts(1), Ok(()));
+}
+
+#[test]
+fn a_stop_keeps_the_report_until_the_task_is_no_longer_listed() {
+    let mut core = running();
+    let stop = TaskSpec { stop: true, ..spec("t") };
+    let effects = core.desire(desired(2, vec![stop.clone()]), NOW);
+    assert_eq!(effects, [Effect::Stop { task_id: "t".to_owned(), grace: Duration::from_secs(3) }]);
+    assert_eq!(state(&core, "t"), Some(TaskState::TaskKilling));
+    assert_eq!(core.desire(desired(3, vec![stop.clone()]), NOW), []);
+    assert_eq!(core.ended("t", &exit(How::Code(0)), NOW), []);
+    assert_eq!(state(&core, "t"), Some(TaskState::TaskKilled));
+    assert_eq!(core.desire(desired(4, vec![stop]), NOW), []);
+    assert_eq!(core.desire(desired(5, vec![]), NOW), [Effect::Remove { task_id: "t".to_owned() }]);
+    assert_eq!(state(&core, "t"), None);
+}
+
+#[test]
+fn a_shorter_grace_is_told() {
+    let mut core = running();
+    core.desire(desired(2, vec![TaskSpec { stop: true, ..spec("t") }]), NOW);
+    let sooner = TaskSpec { stop: true, kill_grace_ms: 0, ..spec("t") };
+    let effects = core.desire(desired(3, vec![sooner]), NOW);
+    assert_eq!(effects, [Effect::Stop { task_id: "t".to_owned(), grace: Duration::ZERO }]);
+}
+
+#[test]
+fn what_is_not_listed_is_stopped_and_then_forgotten() {
+    let mut core = running();
+    let effects = core.desire(desired(2, vec![]), NOW);
+    assert!(matches!(effects.as_slice(), [Effect::Stop { .. }]));
+    assert_eq!(core.ended("t", &exit(How::Signal(15)), NOW), [Effect::Remove { task_id: "t".to_owned() }]);
+    assert_eq!(core.reports(), []);
+}
+
+#[test]
+fn a_task_told_to_stop_while_it_starts_is_stopped_once_it_runs() {
+    let mut core = Core::default();
+    core.desire(desired(1, vec![spec("t")]), NOW);
+    assert_eq!(core.desire(desired(2, vec![TaskSpec { stop: true, ..spec("t") }]), NOW), []);
+    let effects = core.launched("t", Ok(NOW), NOW);
+    assert!(matches!(effects.as_slice(), [Effect::Watch { .. }, Effect::Stop { .. }]), "{effects:?}");
+}
+
+#[test]
+fn a_task_that_cannot_start_says_why() {
+    let mut core = Core::default();
+    core.desire(desired(1, vec![spec("t")]), NOW);
+    core.launched("t", Err("image nope: not found".to_owned()), NOW);
+    let report = core.reports().remove(0);
+    assert_eq!((report.state(), report.message.as_str()), (TaskState::TaskError, "image nope: not found"));
+}
+
+#[test]
+fn ends_are_told_apart() {
+    for (how, expected) in [
+        (How::Code(0), TaskState::TaskFinished),
+        (How::Code(1), TaskState::TaskFailed),
+        (How::Signal(9), TaskState::TaskFailed),
+        (How::Lost, TaskState::TaskLost),
+        (How::NeverStarted, TaskState::TaskError),
+    ] {
+        let mut core = running();
+        core.ended("t", &exit(how), NOW);
+        assert_eq!(state(&core, "t"), Some(expected));
+        // The end of a task is told once.
+        assert_eq!(core.ended("t", &exit(How::Code(0)), NOW), []);
+        assert_eq!(state(&core, "t"), Some(expected));
+    }
+}
+
+#[test]
+fn after_a_restart_what_runs_is_taken_back_and_not_launched() {
+    let mut core = Core::default();
+    let found = vec![
+        Found { id: "runs".to_owned(), status: Status::Running { started_at_ms: 5 } },
+        Found { id: "ended".to_owned(), status: Status::Ended(exit(How::Code(3))) },
+        Found { id: "lost".to_owned(), status: Status::Ended(exit(How::Lost)) },
+        Found { id: "orphan".to_owned(), status: Status::Running { started_at_ms: 5 } },
+        Found { id: "rest".to_owned(), status: Status::Ended(exit(How::Code(0))) },
+    ];
+    let tasks = vec![spec("runs"), spec("ended"), spec("lost"), spec("missing")];
+    let effects = core.boot(desired(9, tasks), found, NOW);
+    assert_eq!(core.generation(), 9);
+    assert_eq!(launches(&effects), ["lost", "missing"]);
+    assert!(effects.contains(&Effect::Launch { task: Box::new(spec("lost")), again: true }));
+    assert!(effects.contains(&Effect::Remove { task_id: "rest".to_owned() }));
+    let stopped = |effect: &Effect| matches!(effect, Effect::Stop { task_id, .. } if task_id == "orphan");
+    assert!(effects.iter().any(stopped));
+    assert_eq!(state(&core, "runs"), Some(TaskState::TaskRunning));
+    assert_eq!(state(&core, "ended"), Some(TaskState::TaskFailed));
+}
+
+#[test]
+fn after_a_restart_a_task_told_to_stop_is_not_started_again() {
+    let mut core = Core::default();
+    let stop = |task_id| TaskSpec { stop: true, ..spec(task_id) };
+    let found = vec![
+        Found { id: "runs".to_owned(), status: Status::Running { started_at_ms: 5 } },
+        Found { id: "lost".to_owned(), status: Status::Ended(exit(How::Lost)) },
+    ];
+    let effects = core.boot(desired(9, vec![stop("runs"), stop("lost"), stop("missing")]), found, NOW);
+    assert_eq!(launches(&effects), Vec::<&str>::new());
+    assert_eq!(state(&core, "runs"), Some(TaskState::TaskKilling));
+    assert_eq!(state(&core, "lost"), Some(TaskState::TaskKilled));
+    assert_eq!(state(&core, "missing"), Some(TaskState::TaskKilled));
+}
+
+#[test]
+fn a_verdict_is_urgent_and_a_repetition_is_not() {
+    let mut core = Core::default();
+    let checked = TaskSpec { checks: vec![protocol::Check::default()], ..spec("t") };
+    core.desire(desired(1, vec![checked]), NOW);
+    core.launched("t", Ok(NOW), NOW);
+    assert!(core.unchecked());
+    let alive = CheckReport { alive: true, last_success_ms: NOW, ..CheckReport::default() };
+    assert!(core.checked("t", 0, alive.clone(), NOW));
+    assert!(!core.unchecked());
+    assert!(!core.checked("t", 0, CheckReport { last_success_ms: NOW + 1, ..alive }, NOW));
+    assert!(!core.checked("t", 7, CheckReport::default(), NOW));
+}
+
+/// What may happen to a node, in any order.
+#[derive(Clone, Debug)]
+enum Happening {
+    Desire(Vec<(u8, bool)>),
+    Launched(u8, bool),
+    Ended(u8, i32),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let task = 0..4_u8;
+    prop_oneof![
+        proptest::collection::vec((task.clone(), any::<bool>()), 0..4).prop_map(Happening::Desire),
+        (task.clone(), any::<bool>()).prop_map(|(task, worked)| Happening::Launched(task, worked)),
+        (task, 0..3_i32).prop_map(|(task, code)| Happening::Ended(task, code)),
+    ]
+}
+
+proptest! {
+    /// However sets and events interleave: a task is launched at most once while it is known, nothing is removed that was
+    /// not told to have ended, and nothing that ended comes back.
+    #[test]
+    fn no_task_is_doubled_or_removed_alive(happenings in proptest::collection::vec(happening(), 0..60)) {
+        let mut core = Core::default();
+        let mut launching: BTreeMap<String, bool> = BTreeMap::new(); // true: running
+        for (generation, happening) in happenings.into_iter().enumerate() {
+            let effects = match happening {
+                Happening::Desire(tasks) => {
+                    let tasks = tasks.into_iter().map(|(task, stop)| TaskSpec { stop, ..spec(&format!("t{task}")) });
+                    core.desire(desired(generation as u64, tasks.collect()), NOW)
+                }
+                Happening::Launched(task, worked) => {
+                    let task_id = format!("t{task}");
+                    // Only what was launched and does not run yet can be told to have started.
+                    if launching.get(&task_id) != Some(&false) {
+                        continue;
+                    }
+                    if worked { launching.insert(task_id.clone(), true); } else { launching.remove(&task_id); }
+                    core.launched(&task_id, if worked { Ok(NOW) } else { Err("no".to_owned()) }, NOW)
+                }
+                Happening::Ended(task, code) => {
+                    let task_id = format!("t{task}");
+                    if launching.get(&task_id) != Some(&true) {
+                        continue;
+                    }
+                    launching.remove(&task_id);
+                    core.ended(&task_id, &exit(How::Code(code)), NOW)
+                }
+            };
+            for effect in effects {
+                match effect {
+                    Effect::Launch { task, .. } => {
+                        prop_assert!(launching.insert(task.task_id.clone(), false).is_none(), "doubled {}", task.task_id);
+                    }
+                    Effect::Remove { task_id } => prop_assert!(!launching.contains_key(&task_id), "removed alive"),
+                    Effect::Stop { task_id, .. } => prop_assert_eq!(launching.get(&task_id), Some(&true)),
+                    Effect::Watch { task, .. } => prop_assert_eq!(launching.get(&task.task_id), Some(&true)),
+                }
+            }
+            for task_id in launching.keys() {
+                let seen = state(&core, task_id);
+                prop_assert!(matches!(seen, Some(TaskState::TaskStaging | TaskState::TaskRunning | TaskState::TaskKilling)), "{:?}", seen);
+            }
+        }
+    }
+}
