@@ -80,7 +80,7 @@ impl Connection {
         // A socket that refuses is already closing, which the exchange will show.
         let _closing = stream.set_nodelay(true);
         let mut builder = Builder::new();
-        builder.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
+        builder.max_buf_size(HEAD_BYTES_MAX).max_header_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
         let handshake = builder.handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(Failure::Closed)?;
         tokio::spawn(async move {

@@ -247,6 +247,8 @@ pub async fn exchange(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    let _reset = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("an answer in time");
+    let _reset = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer))
+        .await
+        .unwrap_or_else(|_| panic!("no end of the answer to {request:.80}: {:?}", String::from_utf8_lossy(&answer)));
     String::from_utf8_lossy(&answer).into_owned()
 }
