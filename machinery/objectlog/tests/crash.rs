@@ -67,7 +67,7 @@ impl Writer {
             let key = format!("w{}/k{}", self.name, self.random.below(4));
             let tag = self.tag_next * WRITERS + self.name;
             self.tag_next += 1;
-            let old = self.ledger.get(&key).map_or(None, |entry| entry.acknowledged);
+            let old = self.ledger.get(&key).and_then(|entry| entry.acknowledged);
             let (new, result) = match self.random.below(5) {
                 0 => (None, self.log.delete("b", &key, &Condition::Always).await.map(|_| ())),
                 1 => (Some(tag), self.upload(&key, tag).await),

@@ -1,0 +1,138 @@
+//! The checksums S3 clients send, computed while a body passes.
+
+use crate::fault::{Fault, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+/// Every checksum header, in lower case.
+pub const HEADERS: &[&str] = &[
+    "x-amz-checksum-crc32",
+    "x-amz-checksum-crc32c",
+    "x-amz-checksum-crc64nvme",
+    "x-amz-checksum-sha1",
+    "x-amz-checksum-sha256",
+];
+
+/// One checksum under way. The header it belongs to is its name.
+pub enum Checksum {
+    Crc32(crc32fast::Hasher),
+    Crc32c(u32),
+    Crc64Nvme(u64),
+    Sha1(Sha1),
+    Sha256(Sha256),
+}
+
+impl Checksum {
+    pub fn of_header(name: &str) -> Option<Self> {
+        Some(match name {
+            "x-amz-checksum-crc32" => Self::Crc32(crc32fast::Hasher::new()),
+            "x-amz-checksum-crc32c" => Self::Crc32c(0),
+            "x-amz-checksum-crc64nvme" => Self::Crc64Nvme(0),
+            "x-amz-checksum-sha1" => Self::Sha1(Sha1::new()),
+            "x-amz-checksum-sha256" => Self::Sha256(Sha256::new()),
+            _ => return None,
+        })
+    }
+
+    pub fn header(&self) -> &'static str {
+        match self {
+            Self::Crc32(_) => HEADERS[0],
+            Self::Crc32c(_) => HEADERS[1],
+            Self::Crc64Nvme(_) => HEADERS[2],
+            Self::Sha1(_) => HEADERS[3],
+            Self::Sha256(_) => HEADERS[4],
+        }
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Crc32(hasher) => hasher.update(bytes),
+            Self::Crc32c(crc) => *crc = crc32c::crc32c_append(*crc, bytes),
+            Self::Crc64Nvme(crc) => *crc = crc64_nvme(*crc, bytes),
+            Self::Sha1(hasher) => hasher.update(bytes),
+            Self::Sha256(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// In base64, as it stands in a header.
+    pub fn finish(self) -> String {
+        match self {
+            Self::Crc32(hasher) => STANDARD.encode(hasher.finalize().to_be_bytes()),
+            Self::Crc32c(crc) => STANDARD.encode(crc.to_be_bytes()),
+            Self::Crc64Nvme(crc) => STANDARD.encode(crc.to_be_bytes()),
+            Self::Sha1(hasher) => STANDARD.encode(hasher.finalize()),
+            Self::Sha256(hasher) => STANDARD.encode(hasher.finalize()),
+        }
+    }
+}
+
+/// The checksum a head declares: as a header with its value, or as a trailer to come. More than one is refused.
+pub fn declared(headers: &HeaderMap) -> Result<Option<(Checksum, Option<String>)>> {
+    let mut found = None;
+    for name in HEADERS {
+        if let Some(value) = headers.get(*name) {
+            let value = value.to_str().map_err(|_| Fault::invalid_request("a checksum header is not ASCII"))?;
+            let checksum = Checksum::of_header(name).ok_or_else(Fault::internal)?;
+            if found.replace((checksum, Some(value.to_owned()))).is_some() {
+                return Err(Fault::invalid_request("Expecting a single x-amz-checksum- header."));
+            }
+        }
+    }
+    if let Some(trailer) = headers.get("x-amz-trailer").and_then(|value| value.to_str().ok()) {
+        let trailer = trailer.trim().to_ascii_lowercase();
+        let checksum = Checksum::of_header(&trailer);
+        let checksum = checksum.ok_or_else(|| {
+            Fault::invalid_request("The value specified in the x-amz-trailer header is not supported")
+        })?;
+        if found.replace((checksum, None)).is_some() {
+            return Err(Fault::invalid_request("Expecting a single x-amz-checksum- header."));
+        }
+    }
+    Ok(found)
+}
+
+/// CRC-64/NVME: reflected, polynomial 0xad93d23594c93659, all ones in and out (NVM Express, 5.2.1.3.4).
+fn crc64_nvme(crc: u64, bytes: &[u8]) -> u64 {
+    const TABLE: [u64; 256] = {
+        let mut table = [0; 256];
+        let mut index = 0;
+        while index < 256 {
+            let mut crc = index as u64;
+            let mut bit = 0;
+            while bit < 8 {
+                crc = if crc & 1 == 1 { (crc >> 1) ^ 0x9a6c_9329_ac4b_c9b5 } else { crc >> 1 };
+                bit += 1;
+            }
+            table[index] = crc;
+            index += 1;
+        }
+        table
+    };
+    !bytes.iter().fold(!crc, |crc, byte| TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The check value of each algorithm's definition: the checksum of "123456789".
+    #[test]
+    fn check_values_are_right() {
+        for (header, expected) in [
+            ("x-amz-checksum-crc32", "cbf43926"),
+            ("x-amz-checksum-crc32c", "e3069283"),
+            ("x-amz-checksum-crc64nvme", "ae8b14860a799888"),
+            ("x-amz-checksum-sha1", "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
+            ("x-amz-checksum-sha256", "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
+        ] {
+            let mut checksum = Checksum::of_header(header).unwrap();
+            checksum.update(b"1234");
+            checksum.update(b"56789");
+            assert_eq!(checksum.header(), header);
+            assert_eq!(hex::encode(STANDARD.decode(checksum.finish()).unwrap()), expected, "{header}");
+        }
+    }
+}
