@@ -211,7 +211,10 @@ impl Desk {
         let (reply, answer) = oneshot::channel();
         let request = LogRequest { task, stream, offset, length_bytes, reply };
         self.logs.send(request).await.map_err(|_| LogRefusal::Stopping)?;
-        answer.await.map_err(|_| LogRefusal::Stopping)?
+        match tokio::time::timeout(LOG_ANSWER_MAX, answer).await {
+            Ok(answer) => answer.map_err(|_| LogRefusal::Stopping)?,
+            Err(_) => Err(LogRefusal::Agent(format!("the agent did not answer within {LOG_ANSWER_MAX:?}"))),
+        }
     }
 
     pub fn events(&self) -> broadcast::Receiver<Arc<Event>> {

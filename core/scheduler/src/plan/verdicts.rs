@@ -27,7 +27,8 @@ impl Pass<'_> {
     pub(super) fn judge_health(&mut self) {
         let mut verdicts: Vec<(TaskId, RetireReason)> = Vec::new();
         for record in self.world.tasks.values().filter(|record| record.is_active() && record.is_known()) {
-            let staged = record.seen.state == TaskState::Staging;
+            // What a node that is away has come to cannot be known.
+            let staged = record.seen.state == TaskState::Staging && self.world.is_connected(&record.task.node);
             if record.seen.state == TaskState::Running && record.seen.is_given_up() {
                 verdicts.push((record.task.id.clone(), RetireReason::Unhealthy));
             } else if staged && self.now.since(record.task.staged_at) >= self.policy.staging_timeout {

@@ -52,6 +52,9 @@ impl Session {
         if node.is_empty() || node.contains('/') || node.len() > model::id::APP_ID_CHARS_MAX {
             return Err(Status::invalid_argument("a node's id is a name without slashes"));
         }
+        if hello.hostname.is_empty() || hello.address.is_empty() {
+            return Err(Status::invalid_argument("a node has a host name and an address"));
+        }
         let (desired, desired_receiver) = watch::channel(Desired::default());
         let (logs, logs_receiver) = mpsc::channel(LOGS_PENDING_MAX);
         tracing::info!(node, hostname = hello.hostname, "an agent's session begins");

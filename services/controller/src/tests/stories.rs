@@ -186,3 +186,35 @@ async fn sessions_and_the_api_ask_for_credentials() {
     let refused = trial.client().await.agent(request).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::PermissionDenied);
 }
+
+#[tokio::test]
+async fn an_app_is_posted_to_the_api_by_whoever_may() {
+    let data = tempfile::tempdir().unwrap();
+    let socket = data.path().join("api.sock");
+    let trial = Trial::start_with(&data.path().join("store"), |config| config.socket = Some(socket.clone())).await;
+    let agent = FakeAgent::join(&trial, "one").await;
+    let posted = serde_json::json!({
+        "id": "s3pics", "cmd": "serve", "cpus": 0.1, "mem": 64.0, "instances": 1,
+        "container": { "type": "DOCKER", "docker": {
+            "image": "s3pics:2.0", "network": "BRIDGE",
+            "portMappings": [{ "containerPort": 8080, "hostPort": 0, "protocol": "tcp" }],
+        } },
+    });
+    let uri = format!("http://{}/v2/apps", trial.api);
+    for (token, status) in [(None, 401), (Some(&trial.edge_token), 403), (Some(&trial.admin_token), 201)] {
+        let credentials = match token {
+            Some(token) => web::Credentials::Bearer(token.reveal().to_owned()),
+            None => web::Credentials::None,
+        };
+        let body = bytes::Bytes::from(posted.to_string());
+        let client = web::Client::new(credentials);
+        let answer = client.call(http::Method::POST, &uri, Some("application/json"), web::full_body(body)).await;
+        assert_eq!(answer.unwrap().status(), status);
+    }
+    trial.until_deployed().await;
+    assert_eq!(agent.running()[0].image, "s3pics:2.0");
+    // The socket's owner needs no token.
+    let client = web::Client::unix(socket, web::Credentials::None);
+    let apps: serde_json::Value = client.get_json("http://controller/v2/apps").await.unwrap();
+    assert_eq!(apps["apps"][0]["tasksRunning"], 1);
+}

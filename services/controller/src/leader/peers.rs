@@ -1,0 +1,115 @@
+//! What agents and edges say.
+
+use super::commit::{self, Batch};
+use super::{Agent, Leader, LeaderError, now, observe};
+use crate::keys;
+use crate::sessions::Message;
+use lifecycle::ErrorChain;
+use model::{Node, NodeId, PortRange, Resources, TaskId};
+use scheduler::{EdgeRecord, NodeRecord};
+use std::sync::Arc;
+
+impl Leader {
+    /// Whether the world may need something now.
+    pub(super) async fn take_in(&mut self, message: Message) -> Result<bool, LeaderError> {
+        match message {
+            Message::AgentOpened { session, hello, link } => {
+                let id = NodeId::new(hello.node_id.clone());
+                let held = hello.generation;
+                self.join(node(hello)).await?;
+                // An older session of this node loses its link, and ends.
+                self.agents.insert(id, Agent { session, link, held, reported: None, sent: None });
+                Ok(true)
+            }
+            Message::AgentReports { session, node, reports } => {
+                let node = NodeId::new(node);
+                let Some(agent) = self.agents.get_mut(&node).filter(|agent| agent.session == session) else {
+                    return Ok(false);
+                };
+                agent.reported = Some(reports.iter().map(|report| TaskId::new(report.task_id.clone())).collect());
+                let (held, launched_at) = (agent.held, &self.launched_at);
+                let was_told = |task: &TaskId| {
+                    launched_at.get(task).is_some_and(|launched_at| u64::try_from(*launched_at).unwrap_or(0) <= held)
+                };
+                let events = observe::observe(&mut self.world, &node, reports, now(), was_told);
+                self.seen(&node);
+                self.unpublished = true;
+                events.into_iter().for_each(|event| self.tell(event));
+                Ok(true)
+            }
+            Message::AgentSeen { session, node } => {
+                let node = NodeId::new(node);
+                if self.agents.get(&node).is_some_and(|agent| agent.session == session) {
+                    self.seen(&node);
+                }
+                Ok(false)
+            }
+            Message::AgentClosed { session, node } => {
+                let node = NodeId::new(node);
+                if self.agents.get(&node).is_some_and(|agent| agent.session == session) {
+                    self.agents.remove(&node);
+                    if let Some(record) = self.world.nodes.get_mut(&node) {
+                        record.connected = false;
+                    }
+                    self.unpublished = true;
+                }
+                Ok(true)
+            }
+            Message::EdgeState { edge, state } => {
+                let busy = state.busy.into_iter().map(|server| server.url).collect();
+                let record = EdgeRecord { applied_revision: state.applied_revision, busy, last_seen: now() };
+                let before = self.world.edges.insert(edge, record.clone());
+                let unchanged = before.is_some_and(|before| {
+                    (before.applied_revision, before.busy) == (record.applied_revision, record.busy)
+                });
+                self.unpublished |= !unchanged;
+                Ok(!unchanged)
+            }
+        }
+    }
+
+    fn seen(&mut self, node: &NodeId) {
+        if let Some(record) = self.world.nodes.get_mut(node) {
+            record.last_seen = now();
+            self.unpublished = true;
+        }
+    }
+
+    /// Writes a node down, where what its agent says of it has changed.
+    async fn join(&mut self, node: Node) -> Result<(), LeaderError> {
+        let node = Arc::new(node);
+        let known = self.world.nodes.get(&node.id).is_some_and(|record| record.node == node);
+        if !known {
+            let write = Batch::of(vec![commit::put(keys::node(&node.id), &node)]);
+            if let Err(error) = self.write(write).await? {
+                // It is written when the agent comes again; until then it is known here.
+                tracing::error!(error = %ErrorChain(&error), node = %node.id, "the node could not be written");
+            }
+        }
+        let generation = self.world.nodes.get(&node.id).map_or(0, |record| record.generation);
+        let record = NodeRecord { node: node.clone(), connected: true, last_seen: now(), generation };
+        self.world.nodes.insert(node.id.clone(), record);
+        self.unpublished = true;
+        Ok(())
+    }
+}
+
+fn node(hello: protocol::AgentHello) -> Node {
+    let offered = hello.resources.unwrap_or_default();
+    let port = |port: u32| u16::try_from(port).ok();
+    let range = |range: protocol::PortRange| Some(PortRange { begin: port(range.begin)?, end: port(range.end)? });
+    Node {
+        id: NodeId::new(hello.node_id),
+        hostname: hello.hostname,
+        address: hello.address,
+        resources: Resources {
+            cpus_milli: offered.cpus_milli,
+            mem_bytes: offered.mem_bytes,
+            disk_bytes: offered.disk_bytes,
+            ports: offered.ports.into_iter().filter_map(range).collect(),
+        },
+        attributes: hello.attributes.into_iter().collect(),
+        runtime: hello.runtime,
+        limits: hello.limits,
+    }
+}

@@ -1,0 +1,74 @@
+//! What the leader tells: a view to readers, desired sets to agents, events to listeners.
+
+use super::{Leader, now};
+use crate::desired;
+use crate::desk::{Event, EventKind};
+use protocol::Desired;
+use scheduler::{Change, RetireReason};
+use std::sync::Arc;
+
+impl Leader {
+    pub(super) fn publish(&mut self) {
+        if std::mem::take(&mut self.unpublished) {
+            self.inbox.view.store(Arc::new(self.world.clone()));
+        }
+    }
+
+    /// Hands each agent its whole desired set where it has changed.
+    pub(super) fn push_desired(&mut self) {
+        for (id, agent) in &mut self.agents {
+            let tasks = desired::desired(&self.world, id);
+            if agent.sent.as_ref() == Some(&tasks) {
+                continue;
+            }
+            // A controller that starts anew goes on from the store's revision, so generations never fall.
+            let generation = u64::try_from(self.revision).unwrap_or(0).max(agent.held);
+            agent.link.desired.send_replace(Desired { generation, tasks: tasks.clone() });
+            agent.sent = Some(tasks);
+            if let Some(record) = self.world.nodes.get_mut(id) {
+                record.generation = generation;
+            }
+        }
+    }
+
+    pub(super) fn tell(&self, kind: EventKind) {
+        // Without listeners there is no one to tell.
+        let _listeners = self.inbox.events.send(Arc::new(Event { at: now(), kind }));
+    }
+
+    /// Asked before the change is applied.
+    pub(super) fn events_of(&self, change: &Change) -> Vec<EventKind> {
+        match change {
+            Change::StartDeployment(deployment) => vec![
+                EventKind::DeploymentStarted { deployment: deployment.clone() },
+                EventKind::DeploymentStep { deployment: deployment.clone(), step: 0, done: false },
+            ],
+            Change::AdvanceDeployment(deployment) => {
+                let done = deployment.current_step.saturating_sub(1);
+                let mut events =
+                    vec![EventKind::DeploymentStep { deployment: deployment.clone(), step: done, done: true }];
+                if deployment.current().is_some() {
+                    let step = deployment.current_step;
+                    events.push(EventKind::DeploymentStep { deployment: deployment.clone(), step, done: false });
+                }
+                events
+            }
+            Change::EndDeployment { deployment, failure: Some(reason) } => {
+                vec![EventKind::DeploymentFailed { deployment: deployment.clone(), reason: reason.clone() }]
+            }
+            Change::EndDeployment { deployment, failure: None } => {
+                let removed = deployment.target.iter().filter(|(_, app)| app.is_none());
+                let terminated = removed.map(|(app, _)| EventKind::AppTerminated { app: app.clone() });
+                let succeeded = EventKind::DeploymentSucceeded { deployment: deployment.clone() };
+                terminated.chain([succeeded]).collect()
+            }
+            Change::Retire { task, reason: RetireReason::Unhealthy } => {
+                let record = self.world.tasks.get(&task.id);
+                let checks = record.iter().flat_map(|record| &record.seen.checks);
+                let cause = checks.filter_map(|check| check.last_failure_cause.clone()).next();
+                vec![EventKind::UnhealthyKill { task: task.clone(), reason: cause.unwrap_or_default() }]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
