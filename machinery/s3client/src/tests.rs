@@ -137,6 +137,19 @@ async fn a_small_upload_is_one_put_and_a_large_one_is_multipart() {
 }
 
 #[tokio::test]
+async fn a_part_that_failed_is_sent_again_by_the_next_write() {
+    let (client, shared) = serve(Fake::default()).await;
+    let content: Vec<u8> = (0..PART_BYTES * 2).map(|n| (n / 11) as u8).collect();
+    let (one, two) = content.split_at(PART_BYTES + 1);
+    let mut upload = client.upload("b", "k", "x/y");
+    shared.lock().unwrap().failures = 1;
+    assert!(upload.write(one).await.is_err(), "beginning a multipart upload is not repeated");
+    upload.write(two).await.unwrap();
+    assert_eq!(upload.finish().await.unwrap(), content.len() as u64);
+    assert!(shared.lock().unwrap().objects["/b/k"] == content);
+}
+
+#[tokio::test]
 async fn calls_that_may_be_repeated_are_a_bounded_number_of_times() {
     let (client, shared) = serve(Fake { failures: usize::MAX, ..Fake::default() }).await;
     let error = client.put("b", "k", "x/y", "v").await.unwrap_err();

@@ -23,6 +23,8 @@ pub struct Upload {
     key: String,
     content_type: String,
     buffer: BytesMut,
+    /// A part that S3 has not acknowledged.
+    unsent: Option<Bytes>,
     bytes: u64,
     multipart_id: Option<String>,
     parts: Vec<Part>,
@@ -36,6 +38,7 @@ impl Client {
             key: key.to_owned(),
             content_type: content_type.to_owned(),
             buffer: BytesMut::new(),
+            unsent: None,
             bytes: 0,
             multipart_id: None,
             parts: Vec::new(),
@@ -53,17 +56,13 @@ impl Client {
 }
 
 impl Upload {
-    /// Takes the next bytes; sends a part when one is full. After an error the upload can only be given up.
+    /// Takes the next bytes; sends a part when one is full. All of `bytes` is taken before anything is awaited: after an
+    /// error, or when this future is dropped, what is not sent yet is sent by the next call.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), S3Error> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let (taken, later) = rest.split_at(rest.len().min(PART_BYTES - self.buffer.len()));
-            self.buffer.extend_from_slice(taken);
-            self.bytes += taken.len() as u64;
-            rest = later;
-            if self.buffer.len() == PART_BYTES {
-                self.send_part().await?;
-            }
+        self.buffer.extend_from_slice(bytes);
+        self.bytes += bytes.len() as u64;
+        while self.unsent.is_some() || self.buffer.len() >= PART_BYTES {
+            self.send_part().await?;
         }
         Ok(())
     }
@@ -80,12 +79,12 @@ impl Upload {
 
     /// Makes the object visible; its length comes back.
     pub async fn finish(mut self) -> Result<u64, S3Error> {
-        if self.multipart_id.is_none() {
+        if self.multipart_id.is_none() && self.unsent.is_none() {
             let bytes = self.buffer.split().freeze();
             self.client.put(&self.bucket, &self.key, &self.content_type, bytes).await?;
             return Ok(self.bytes);
         }
-        if !self.buffer.is_empty() {
+        while self.unsent.is_some() || !self.buffer.is_empty() {
             self.send_part().await?;
         }
         self.complete().await?;
@@ -110,7 +109,8 @@ impl Upload {
             None => self.begin().await?,
         };
         let part_number = self.parts.len() + 1;
-        let body: Bytes = self.buffer.split().freeze();
+        let length = self.buffer.len().min(PART_BYTES);
+        let body = self.unsent.get_or_insert_with(|| self.buffer.split_to(length).freeze()).clone();
         let call = Call::new(Method::PUT, &self.bucket, &self.key)
             .query("partNumber", part_number.to_string())
             .query("uploadId", id)
@@ -120,6 +120,7 @@ impl Upload {
         let lacks = || S3Error::Lacks { resource, what: "the part's ETag" };
         let etag = etag.ok_or_else(lacks)?.to_owned();
         self.parts.push(Part { part_number, etag });
+        self.unsent = None;
         Ok(())
     }
 
