@@ -6,9 +6,13 @@ use crate::{EdgeRecord, Policy, TaskRecord, World};
 use model::{AppId, Intent, Task, TaskId, Timestamp};
 use std::collections::BTreeMap;
 
-/// What an edge dials for a task: its first port. `None` for a task without ports: it has no place in a route.
+/// What an edge dials for a task: its first port, in the form in which edges name servers. `None` for a task without
+/// ports: it has no place in a route.
 pub fn server_url(task: &Task) -> Option<String> {
-    task.ports.first().map(|port| format!("http://{}:{port}", task.address))
+    let port = task.ports.first()?;
+    let host = task.address.to_ascii_lowercase();
+    let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
+    Some(if is_bare_ipv6 { format!("http://[{host}]:{port}") } else { format!("http://{host}:{port}") })
 }
 
 /// Whether a draining task may be stopped.

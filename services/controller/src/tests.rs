@@ -1,6 +1,7 @@
 //! The whole controller over an embedded store, with agents and edges of the test's own over real gRPC.
 
 mod drains;
+mod outages;
 mod restarts;
 mod stories;
 mod trial;

@@ -98,3 +98,19 @@ fn a_route_holds_the_healthy_and_when_none_is_those_that_once_were() {
     bench.see(&last, TaskState::Failed);
     assert_eq!(serving(&bench.world, &id("x"), |_| false).len(), 2);
 }
+
+#[test]
+fn servers_are_named_as_edges_name_them() {
+    let mut bench = Bench::new(&["a"]);
+    bench.put(vec![app("x", 1)]).unwrap();
+    bench.pass();
+    let task = model::Task::clone(&bench.tasks("x")[0]);
+    for (address, url) in [
+        ("127.0.0.1", "http://127.0.0.1:31000"),
+        ("Node.Example", "http://node.example:31000"),
+        ("fd00::1", "http://[fd00::1]:31000"),
+    ] {
+        let task = model::Task { address: address.into(), ..task.clone() };
+        assert_eq!(server_url(&task).as_deref(), Some(url));
+    }
+}

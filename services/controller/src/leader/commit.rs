@@ -167,3 +167,63 @@ pub(super) fn put(key: String, value: &impl Serialize) -> Operation {
     let json = serde_json::to_vec(value).expect("the model's types have string keys and finite numbers only");
     Operation::put(key, Bytes::from(json))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_world;
+    use model::Timestamp;
+    use scheduler::RetireReason;
+    use std::sync::Arc;
+
+    fn route(id: &str, app: &AppId) -> RouteChange {
+        RouteChange { id: id.into(), app: Some(app.clone()), document: None }
+    }
+
+    /// `tasks` of an app that start to drain, and its route.
+    fn drains(world: &mut World, name: &str, tasks: u16) -> (Vec<Change>, RouteChange) {
+        let app = test_world::app(name, u32::from(tasks));
+        let ports: Vec<u16> = (1..=tasks).collect();
+        test_world::insert(world, &app, &ports);
+        let retire = |port: u16| {
+            let since = Timestamp::EPOCH;
+            let intent = model::Intent::Drain { since, reason: String::new() };
+            let task = model::Task { intent, ..test_world::task(&app, "node", port) };
+            Change::Retire { task: Arc::new(task), reason: RetireReason::ScaledDown }
+        };
+        (ports.into_iter().map(retire).collect(), route(&format!("app.{name}"), &app.id))
+    }
+
+    #[test]
+    fn an_apps_drains_and_its_route_are_one_transaction() {
+        let mut world = World::default();
+        let (mut changes, first) = drains(&mut world, "x", 100);
+        let (more, second) = drains(&mut world, "y", 100);
+        changes.extend(more);
+        let batches = batches(&world, changes, vec![first, second]);
+        assert_eq!(batches.len(), 2);
+        for mut batch in batches {
+            assert_eq!((batch.changes.len(), batch.routes.len()), (100, 1));
+            assert_eq!(batch.take_operations().len(), 101);
+        }
+    }
+
+    #[test]
+    fn an_app_too_large_for_one_has_its_route_in_the_first() {
+        let mut world = World::default();
+        let (changes, route) = drains(&mut world, "x", 300);
+        let batches = batches(&world, changes, vec![route]);
+        assert_eq!(batches.iter().map(|batch| batch.changes.len()).collect::<Vec<_>>(), [127, 128, 45]);
+        assert_eq!(batches.iter().map(|batch| batch.routes.len()).collect::<Vec<_>>(), [1, 0, 0]);
+    }
+
+    #[test]
+    fn one_key_is_written_once_by_its_last_write() {
+        let app = test_world::app("x", 1);
+        let changes = vec![Change::Define(Arc::new(app.clone())), Change::Remove(app.id)];
+        let mut batch = single(changes, Vec::new());
+        let operations = batch.take_operations();
+        assert_eq!(operations.len(), 2);
+        assert!(matches!(operations[0], Operation::Delete { .. }), "{operations:?}");
+    }
+}
