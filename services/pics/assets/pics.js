@@ -332,6 +332,7 @@ function toggleExplanation() {
   const how = element("how");
   how.hidden = !how.hidden;
   element("how-open").setAttribute("aria-expanded", String(!how.hidden));
+  if (!how.hidden) how.scrollIntoView({ block: "nearest" });
 }
 
 // ---- start ----

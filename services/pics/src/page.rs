@@ -51,11 +51,11 @@ pub fn render(config: &Config, hostname: &str) -> Markup {
                     }
                 }
                 main {
-                    (explanation(config))
                     div.panels {
                         (upload_panel(config, &accepted))
                         (bucket_panel(config))
                     }
+                    (explanation(config))
                     (gallery())
                     noscript { p.alert.danger { "Uploads and pictures need JavaScript: the browser itself talks to the storage." } }
                 }
