@@ -24,7 +24,7 @@ impl Output {
             Format::Json => println!("{}", serde_json::to_string_pretty(value)?),
             Format::Table => {
                 let mut table = Table::new();
-                table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+                table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
                 table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
                 table.add_rows(rows);
                 println!("{table}");

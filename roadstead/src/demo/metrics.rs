@@ -19,7 +19,7 @@ impl EdgeMetrics {
                 continue;
             };
             let route = labels.split_once("route=\"").and_then(|(_, rest)| rest.split_once('"'));
-            if let (Some((route, _)), Ok(value)) = (route, value.parse()) {
+            if let (Some((route, _)), Ok(value)) = (route, value.parse::<u64>()) {
                 *metrics.request_bytes.entry(route.to_owned()).or_default() += value;
             }
         }
