@@ -12,6 +12,8 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct State {
     entries: BTreeMap<Key, Entry>,
+    /// What the last translation compiled; a change compiles only what it changes.
+    compiled: BTreeMap<String, (RouteSpec, Arc<Route>)>,
 }
 
 #[derive(Debug, Default)]
@@ -88,8 +90,10 @@ impl State {
 
     /// Routes are named `<frontend>@vulcand`. When both prefixes have a frontend or listener of one id, the one under
     /// `/vulcand/` counts.
-    pub fn translate(&self) -> Translation {
+    pub fn translate(&mut self) -> Translation {
         let mut translation = Translation::default();
+        let compiled_before = std::mem::take(&mut self.compiled);
+        let mut specs = Vec::new();
         let mut taken = BTreeSet::new();
         for (key, entry) in &self.entries {
             if let Some(message) = &entry.problem {
@@ -100,7 +104,9 @@ impl State {
                 (Kind::Frontend { .. } | Kind::Listener { .. }, Some(_)) if !taken.insert(&key.kind) => {
                     translation.report(key, "the same id exists under /vulcand/, which counts");
                 }
-                (_, Some(Object::Frontend(frontend))) => self.translate_frontend(key, frontend, &mut translation),
+                (_, Some(Object::Frontend(frontend))) => {
+                    specs.push((key.clone(), self.spec(key, frontend, &mut translation)));
+                }
                 (_, Some(Object::Listener(listener))) => match listener.socket_address() {
                     Ok(address) => translation.listeners.push(ListenerSpec {
                         id: listener.id.clone(),
@@ -118,10 +124,24 @@ impl State {
                 _ => {}
             }
         }
+        for (key, spec) in specs {
+            let route = match compiled_before.get(&spec.id) {
+                Some((before, route)) if *before == spec => Ok(route.clone()),
+                _ => Route::compile(spec.clone()).map(Arc::new),
+            };
+            match route {
+                Ok(route) => {
+                    translation.routes.push(route.clone());
+                    self.compiled.insert(spec.id.clone(), (spec, route));
+                }
+                Err(error) => translation.report(&key, chain(&error)),
+            }
+        }
         translation
     }
 
-    fn translate_frontend(&self, key: &Key, frontend: &Frontend, translation: &mut Translation) {
+    /// What a frontend, its backend and its servers ask for.
+    fn spec(&self, key: &Key, frontend: &Frontend, translation: &mut Translation) -> RouteSpec {
         let prefix = key.prefix;
         let servers = self.servers(prefix, &frontend.backend_id);
         let backend = self.backend(prefix, &frontend.backend_id);
@@ -136,7 +156,7 @@ impl State {
         if let Some(reason) = &refuse {
             translation.report(key, format!("{reason}; requests are refused with 503"));
         }
-        let spec = RouteSpec {
+        RouteSpec {
             id: format!("{}@vulcand", frontend.id),
             rule: frontend.route.clone(),
             servers: servers.iter().map(|server| (server.id.clone(), server.url.clone(), 1)).collect(),
@@ -149,10 +169,6 @@ impl State {
             head_timeout: backend.and_then(|backend| backend.read_timeout().ok().flatten()),
             refuse,
             ..RouteSpec::default()
-        };
-        match Route::compile(spec) {
-            Ok(route) => translation.routes.push(Arc::new(route)),
-            Err(error) => translation.report(key, chain(&error)),
         }
     }
 

@@ -128,3 +128,14 @@ proptest! {
         let _translation = state(&keys).translate();
     }
 }
+
+#[test]
+fn what_did_not_change_is_not_compiled_again() {
+    let mut state =
+        state(&[("/vulcand/frontends/f1/frontend", FRONTEND), ("/vulcand/frontends/f2/frontend", FRONTEND)]);
+    let before = state.translate().routes;
+    state.put(b"/vulcand/frontends/f2/frontend", FRONTEND.replace("`a`", "`b`").as_bytes());
+    let after = state.translate().routes;
+    assert!(Arc::ptr_eq(&before[0], &after[0]));
+    assert_eq!(after[1].expression.as_str(), "Host(`b`)");
+}

@@ -4,10 +4,11 @@ use super::documents::Documents;
 use super::{Change, Source, Update};
 use crate::current::{Current, Draft};
 use crate::metrics::Metrics;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use store::{Event, Revision};
 use tokio::sync::mpsc;
-use vulcand::{State, Translation};
+use vulcand::{Problem, State, Translation};
 
 pub(crate) struct Assembler {
     current: Arc<Current>,
@@ -19,7 +20,7 @@ pub(crate) struct Assembler {
     /// Of the route documents, which is what the controller waits for.
     revision: Revision,
     told: [bool; Source::ALL.len()],
-    problems_logged: Vec<vulcand::Problem>,
+    problems_logged: BTreeSet<Problem>,
 }
 
 impl Assembler {
@@ -32,7 +33,7 @@ impl Assembler {
             translation: Translation::default(),
             revision: 0,
             told: [false; Source::ALL.len()],
-            problems_logged: Vec::new(),
+            problems_logged: BTreeSet::new(),
         }
     }
 
@@ -102,7 +103,7 @@ impl Assembler {
         for problem in problems.iter().filter(|problem| !self.problems_logged.contains(problem)) {
             tracing::warn!(key = problem.key, message = problem.message, "not served as asked");
         }
-        self.problems_logged.clone_from(&problems);
+        self.problems_logged = problems.iter().cloned().collect();
         let draft = Draft {
             loaded: self.told.iter().all(|told| *told),
             revision: self.revision,

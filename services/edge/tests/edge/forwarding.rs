@@ -314,3 +314,37 @@ async fn a_stop_lets_the_request_in_flight_end() {
     assert_eq!(&pending.await.unwrap().body()[..], b"done");
     tokio::time::timeout(DEADLINE, edge.started.finished()).await.unwrap().unwrap();
 }
+
+/// A server that refuses an upload early and closes is heard, though the client is still sending.
+#[tokio::test]
+async fn an_early_refusal_of_an_upload_reaches_the_client() {
+    let edge = Edge::start().await;
+    let server = Server::raw(|_, mut stream| async move {
+        read_head(&mut stream).await;
+        let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
+        stream.write_all(answer).await.unwrap();
+        stream.shutdown().await.unwrap();
+        // As servers do: what the client still sends is read and thrown away.
+        let _rest = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    })
+    .await;
+    edge.route("a", "a", &[&server]).await;
+    for _ in 0..20 {
+        let mut client = TcpStream::connect(edge.address).await.unwrap();
+        client.write_all(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n").await.unwrap();
+        let (mut from, mut to) = client.split();
+        let mut head = vec![0; 12];
+        let send = async {
+            let block = vec![0; 65536];
+            for _ in 0..300 {
+                if to.write_all(&block).await.is_err() {
+                    break;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let answered = async { from.read_exact(&mut head).await.map(|_| ()) };
+        tokio::select! { () = send => {}, answered = tokio::time::timeout(DEADLINE, answered) => answered.unwrap().unwrap() }
+        assert_eq!(String::from_utf8_lossy(&head), "HTTP/1.1 403");
+    }
+}

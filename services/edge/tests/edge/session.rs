@@ -5,7 +5,9 @@ use axum::Router;
 use http::Method;
 use protocol::sessions_server::{Sessions, SessionsServer};
 use protocol::{EdgeState, FromAgent, FromEdge, ToAgent, ToEdge, from_edge};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
@@ -129,4 +131,70 @@ async fn a_session_that_ends_is_opened_again() {
     let controller = Controller { patience: Some(2), ..Controller::default() };
     let _edge = Edge::start_with(Some(controller.clone().serve().await)).await;
     eventually("three sessions", || async { (controller.hellos.lock().unwrap().len() >= 3).then_some(()) }).await;
+}
+
+/// Takes a moment, as work does, so that requests are in flight when a server leaves.
+async fn worker() -> Server {
+    Server::routing(Router::new().fallback(|body: axum::body::Bytes| async move {
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        body
+    }))
+    .await
+}
+
+/// Rolls through servers under POSTs, which no failover may replay: each time a new server is listed, the old one leaves,
+/// and is killed, with or without waiting for the edge's word. Returns how many requests were lost.
+async fn roll_under_posts(rounds: usize, wait_for_the_word: bool) -> usize {
+    let controller = Controller::default();
+    let edge = Edge::start_with(Some(controller.clone().serve().await)).await;
+    let mut server = worker().await;
+    edge.route("a", "a", &[&server]).await;
+    let (over, lost, answered) =
+        (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let (over, lost, answered, address) = (over.clone(), lost.clone(), answered.clone(), edge.address);
+        clients.push(tokio::spawn(async move {
+            let client = web::Client::default();
+            while !over.load(SeqCst) {
+                let response = crate::harness::call(&client, address, Method::POST, "a", "/", "body").await;
+                match response {
+                    Ok(response) if &response.body()[..] == b"body" => answered.fetch_add(1, SeqCst),
+                    _ => lost.fetch_add(1, SeqCst),
+                };
+            }
+        }));
+    }
+    for _ in 0..rounds {
+        let target = answered.load(SeqCst) + 30;
+        eventually("load goes on", || async { (answered.load(SeqCst) > target).then_some(()) }).await;
+        let next = worker().await;
+        let revision = edge.route("a", "a", &[&next]).await;
+        let old = std::mem::replace(&mut server, next);
+        if wait_for_the_word {
+            eventually("the edge says that the old server is drained", || async {
+                let state = controller.last()?;
+                let busy = state.busy.iter().any(|busy| busy.url == old.url());
+                (state.applied_revision >= revision && !busy).then_some(())
+            })
+            .await;
+        }
+        old.kill().await;
+    }
+    over.store(true, SeqCst);
+    for client in clients {
+        client.await.unwrap();
+    }
+    lost.load(SeqCst)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_killed_on_the_edges_word_loses_nothing() {
+    assert_eq!(roll_under_posts(20, true).await, 0);
+}
+
+/// The proof that the test above can fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_killed_without_waiting_loses_requests() {
+    assert!(roll_under_posts(20, false).await > 0);
 }
