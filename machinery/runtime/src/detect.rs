@@ -1,7 +1,6 @@
 //! Which runtime a node uses.
 
-use crate::process::{ProcessConfig, ProcessRuntime};
-use crate::{Error, ImageSource, Runtime};
+use crate::{DockerConfig, DockerRuntime, Error, ImageSource, ProcessConfig, ProcessRuntime, Runtime};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -51,7 +50,46 @@ pub struct Detect {
     pub registry_credentials: web::Credentials,
 }
 
+/// Opens the runtime that was asked for. `images` is for runtimes that pull by themselves; Docker's daemon pulls its own.
 pub async fn detect(detect: Detect, images: Arc<dyn ImageSource>) -> Result<Arc<dyn Runtime>, Error> {
+    match detect.choice {
+        Choice::Docker => docker(&detect).await,
+        Choice::Process => process(detect, images).await,
+        Choice::Auto if DockerRuntime::host(None).is_none() => process(detect, images).await,
+        Choice::Auto => match docker(&detect).await {
+            Ok(docker) => Ok(docker),
+            Err(error) => {
+                tracing::info!(error = %lifecycle::ErrorChain(&error), "no docker: tasks run as processes");
+                process(detect, images).await
+            }
+        },
+    }
+}
+
+async fn docker(detect: &Detect) -> Result<Arc<dyn Runtime>, Error> {
+    let config = DockerConfig {
+        host: None,
+        node: detect.node.clone(),
+        listen: detect.listen,
+        registry: detect.registry.clone(),
+        registry_credentials: detect.registry_credentials.clone(),
+    };
+    Ok(Arc::new(DockerRuntime::connect(config).await?))
+}
+
+async fn process(detect: Detect, images: Arc<dyn ImageSource>) -> Result<Arc<dyn Runtime>, Error> {
     let Detect { data, listen, shim, .. } = detect;
     Ok(Arc::new(ProcessRuntime::open(ProcessConfig { data, listen, shim }, images).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_is_read_and_a_wrong_one_named() {
+        assert_eq!("auto".parse(), Ok(Choice::Auto));
+        assert_eq!("process".parse(), Ok(Choice::Process));
+        assert!("podman".parse::<Choice>().unwrap_err().to_string().contains("\"podman\""));
+    }
 }

@@ -12,6 +12,7 @@
 
 mod api;
 mod detect;
+mod docker;
 mod image;
 mod process;
 pub mod shim;
@@ -19,6 +20,7 @@ mod spec;
 
 pub use api::{Error, Executed, Exit, Found, How, Kind, LogSlice, Runtime, Status, Stream};
 pub use detect::{Choice, ChoiceError, Detect, detect};
+pub use docker::{DockerConfig, DockerRuntime};
 pub use image::{ImageConfig, ImageSource, PreparedImage, RegistryImages};
 pub use process::{ProcessConfig, ProcessRuntime};
 pub use spec::{Command, ContainerSpec, PortForward, Volume};

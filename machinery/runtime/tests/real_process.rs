@@ -216,6 +216,16 @@ async fn a_task_ends_with_its_first_process_and_takes_the_others_along() {
 }
 
 #[tokio::test]
+async fn a_signal_is_told_from_a_status() {
+    let node = Node::new();
+    let subject = node.open().await;
+    let spec = subject.shell("signal", "sh -c 'kill -KILL $PPID'; sleep 60");
+    let exit = subject.run_to_end(&spec).await;
+    assert_eq!((exit.how, exit.code()), (runtime::How::Signal(9), 137));
+    subject.runtime.remove(&spec.id).await.unwrap();
+}
+
+#[tokio::test]
 async fn memory_is_a_hard_limit_as_root() {
     let node = Node::new();
     let subject = node.open().await;

@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(fs::read_to_string(to.join("a/b/file")).unwrap(), "x");
         assert_eq!(fs::read_link(to.join("a/link")).unwrap(), Path::new("/nowhere"));
         assert_eq!(fs::metadata(to.join("a/b")).unwrap().permissions().mode() & 0o777, 0o500);
-        fs::set_permissions(from.join("a/b"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(from.join("a/b"), Permissions::from_mode(0o0)).unwrap();
         for tree in [&from, &to, &directory.path().join("absent")] {
             remove(tree).unwrap();
             assert!(!tree.exists());

@@ -93,7 +93,6 @@ pub const SERVE: &str = "echo hello > /index.html; exec httpd -f -p 8080 -h /";
 /// All of the contract.
 pub async fn all(subject: &Subject) {
     an_exit_status_and_both_logs_are_kept(subject).await;
-    a_signal_is_told_from_a_status(subject).await;
     a_start_is_idempotent(subject).await;
     the_task_is_in_its_place(subject).await;
     a_stop_gives_grace(subject).await;
@@ -116,13 +115,6 @@ async fn an_exit_status_and_both_logs_are_kept(subject: &Subject) {
     assert_eq!(subject.status(&spec.id).await, Some(Status::Ended(exit)));
     subject.runtime.remove(&spec.id).await.unwrap();
     assert_eq!(subject.status(&spec.id).await, None);
-}
-
-async fn a_signal_is_told_from_a_status(subject: &Subject) {
-    let spec = subject.shell("signal", "sh -c 'kill -KILL $PPID'; sleep 60");
-    let exit = subject.run_to_end(&spec).await;
-    assert_eq!(exit.code(), 137, "{exit:?}");
-    subject.runtime.remove(&spec.id).await.unwrap();
 }
 
 async fn a_start_is_idempotent(subject: &Subject) {
