@@ -36,8 +36,11 @@ pub struct Started {
 }
 
 impl Started {
-    /// `done` resolves when the service has ended: after its stop was requested, or because it failed.
-    pub fn new(done: impl Future<Output = Result<(), BoxError>> + Send + 'static) -> Self {
+    /// `work` is the service: it is spawned at once (a service may need one that was started before it) and ends after
+    /// its stop was requested, or because it failed. Needs a tokio runtime.
+    pub fn new(work: impl Future<Output = Result<(), BoxError>> + Send + 'static) -> Self {
+        let task = tokio::spawn(work);
+        let done = async move { task.await.unwrap_or_else(|panic| Err(panic.into())) };
         Self { listeners: Vec::new(), done: done.boxed() }
     }
 
@@ -83,12 +86,20 @@ impl fmt::Debug for Started {
 mod tests {
     use super::*;
 
-    #[test]
-    fn ready_lines_name_the_role_and_its_parts() {
+    #[tokio::test]
+    async fn ready_lines_name_the_role_and_its_parts() {
         let address = SocketAddr::from(([127, 0, 0, 1], 8181));
         let started = Started::new(async { Ok(()) }).listening("", address).listening_unix("socket", "/run/x".into());
         assert_eq!(started.ready_lines("edge"), ["ready edge 127.0.0.1:8181", "ready edge.socket unix:/run/x"]);
         assert_eq!(started.address(""), Some(address));
         assert_eq!(started.address("socket"), None);
+    }
+
+    #[tokio::test]
+    async fn a_service_works_before_anyone_waits_for_its_end() {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let started = Started::new(async move { sender.send(()).map_err(|()| "nobody listens".into()) });
+        receiver.await.unwrap();
+        started.finished().await.unwrap();
     }
 }

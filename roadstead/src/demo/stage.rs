@@ -8,7 +8,6 @@ use http::{Method, Request, Response, header};
 use identity::{Authority, Role};
 use lifecycle::Stop;
 use serde_json::Value;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -50,10 +49,6 @@ impl Stage {
 
     pub fn authority(&self) -> &Authority {
         &self.authority
-    }
-
-    pub fn data(&self) -> &Path {
-        &self.platform.config().data
     }
 
     /// Asks Marathon's API, as the administrator.

@@ -40,7 +40,7 @@ pub struct Arguments {
     #[arg(long)]
     listen: Option<SocketAddr>,
     #[command(flatten)]
-    credentials: credentials::Arguments,
+    credentials: credentials::CredentialFlags,
     #[arg(long, hide = true)]
     pub supervised: bool,
 }

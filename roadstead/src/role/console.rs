@@ -14,7 +14,7 @@ pub struct Arguments {
     #[arg(long, default_value = "127.0.0.1:8088")]
     listen: SocketAddr,
     #[command(flatten)]
-    credentials: credentials::Arguments,
+    credentials: credentials::CredentialFlags,
     #[arg(long, hide = true)]
     pub supervised: bool,
 }

@@ -29,7 +29,7 @@ pub struct Arguments {
     #[arg(long)]
     edge_port: Option<u16>,
     #[command(flatten)]
-    credentials: credentials::Arguments,
+    credentials: credentials::CredentialFlags,
     #[arg(long, hide = true)]
     pub supervised: bool,
 }

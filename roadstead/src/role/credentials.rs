@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 #[derive(clap::Args, Clone)]
-pub struct Arguments {
+pub struct CredentialFlags {
     /// This role's identity file: its own token, and the digests of the tokens it accepts
     #[arg(long, env = "ROADSTEAD_IDENTITY")]
     identity: Option<PathBuf>,
@@ -25,7 +25,7 @@ pub struct Known {
     pub token: Option<Token>,
 }
 
-impl Arguments {
+impl CredentialFlags {
     /// Without `--identity` and without `--open` a role accepts its `--token`, or one made for this run and said on
     /// standard error.
     pub fn known(&self, role: Role) -> anyhow::Result<Known> {
@@ -44,10 +44,6 @@ impl Arguments {
         let token = Token::generate().context("make a token")?;
         eprintln!("roadstead {role}: no --identity, no --token: this run accepts {}", token.reveal());
         Ok(Known { verifier: Verifier::Tokens(vec![token.accepted_as(Role::Admin)]), token: None })
-    }
-
-    pub fn is_open(&self) -> bool {
-        self.open
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Arguments {
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
-    credentials: credentials::Arguments,
+    credentials: credentials::CredentialFlags,
     #[arg(long, hide = true)]
     pub supervised: bool,
 }

@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(long, default_value = "us-east-1")]
     region: String,
     #[command(flatten)]
-    credentials: credentials::Arguments,
+    credentials: credentials::CredentialFlags,
     #[arg(long, hide = true)]
     pub supervised: bool,
 }

@@ -15,7 +15,7 @@ pub struct Arguments {
     #[arg(long)]
     data: PathBuf,
     #[command(flatten)]
-    credentials: credentials::Arguments,
+    credentials: credentials::CredentialFlags,
     #[arg(long, hide = true)]
     pub supervised: bool,
 }
