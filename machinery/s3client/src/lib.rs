@@ -25,6 +25,7 @@ use s3sign::Credentials;
 pub struct Config {
     /// `http://HOST[:PORT]`
     pub endpoint: String,
+    /// Empty: nothing is signed, as an open object store allows.
     pub access_key: String,
     pub secret_key: String,
     pub region: String,
@@ -44,7 +45,7 @@ pub struct Client {
     http: web::Client,
     /// `HOST[:PORT]`, dialled and signed.
     authority: String,
-    credentials: Credentials,
+    credentials: Option<Credentials>,
     region: String,
 }
 
@@ -55,7 +56,10 @@ impl Client {
         if authority.parse::<http::uri::Authority>().is_err() {
             return Err(endpoint());
         }
-        let credentials = Credentials::new(config.access_key, config.secret_key);
+        let credentials = match config.access_key.is_empty() {
+            true => Ok(None),
+            false => Credentials::new(config.access_key, config.secret_key).map(Some),
+        };
         let credentials = credentials.map_err(|source| S3Error::Credentials { source })?;
         Ok(Self { http: web::Client::default(), authority: authority.to_owned(), credentials, region: config.region })
     }

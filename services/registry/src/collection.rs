@@ -51,9 +51,16 @@ pub async fn run(registry: &Registry, graces: Graces, stop: &Stop) {
         if stop.or(woken).await.is_none() {
             return;
         }
-        let pass = pass(registry, graces);
-        if let Some(Err(error)) = stop.or(pass).await {
-            tracing::warn!(error = %ErrorChain(&error), "the collection failed; it is tried again later");
+        // What one pass removes may have been the last thing that kept something else.
+        while let Some(taken) = stop.or(pass(registry, graces)).await {
+            match taken {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(error = %ErrorChain(&error), "the collection failed; it is tried again later");
+                    break;
+                }
+            }
         }
     }
 }
