@@ -24,7 +24,7 @@ use scheduler::{Change, EdgeRecord, Policy, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use store::{Revision, Store, StoreError, TXN_OPERATIONS_MAX, TxnRequest};
+use store::{RefusalCode, Revision, Store, StoreError, TXN_OPERATIONS_MAX, TxnRequest};
 use tokio::sync::mpsc;
 
 pub(crate) use fence::Fence;
@@ -41,7 +41,7 @@ const UNSEEN_PATIENCE: Duration = Duration::from_secs(5);
 /// silent.
 const EDGE_SILENCE_MAX: Duration = protocol::SESSION_SILENCE_MAX;
 /// Stands for the edges that may come back.
-const UNKNOWN_EDGES: &str = "(edges not heard of yet)";
+pub(crate) const UNKNOWN_EDGES: &str = "(edges not heard of yet)";
 
 // The pure core cannot name the sessions' bound; it must be the same one.
 const _: () = assert!(EDGE_SILENCE_MAX.as_millis() == scheduler::EDGE_SILENCE_MAX.as_millis());
@@ -204,8 +204,7 @@ impl Leader {
                 Ok(response) if response.succeeded => self.revision = response.revision,
                 Ok(_) => return Err(LeaderError::Superseded),
                 Err(error) => {
-                    // A refusal changed nothing; anything else may have.
-                    self.doubtful = !matches!(error, StoreError::Refused { .. });
+                    self.doubtful = !is_refusal(&error);
                     return Ok(Err(error));
                 }
             }
@@ -274,6 +273,11 @@ impl Leader {
             }
         }
     }
+}
+
+/// Whether a transaction surely changed nothing; after any other error it may have been written.
+fn is_refusal(error: &StoreError) -> bool {
+    matches!(error, StoreError::Refused { code, .. } if !matches!(code, RefusalCode::Other))
 }
 
 /// The one clock of the controller.

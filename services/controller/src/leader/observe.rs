@@ -131,3 +131,60 @@ fn check(report: &CheckReport) -> CheckResult {
 fn time(milliseconds: i64) -> Option<Timestamp> {
     (milliseconds > 0).then(|| Timestamp::from_millis(milliseconds))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_world;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_420_980_300_000);
+
+    /// Two tasks: their ids.
+    fn two() -> (World, NodeId, TaskId, TaskId) {
+        let mut world = World::default();
+        test_world::insert(&mut world, &test_world::app("x", 2), &[1, 2]);
+        let ids: Vec<TaskId> = world.tasks.keys().cloned().collect();
+        (world, NodeId::new("node"), ids[0].clone(), ids[1].clone())
+    }
+
+    fn report(task: &TaskId, state: protocol::TaskState) -> TaskReport {
+        let check = CheckReport { alive: true, ..CheckReport::default() };
+        TaskReport { task_id: task.to_string(), state: state.into(), checks: vec![check], ..TaskReport::default() }
+    }
+
+    #[test]
+    fn what_was_reported_and_is_missing_is_lost_and_what_was_never_told_waits() {
+        let (mut world, node, first, second) = two();
+        let running = report(&first, protocol::TaskState::TaskRunning);
+        let events = observe(&mut world, &node, vec![running], NOW, |_| false);
+        assert!(matches!(events[..], [EventKind::TaskStatus { .. }, EventKind::TaskHealth { alive: true, .. }]));
+        assert_eq!(world.tasks[&second].seen.state, TaskState::Staging);
+        observe(&mut world, &node, Vec::new(), NOW, |_| false);
+        assert_eq!(world.tasks[&first].seen.state, TaskState::Lost);
+        assert_eq!(world.tasks[&second].seen.state, TaskState::Staging);
+        observe(&mut world, &node, Vec::new(), NOW, |task| *task == second);
+        assert_eq!(world.tasks[&second].seen.state, TaskState::Lost);
+    }
+
+    #[test]
+    fn an_end_is_final_and_what_is_not_understood_changes_nothing() {
+        let (mut world, node, first, second) = two();
+        let both = |state| vec![report(&first, state), report(&second, protocol::TaskState::TaskUnknown)];
+        observe(&mut world, &node, both(protocol::TaskState::TaskFailed), NOW, |_| false);
+        let events = observe(&mut world, &node, both(protocol::TaskState::TaskRunning), NOW, |_| false);
+        assert!(events.is_empty());
+        assert_eq!(world.tasks[&first].seen.state, TaskState::Failed);
+        assert_eq!(world.tasks[&second].seen.state, TaskState::Staging);
+        let mut strange = report(&second, protocol::TaskState::TaskRunning);
+        strange.state = 99;
+        observe(&mut world, &node, vec![strange], NOW, |_| false);
+        assert_eq!(world.tasks[&second].seen.state, TaskState::Staging);
+    }
+
+    #[test]
+    fn another_nodes_report_says_nothing_of_these_tasks() {
+        let (mut world, _, first, _) = two();
+        let running = report(&first, protocol::TaskState::TaskRunning);
+        assert!(observe(&mut world, &NodeId::new("other"), vec![running], NOW, |_| true).is_empty());
+    }
+}

@@ -98,6 +98,43 @@ async fn tasks_the_controller_never_heard_of_are_stopped_by_not_being_wanted() {
 }
 
 #[tokio::test]
+async fn edges_from_before_the_restart_are_waited_for() {
+    let data = tempfile::tempdir().unwrap();
+    let trial = Trial::start(data.path()).await;
+    let agent = FakeAgent::join(&trial, "one").await;
+    trial.put(app("x", 1)).await;
+    trial.until_deployed().await;
+    let held = *agent.generations().last().unwrap();
+    let store = trial.end().await;
+    let tasks = agent.leave();
+    let trial = Trial::start_on(store, |_| ()).await;
+    let agent = FakeAgent::join_with(&trial, "one", tasks, held).await;
+    trial.put(app("x", 0)).await;
+    // An edge this controller has not heard of may still send requests to the task.
+    let waiting = |world: &scheduler::World| world.edges.contains_key(crate::leader::UNKNOWN_EDGES);
+    until("the task stops", || {
+        let waited_for = waiting(&trial.desk.view());
+        let stopped = agent.running().is_empty();
+        assert!(!(waited_for && stopped) || !waiting(&trial.desk.view()));
+        stopped
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_silent_agent_counts_as_away_and_its_tasks_stay() {
+    let data = tempfile::tempdir().unwrap();
+    let trial = Trial::start(data.path()).await;
+    let agent = FakeAgent::join(&trial, "one").await;
+    trial.put(app("x", 1)).await;
+    trial.until_deployed().await;
+    agent.fall_silent();
+    trial.until("its node is away", |world| world.nodes.values().all(|record| !record.connected)).await;
+    assert_eq!(trial.desk.view().tasks.len(), 1);
+    assert_eq!(trial.route("app.x").await.unwrap().servers.len(), 1);
+}
+
+#[tokio::test]
 async fn an_older_controller_can_write_nothing() {
     let data = tempfile::tempdir().unwrap();
     let old = Trial::start(data.path()).await;

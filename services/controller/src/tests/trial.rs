@@ -208,6 +208,11 @@ impl FakeAgent {
         self.shared.generations.lock().unwrap().clone()
     }
 
+    /// Says nothing more; the session stays open.
+    pub fn fall_silent(&self) {
+        self.work.abort();
+    }
+
     /// Breaks the session; what ran still runs.
     pub fn leave(self) -> BTreeMap<String, (TaskSpec, TaskState)> {
         self.work.abort();
