@@ -82,9 +82,8 @@ impl DockerRuntime {
 
     /// A reference the daemon understands, with the registry it is to ask.
     fn reference(&self, text: &str) -> Result<Reference, Error> {
-        let reference: Reference = text
-            .parse()
-            .map_err(|source| Error::Image { reference: text.to_owned(), source: Box::new(source) })?;
+        let reference: Reference =
+            text.parse().map_err(|source| Error::Image { reference: text.to_owned(), source: Box::new(source) })?;
         Ok(match &self.config.registry {
             Some(registry) => reference.or_registry(registry),
             None => reference,
@@ -113,7 +112,8 @@ impl DockerRuntime {
     async fn pull(&self, reference: &Reference) -> Result<(), Error> {
         let options = CreateImageOptionsBuilder::default().from_image(&reference.to_string()).build();
         let credentials = self.credentials(reference);
-        let pulled = self.docker.create_image(Some(options), None, credentials).try_for_each(|_| async { Ok(()) }).await;
+        let pulled =
+            self.docker.create_image(Some(options), None, credentials).try_for_each(|_| async { Ok(()) }).await;
         pulled.map_err(|source| Error::Image { reference: reference.to_string(), source: Box::new(source) })
     }
 
@@ -130,7 +130,10 @@ impl DockerRuntime {
         let ours = labels.get(LABEL_TASK).is_some_and(|task| task == id)
             && labels.get(LABEL_NODE).is_some_and(|node| *node == self.config.node);
         if !ours {
-            return Err(Error::Start { id: id.to_owned(), why: format!("a container {name} of somebody else's is there") });
+            return Err(Error::Start {
+                id: id.to_owned(),
+                why: format!("a container {name} of somebody else's is there"),
+            });
         }
         Ok(Some(state::status(&found.state.unwrap_or_default())))
     }

@@ -1,5 +1,7 @@
 //! The process runtime on the real kernel: as root, as an ordinary user, and against everything dying.
 
+#[path = "support/busybox.rs"]
+mod busybox;
 #[path = "support/contract.rs"]
 mod contract;
 
@@ -45,7 +47,7 @@ struct Node {
 impl Node {
     fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("runtime-test").tempdir().unwrap();
-        busybox(&directory.path().join("image"));
+        busybox::make(&directory.path().join("image"));
         Self { directory }
     }
 
@@ -84,20 +86,6 @@ impl Node {
         left.extend(mounts.lines().filter(|line| line.contains(&place)).map(str::to_owned));
         left
     }
-}
-
-fn busybox(root: &Path) {
-    for directory in ["bin", "etc", "work"] {
-        fs::create_dir_all(root.join(directory)).unwrap();
-    }
-    fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed");
-    for applet in [
-        "sh", "echo", "cat", "sleep", "hostname", "httpd", "grep", "test", "id", "ls", "kill", "yes", "head", "dd",
-        "mount", "mknod", "ps", "nc", "chroot", "wc",
-    ] {
-        symlink("busybox", root.join("bin").join(applet)).unwrap();
-    }
-    fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:33:34::/work:/bin/sh\n").unwrap();
 }
 
 fn kill_9(pid: i32) {
