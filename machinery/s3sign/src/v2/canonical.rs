@@ -57,21 +57,31 @@ const SUBRESOURCES: &[&str] = &[
     "website",
 ];
 
-/// How a parameter with an `=` and nothing after it is written: clients differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EmptyValue {
-    WithoutEquals,
-    WithEquals,
+/// Where clients differ, and all are right at S3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Spelling {
+    /// A parameter that is sent as `uploads=` is signed as it is sent; otherwise as `uploads`.
+    pub keeps_empty_value: bool,
+    /// `/bucket` is signed as `/bucket/` (botocore).
+    pub ends_bucket_in_slash: bool,
 }
 
-pub(super) fn signature(head: &RequestHead<'_>, date: &str, empty: EmptyValue, secret: &str) -> [u8; 20] {
+impl Spelling {
+    /// All there are, the usual one first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let spelling = |keeps_empty_value, ends_bucket_in_slash| Self { keeps_empty_value, ends_bucket_in_slash };
+        [(false, false), (true, false), (false, true), (true, true)].into_iter().map(move |(a, b)| spelling(a, b))
+    }
+}
+
+pub(super) fn signature(head: &RequestHead<'_>, date: &str, spelling: Spelling, secret: &str) -> [u8; 20] {
     let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
-    mac.update(&string_to_sign(head, date, empty));
+    mac.update(&string_to_sign(head, date, spelling));
     mac.finalize().into_bytes().into()
 }
 
 /// Bytes, because header values need not be UTF-8.
-pub(super) fn string_to_sign(head: &RequestHead<'_>, date: &str, empty: EmptyValue) -> Vec<u8> {
+pub(super) fn string_to_sign(head: &RequestHead<'_>, date: &str, spelling: Spelling) -> Vec<u8> {
     let mut text = format!("{}\n", head.method).into_bytes();
     for name in ["content-md5", "content-type"] {
         text.extend_from_slice(head.headers.get(name).map(|value| value.as_bytes().trim_ascii()).unwrap_or_default());
@@ -80,7 +90,7 @@ pub(super) fn string_to_sign(head: &RequestHead<'_>, date: &str, empty: EmptyVal
     text.extend_from_slice(date.as_bytes());
     text.push(b'\n');
     append_extension_headers(&mut text, head);
-    text.extend_from_slice(resource(head, empty).as_bytes());
+    text.extend_from_slice(resource(head, spelling).as_bytes());
     text
 }
 
@@ -105,9 +115,12 @@ fn append_extension_headers(text: &mut Vec<u8>, head: &RequestHead<'_>) {
     }
 }
 
-fn resource(head: &RequestHead<'_>, empty: EmptyValue) -> String {
+fn resource(head: &RequestHead<'_>, spelling: Spelling) -> String {
     let mut resource = head.bucket_in_host.map(|bucket| format!("/{bucket}")).unwrap_or_default();
     resource.push_str(if head.raw_path.is_empty() { "/" } else { head.raw_path });
+    if spelling.ends_bucket_in_slash && resource.rfind('/') == Some(0) {
+        resource.push('/');
+    }
     let mut parameters: Vec<(String, Option<String>)> = encoding::query_pairs(head.query)
         .filter(|(name, _)| SUBRESOURCES.binary_search(&name.as_str()).is_ok())
         .collect();
@@ -117,7 +130,7 @@ fn resource(head: &RequestHead<'_>, empty: EmptyValue) -> String {
         resource.push_str(name);
         match value.as_deref() {
             None => {}
-            Some("") if empty == EmptyValue::WithoutEquals => {}
+            Some("") if !spelling.keeps_empty_value => {}
             Some(value) => {
                 resource.push('=');
                 resource.push_str(value);

@@ -1,7 +1,7 @@
 //! The client's side.
 
 use super::SCHEME;
-use super::canonical::{self, EmptyValue, signature};
+use super::canonical::{self, Spelling, signature};
 use crate::{Credentials, RequestHead, SignError, dates, encoding};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -25,7 +25,7 @@ pub fn sign_header(
             date
         }
     };
-    let signature = STANDARD.encode(signature(head, &date, EmptyValue::WithoutEquals, credentials.secret_key()));
+    let signature = STANDARD.encode(signature(head, &date, Spelling::default(), credentials.secret_key()));
     let authorization = format!("{SCHEME} {}:{signature}", credentials.access_key());
     let authorization = HeaderValue::try_from(authorization).map_err(|_| SignError::Unprintable("the access key"))?;
     added.push((AUTHORIZATION, authorization));
@@ -34,13 +34,13 @@ pub fn sign_header(
 
 /// The text whose signature [`sign_header`] makes of a request that brings `x-amz-date`, for people to read.
 pub fn string_to_sign(head: &RequestHead<'_>) -> String {
-    String::from_utf8_lossy(&canonical::string_to_sign(head, "", EmptyValue::WithoutEquals)).into_owned()
+    String::from_utf8_lossy(&canonical::string_to_sign(head, "", Spelling::default())).into_owned()
 }
 
 /// The query of a URL that lets whoever holds it make this one request until `expires_at`.
 pub fn presign(head: &RequestHead<'_>, expires_at: Timestamp, credentials: &Credentials) -> String {
     let expires = expires_at.as_second().to_string();
-    let signature = STANDARD.encode(signature(head, &expires, EmptyValue::WithoutEquals, credentials.secret_key()));
+    let signature = STANDARD.encode(signature(head, &expires, Spelling::default(), credentials.secret_key()));
     let separator = if head.query.is_empty() { "" } else { "&" };
     let access_key = encoding::encode(credentials.access_key());
     let signature = encoding::encode(signature);

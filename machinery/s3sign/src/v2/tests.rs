@@ -114,7 +114,7 @@ fn emc_s_headers_are_signed_and_subresources_with_an_empty_value_verify_either_w
     let mut headers = headers(&[("date", date), ("x-emc-namespace", "denisnamespace")]);
     let (host, raw_path, query) = ("s3", "/bucket1", "cors=&uploads");
     let head = RequestHead { method: &method, host, raw_path, query, headers: &headers, bucket_in_host: None };
-    let text = String::from_utf8(canonical::string_to_sign(&head, date, canonical::EmptyValue::WithoutEquals));
+    let text = String::from_utf8(canonical::string_to_sign(&head, date, canonical::Spelling::default()));
     assert_eq!(
         text.unwrap(),
         "PUT\n\n\nSun, 11 Jan 2015 12:53:12 GMT\nx-emc-namespace:denisnamespace\n/bucket1?cors&uploads"
@@ -125,7 +125,29 @@ fn emc_s_headers_are_signed_and_subresources_with_an_empty_value_verify_either_w
         let head = RequestHead { method: &method, host, raw_path, query, headers: &headers, bucket_in_host: None };
         assert!(verify(&head, &lookup, now).is_ok());
     }
+    let slash =
+        RequestHead { method: &method, host, raw_path: "/bucket1/", query, headers: &headers, bucket_in_host: None };
+    assert!(verify(&slash, &lookup, now).is_err(), "another path");
     headers.insert("x-emc-namespace", HeaderValue::from_static("another"));
     let head = RequestHead { method: &method, host, raw_path, query, headers: &headers, bucket_in_host: None };
     assert!(verify(&head, &lookup, now).is_err());
+}
+
+/// botocore signs `/bucket/` and sends `/bucket`.
+#[test]
+fn a_bucket_without_its_slash_may_be_signed_with_it() {
+    let (none, method) = (HeaderMap::new(), Method::PUT);
+    let now: Timestamp = "2015-01-11T12:53:12Z".parse().unwrap();
+    let signed = RequestHead {
+        method: &method,
+        host: "s3",
+        raw_path: "/bucket1/",
+        query: "",
+        headers: &none,
+        bucket_in_host: None,
+    };
+    let headers: HeaderMap = sign_header(&signed, &example(), now).unwrap().into_iter().collect();
+    let accepted = |raw_path| verify(&RequestHead { raw_path, headers: &headers, ..signed }, &lookup, now).is_ok();
+    assert!(accepted("/bucket1") && accepted("/bucket1/"));
+    assert!(!accepted("/bucket1/k") && !accepted("/bucket1//") && !accepted("/bucket2"));
 }

@@ -1,7 +1,7 @@
 //! The server's side.
 
 use super::SCHEME;
-use super::canonical::{EmptyValue, signature};
+use super::canonical::{Spelling, signature};
 use crate::verify::{Payload, Verified, check_skew};
 use crate::{Credentials, RequestHead, SignatureError, dates, encoding};
 use base64::Engine;
@@ -71,8 +71,8 @@ fn check_signature(
 ) -> Result<(), SignatureError> {
     let given = STANDARD.decode(given).map_err(|_| SignatureError::Mismatch)?;
     let mut matches = Choice::from(0);
-    for empty in [EmptyValue::WithoutEquals, EmptyValue::WithEquals] {
-        matches |= signature(head, date_line, empty, credentials.secret_key()).as_slice().ct_eq(&given);
+    for spelling in Spelling::all() {
+        matches |= signature(head, date_line, spelling, credentials.secret_key()).as_slice().ct_eq(&given);
     }
     match bool::from(matches) {
         true => Ok(()),
