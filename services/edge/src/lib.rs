@@ -19,6 +19,7 @@ mod proxy;
 mod servers;
 mod session;
 mod sources;
+mod stall;
 
 use crate::api::Api;
 use crate::current::Current;

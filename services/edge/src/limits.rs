@@ -13,6 +13,8 @@ pub const HEADERS_MAX: usize = 256;
 /// A request head must arrive within this time; also how long a kept-alive connection may idle (vulcand's
 /// `-serverReadTimeout`).
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// A client that takes nothing of its response for this long is cut (vulcand's `-serverWriteTimeout` cuts slow ones too).
+pub const CLIENT_STALL_MAX: Duration = Duration::from_secs(60);
 /// How long requests in flight and tunnels may take to end after a stop.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
 /// After `accept` fails (usually: too many open files) a listener rests this long.

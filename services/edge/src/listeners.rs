@@ -3,11 +3,12 @@
 
 use crate::current::Current;
 use crate::limits::{
-    ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_GRACE, HEAD_BYTES_MAX, HEAD_TIMEOUT, HEADERS_MAX, LISTENER_RETRY,
-    LISTENERS_MAX,
+    ACCEPT_PAUSE, CLIENT_STALL_MAX, CONNECTIONS_MAX, DRAIN_GRACE, HEAD_BYTES_MAX, HEAD_TIMEOUT, HEADERS_MAX,
+    LISTENER_RETRY, LISTENERS_MAX,
 };
 use crate::proxy::{CountedIn, Proxy};
 use crate::servers::lock;
+use crate::stall::StallGuard;
 use arc_swap::ArcSwapOption;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
@@ -163,6 +164,7 @@ impl Listeners {
             let (proxy, scope) = (self.proxy.clone(), scope.load_full());
             async move { Ok::<_, Infallible>(proxy.handle(request, peer, scope).await) }
         });
+        let stream = StallGuard::new(stream, CLIENT_STALL_MAX);
         let mut builder = Builder::new();
         builder
             .timer(TokioTimer::new())

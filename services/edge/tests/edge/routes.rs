@@ -3,6 +3,8 @@
 use crate::harness::{Edge, Server, call, document, eventually, json_of, name};
 use http::{Method, StatusCode};
 use serde_json::json;
+use std::sync::Arc;
+use store::{Embedded, Store};
 
 const FRONTEND: &str = r#"{"Type":"http","BackendId":"b1","Route":"Host(`v`)"}"#;
 
@@ -135,7 +137,7 @@ async fn a_store_that_suddenly_holds_nothing_is_asked_twice() {
 
 #[tokio::test]
 async fn before_the_store_was_read_nothing_is_said_to_be_missing() {
-    let store = std::sync::Arc::new(crate::memory_store::MemoryStore::default());
+    let store = Arc::new(crate::memory_store::MemoryStore::default());
     store.take_away();
     let edge = Edge::on(store.clone(), store, None).await;
     assert_eq!(edge.get("a", "/").await.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -230,4 +232,26 @@ async fn listeners_come_and_go_with_the_store_and_have_a_scope() {
     .await;
     edge.store.change(&[("/vulcand/listeners/ls1", None)]).await;
     eventually("the listener closes", || async { status("b").await.is_none().then_some(()) }).await;
+}
+
+/// The store of one machine, with real revisions and a real disk.
+#[tokio::test]
+async fn the_embedded_store_drives_the_edge() {
+    let directory = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(Embedded::open(directory.path().to_owned()).await.unwrap());
+    let edge = Edge::on(store.clone(), Arc::default(), None).await;
+    let (one, two) = (Server::named("one").await, Server::named("two").await);
+    for (server, expected) in [(&one, "one"), (&two, "two")] {
+        let document = document("Host(`a`)", &[server], json!({}));
+        let revision = store.put("/roadstead/routes/a", document.into()).await.unwrap();
+        edge.applied(revision).await;
+        assert_eq!(name(&edge.get("a", "/").await), expected);
+    }
+    let revision = store.put("/roadstead/apps/a", "{}".into()).await.unwrap();
+    edge.applied(revision).await;
+    store.delete("/roadstead/routes/a").await.unwrap();
+    eventually("the route is gone", || async {
+        (edge.get("a", "/").await.status() == StatusCode::NOT_FOUND).then_some(())
+    })
+    .await;
 }
