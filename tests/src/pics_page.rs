@@ -25,8 +25,8 @@ pub struct Seen {
     pub hostname: String,
 }
 
-/// Opens the page, uploads `file` into `bucket`, and waits until the gallery shows it.
-pub async fn upload_and_see(browser: &Browser, page_url: &str, bucket: &str, file: &Path) -> Result<Seen, DriverError> {
+/// Opens the page, uploads `file` into `bucket`, and waits until the page says that it has; returns the picture's key.
+pub async fn upload(browser: &Browser, page_url: &str, bucket: &str, file: &Path) -> Result<String, DriverError> {
     // A page of its own each time: the address alone, with another hash, would not load it anew.
     browser.open("about:blank").await?;
     browser.open(page_url).await?;
@@ -40,7 +40,12 @@ pub async fn upload_and_see(browser: &Browser, page_url: &str, bucket: &str, fil
     browser.wait("the upload's end", answered, UPLOAD_LIMIT).await?;
     let uploaded = "document.querySelector('#alert').textContent === 'Picture uploaded'";
     browser.wait("\"Picture uploaded\"", uploaded, Duration::ZERO).await?;
-    let key = text(browser, "document.querySelector('#alert').dataset.key").await?;
+    text(browser, "document.querySelector('#alert').dataset.key").await
+}
+
+/// Uploads as [`upload`] does, and waits until the gallery shows the picture.
+pub async fn upload_and_see(browser: &Browser, page_url: &str, bucket: &str, file: &Path) -> Result<Seen, DriverError> {
+    let key = upload(browser, page_url, bucket, file).await?;
     let image = format!("document.querySelector('img[data-key=\"{key}\"]')");
     browser
         .wait("the picture in the gallery", &format!("{image}?.complete && {image}.naturalWidth > 0"), PAGE_LIMIT)

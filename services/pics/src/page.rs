@@ -117,15 +117,15 @@ fn gallery() -> Markup {
 
 fn explanation(config: &Config) -> Markup {
     let version = match config.signature {
-        SignatureVersion::V4 => "signature version 4",
-        SignatureVersion::V2 => "signature version 2",
+        SignatureVersion::V4 => "version 4",
+        SignatureVersion::V2 => "version 2",
     };
     html! {
         section #how.panel.how hidden aria-labelledby="how-title" {
             h2 #how-title { "How does it work ?" }
             p {
-                "This application is not in the data path. For each request below, the browser asked it for a "
-                (version) ", a few hundred bytes, and then sent the request straight to "
+                "This application is not in the data path. For each request below, the browser asked it for a signature ("
+                (version) ", a few hundred bytes) and then sent the request straight to "
                 code { (config.endpoint) } ". A file of up to " (SINGLE_PUT_BYTES_MAX >> 20) " MiB is one PUT; a larger one is a "
                 "multipart upload: a POST that starts it, a PUT for each part of " (PART_BYTES >> 20)
                 " MiB, three at a time, and a POST that completes it."
