@@ -16,6 +16,8 @@ pub struct Config {
     pub domain: String,
     /// Use without credentials, on loopback only.
     pub open: bool,
+    /// What the roles log, in the syntax of `tracing`'s filters; `ROADSTEAD_LOG` goes over it.
+    pub log: String,
     pub store: Listener,
     pub controller: Controller,
     pub console: Listener,
@@ -93,6 +95,7 @@ impl Default for Config {
             data: DATA_DEFAULT.into(),
             domain: "localhost".into(),
             open: false,
+            log: "info".into(),
             store: Listener { listen: loopback(2379) },
             controller: Controller::default(),
             console: Listener { listen: loopback(8088) },

@@ -102,6 +102,7 @@ async fn tell(arguments: &Arguments, data: PathBuf, stop: &Stop) -> anyhow::Resu
     config.agent.runtime.clone_from(&arguments.runtime);
     config.agent.resources = RESOURCES.into();
     config.agent.tasks_outlive = false;
+    config.log = "error".into();
     config.controller.drain = arguments.mutant != Some(Mutant::NoDrain);
 
     let authority = Authority::load_or_create(&data)?;

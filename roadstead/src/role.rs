@@ -50,7 +50,7 @@ pub enum Command {
     Pics(pics::Arguments),
     /// Marathon apps into vulcand's keys, as the article's author did; takes his flags
     #[command(display_order = 108)]
-//SYNC     Sync(sync::Arguments),
+    //SYNC     Sync(sync::Arguments),
     /// Store, controller and console in one process, as `up` runs them
     #[command(hide = true)]
     State(state::Arguments),
@@ -73,7 +73,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Console(arguments) => serve(arguments.supervised, async |stop| console::start(arguments, stop).await),
         Command::Pics(arguments) => pics::run(arguments),
-//SYNC         Command::Sync(arguments) => sync::run(arguments),
+        //SYNC         Command::Sync(arguments) => sync::run(arguments),
         Command::State(arguments) => serve(arguments.supervised, async |stop| state::start(arguments, stop).await),
         Command::Data(arguments) => serve(arguments.supervised, async |stop| data::start(arguments, stop).await),
     }

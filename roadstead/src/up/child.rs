@@ -2,11 +2,12 @@
 
 use anyhow::{Context, bail};
 use lifecycle::Stop;
+use lifecycle::logs::FILTER_VARIABLE;
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
 /// A role must print its `ready` lines within this time.
@@ -23,6 +24,8 @@ const WELL_AFTER: Duration = Duration::from_secs(10);
 pub struct Program {
     pub name: &'static str,
     pub arguments: Vec<String>,
+    /// What it logs, unless the environment says.
+    pub log: String,
     /// Lines of `ready` that must be seen.
     pub listeners: Vec<Listener>,
 }
@@ -105,6 +108,8 @@ async fn restart(program: &Program) -> Option<Running> {
 
 struct Running {
     child: Child,
+    /// Held, not used: it closes when the supervisor ends (and `Child::wait` would close it at once).
+    _input: Option<ChildStdin>,
     output: Option<Lines<BufReader<ChildStdout>>>,
 }
 
@@ -116,13 +121,17 @@ impl Running {
         for listener in &program.listeners {
             command.args([listener.flag, &listener.address]);
         }
+        if std::env::var_os(FILTER_VARIABLE).is_none() {
+            command.env(FILTER_VARIABLE, &program.log);
+        }
         // The child ends when its standard input does: so none outlives a supervisor that was killed.
         command.arg("--supervised").stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         // A signal from the terminal is for the supervisor, which stops its children in order.
         command.process_group(0);
         let mut child = command.spawn().with_context(|| format!("start {}", program.name))?;
         let output = child.stdout.take().map(|output| BufReader::new(output).lines());
-        Ok(Self { child, output })
+        let input = child.stdin.take();
+        Ok(Self { child, _input: input, output })
     }
 
     async fn ready(&mut self, program: &Program) -> anyhow::Result<ReadyAddresses> {

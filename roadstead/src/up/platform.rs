@@ -131,6 +131,7 @@ fn state(config: &Config) -> Program {
     Program {
         name: "state",
         arguments,
+        log: config.log.clone(),
         listeners: vec![
             listener("--store", "store", config.store.listen),
             listener("--controller", "controller", config.controller.listen),
@@ -147,6 +148,7 @@ fn data_process(config: &Config, store: SocketAddr) -> Program {
     Program {
         name: "data",
         arguments,
+        log: config.log.clone(),
         listeners: vec![
             listener("--objects", "objects", config.objects.listen),
             listener("--registry", "registry", config.registry.listen),
@@ -161,6 +163,7 @@ fn edge(config: &Config, store: SocketAddr, sessions: SocketAddr, identity: Path
     Program {
         name: "edge",
         arguments,
+        log: config.log.clone(),
         listeners: vec![
             listener("--listen", "edge", config.edge.listen),
             listener("--api", "edge.api", config.edge.api),
@@ -182,7 +185,7 @@ fn node(config: &Config, sessions: SocketAddr, registry: SocketAddr, identity: P
         arguments.extend(["--resources".into(), config.agent.resources.clone()]);
     }
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
-    Program { name: "agent", arguments, listeners: vec![listener("--listen", "agent", free)] }
+    Program { name: "agent", arguments, log: config.log.clone(), listeners: vec![listener("--listen", "agent", free)] }
 }
 
 fn common(config: &Config) -> Vec<String> {
