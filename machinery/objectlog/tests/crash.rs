@@ -201,3 +201,34 @@ async fn a_second_opener_is_refused() {
     assert!(matches!(second.err(), Some(Error::Log { source: durable::LogError::Locked { .. }, .. })));
     let _keeps_the_disk: Arc<FaultyDisk> = disk;
 }
+
+/// The process is told to stop while a record is being flushed: the record may still become durable, so what it names must
+/// not be cleaned up by those who no longer wait.
+#[test]
+fn what_a_record_in_doubt_names_is_kept() {
+    let disk = FaultyDisk::new(1);
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let (stopped, tag) = (runtime(), 131_075);
+    assert!(data(tag).len() > objectlog::INLINE_BYTES_MAX);
+    let log = stopped.block_on(async {
+        let log = ObjectLog::open_on(disk.clone(), Path::new(DIR), OPTIONS).await.unwrap();
+        log.create_bucket("b", "me", 0).await.unwrap();
+        log
+    });
+    let body = stopped.block_on(async {
+        let mut writer = log.writer();
+        writer.write(data(tag)).await.unwrap();
+        writer.finish().await.unwrap()
+    });
+    let held_syncs = disk.hold_syncs();
+    let putting = log.clone();
+    stopped.spawn(async move { putting.put("b", "k", new(tag, body), &Condition::Always).await });
+    disk.wait_for_held_sync();
+    drop(stopped);
+    drop(held_syncs);
+    drop(log);
+    runtime().block_on(async {
+        let log = ObjectLog::open_on(disk.clone(), Path::new(DIR), OPTIONS).await.unwrap();
+        assert_eq!(held(&log, "k").await, Ok(Some(tag)));
+    });
+}
