@@ -105,6 +105,42 @@ impl Scanner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::get;
+    use tokio::sync::mpsc;
+
+    /// A Marathon whose events come from the test.
+    #[tokio::test]
+    async fn an_event_is_a_nudge() {
+        let (events, queue) = mpsc::channel::<&'static str>(8);
+        let queue = Arc::new(tokio::sync::Mutex::new(Some(queue)));
+        let stream = move || {
+            let queue = queue.clone();
+            async move {
+                let queue = queue.lock().await.take().expect("one listener");
+                Body::from_stream(futures::stream::unfold(queue, |mut queue| async {
+                    let chunk = queue.recv().await?;
+                    Some((Ok::<_, std::convert::Infallible>(chunk), queue))
+                }))
+            }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}/v2/apps", listener.local_addr().unwrap());
+        let stop = Stop::new();
+        let router = Router::new().route("/v2/events", get(stream));
+        tokio::spawn(web::serve(listener, router, web::Bounds::default(), stop.clone()));
+        let marathon = Marathon::new(&endpoint, Client::default());
+        let listening = Events::listen(&marathon, &stop);
+        let nudged = async || tokio::time::timeout(Duration::from_secs(10), listening.nudged()).await.is_ok();
+        assert!(nudged().await, "the stream is open");
+        events.send("event: status_update_event\ndata: {}\n\n").await.unwrap();
+        assert!(nudged().await, "something happened");
+        events.send("\n").await.unwrap();
+        let quiet = tokio::time::timeout(Duration::from_millis(200), listening.nudged()).await;
+        assert!(quiet.is_err(), "a blank line is no event");
+        stop.request();
+    }
 
     #[test]
     fn events_are_found_over_any_cuts() {

@@ -144,6 +144,8 @@ struct Answers {
     instances: Option<usize>,
     /// Answers everything.
     instead: Option<(u16, &'static str)>,
+    /// Answers for the app; the list stays well-formed.
+    app_instead: Option<(u16, &'static str)>,
     requests: Vec<String>,
 }
 
@@ -189,6 +191,9 @@ async fn answer(State(marathon): State<Marathon>, request: axum::extract::Reques
         let instances = answers.instances.unwrap_or(tasks.len());
         json!({ "id": "/s3pics", "instances": instances, "healthChecks": [{}], "tasks": tasks })
     });
+    if let (Some((status, body)), "/v2/apps/s3pics") = (answers.app_instead, path.as_str()) {
+        return (StatusCode::from_u16(status).unwrap(), body).into_response();
+    }
     match path.trim_end_matches('/') {
         "/v2/apps" => {
             let apps: Vec<Value> = s3pics.into_iter().chain([json!({ "id": "/other" })]).collect();
@@ -280,6 +285,13 @@ async fn the_recording(api: Api) {
         let (result, lines) = scene.run(&[]).await;
         assert!(matches!(result, Err(Error::Marathon(_))), "{instead:?}");
         assert_eq!((lines.len(), scene.names().await.len()), (0, 1), "{instead:?}");
+    }
+    scene.marathon.set(|answers| answers.instead = None);
+    for instead in [(500, r#"{"message":"boom"}"#), (200, "{}"), (200, "<html>"), (404, r#"{"message":"gone"}"#)] {
+        scene.marathon.set(|answers| answers.app_instead = Some(instead));
+        let (result, lines) = scene.run(&[]).await;
+        assert_eq!(result.unwrap(), Summary::default(), "{instead:?}");
+        assert_eq!((lines, scene.names().await.len()), (vec![OTHER.to_owned()], 1), "{instead:?}");
     }
     scene.marathon.stop.request();
     until("nobody listens", async || tokio::net::TcpStream::connect(scene.marathon.address).await.is_err()).await;

@@ -151,3 +151,6 @@ fn refused(url: String, response: &Response<Bytes>) -> KeysError {
     let body = String::from_utf8_lossy(response.body()).trim().to_owned();
     KeysError::Status { url, status: response.status(), body }
 }
+
+#[cfg(test)]
+mod tests;
