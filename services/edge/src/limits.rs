@@ -59,6 +59,9 @@ pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
 pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// A source that suddenly holds nothing is read once more after this time before it is believed.
 pub const EMPTY_CONFIRM: Duration = Duration::from_secs(1);
+/// Everything is read again this often, beside the watches: a watch that fell silent is found out, and the applied revision
+/// moves on though no route changes.
+pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
 /// Time to reach the controller, and between signs of life on its connection.
 pub const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(5);
 

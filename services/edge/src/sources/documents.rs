@@ -14,6 +14,8 @@ pub(super) struct Documents {
 
 #[derive(Default)]
 struct Entry {
+    /// As it was read last; the same bytes are not compiled again.
+    value: Vec<u8>,
     good: Option<Arc<Route>>,
     problem: Option<String>,
 }
@@ -22,8 +24,12 @@ impl Documents {
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
         let id = id_of(key);
         let entry = self.entries.entry(id.clone()).or_default();
+        if entry.value == value && !value.is_empty() {
+            return;
+        }
+        entry.value = value.to_vec();
         match read(&id, value) {
-            Ok(route) => *entry = Entry { good: Some(Arc::new(route)), problem: None },
+            Ok(route) => (entry.good, entry.problem) = (Some(Arc::new(route)), None),
             Err(message) => {
                 tracing::warn!(route = id, message, "invalid route document");
                 entry.problem = Some(message);

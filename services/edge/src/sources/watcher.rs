@@ -1,13 +1,15 @@
-//! Reads a prefix, then watches it from the revision that was read. After any failure it reads everything anew: the
-//! assembler swaps the whole and keeps the last good table until then.
+//! Reads a prefix, then watches it from the revision that was read, and reads it again now and then: a watch that fell
+//! silent is found out. After any failure it begins anew; the assembler keeps the last good table until then.
 
 use super::{Change, Source, Update};
-use crate::limits::{EMPTY_CONFIRM, PAGE_KEYS, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
+use crate::limits::{EMPTY_CONFIRM, PAGE_KEYS, RECONCILE_INTERVAL, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use crate::metrics::Metrics;
 use bytes::Bytes;
 use futures::StreamExt;
 use lifecycle::ErrorChain;
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{KeyRange, RangeRequest, Revision, Store, StoreError};
 use tokio::sync::mpsc;
 
@@ -15,22 +17,42 @@ use tokio::sync::mpsc;
 struct Closed;
 
 pub(super) async fn run(source: Source, store: Arc<dyn Store>, metrics: Arc<Metrics>, updates: mpsc::Sender<Update>) {
-    let mut watcher = Watcher { source, store, updates, held_keys: false };
+    let reconcile = RECONCILE_INTERVAL;
+    let mut watcher = Watcher { source, store, updates, reconcile, told: 0, held_keys: false };
     let mut pause = RETRY_PAUSE_MIN;
     loop {
-        match watcher.read_and_watch(&mut pause).await {
-            Err(Closed) => return,
-            Ok(error) => {
+        let before = watcher.told;
+        match watcher.follow().await {
+            Ended::Closed => return,
+            Ended::Failed(error) => {
                 metrics.store_reads_failed.inc();
-                let prefix = source.prefix();
-                match error {
-                    Some(error) => tracing::warn!(prefix, error = %ErrorChain(&error), "reading routes from the store"),
-                    None => tracing::warn!(prefix, "the store ended the watch of routes"),
-                }
+                tracing::warn!(prefix = source.prefix(), error = %ErrorChain(&error), "reading routes from the store");
             }
+            Ended::Watch => {
+                metrics.store_reads_failed.inc();
+                tracing::warn!(prefix = source.prefix(), "the store ended the watch of routes");
+            }
+        }
+        if watcher.told != before {
+            pause = RETRY_PAUSE_MIN;
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RETRY_PAUSE_MAX);
+    }
+}
+
+/// Why following the store came to an end.
+enum Ended {
+    /// The assembler is gone: the edge stops.
+    Closed,
+    Failed(StoreError),
+    /// The stream ended without an error.
+    Watch,
+}
+
+impl From<StoreError> for Ended {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
     }
 }
 
@@ -38,49 +60,64 @@ struct Watcher {
     source: Source,
     store: Arc<dyn Store>,
     updates: mpsc::Sender<Update>,
-    /// Whether the last thing told was that there are keys.
+    reconcile: Duration,
+    /// The revision up to which everything was told.
+    told: Revision,
+    /// Whether there may be keys, by what was told last.
     held_keys: bool,
 }
 
 impl Watcher {
-    /// Returns why it ended; `None` when the stream just did.
-    async fn read_and_watch(&mut self, pause: &mut std::time::Duration) -> Result<Option<StoreError>, Closed> {
-        let mut read = match self.read().await {
-            Ok(read) => read,
-            Err(error) => return Ok(Some(error)),
-        };
-        if read.1.is_empty() && self.held_keys {
-            // A store that lost its data, or a wrong one, looks like this; a second look costs little.
-            tracing::warn!(prefix = self.source.prefix(), "the store suddenly holds nothing: asking again");
-            tokio::time::sleep(EMPTY_CONFIRM).await;
-            read = match self.read().await {
-                Ok(read) => read,
-                Err(error) => return Ok(Some(error)),
-            };
+    async fn follow(&mut self) -> Ended {
+        match self.try_follow().await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
         }
-        let (revision, keys) = read;
-        let mut stream = match self.store.watch_prefix(self.source.prefix(), revision + 1).await {
-            Ok(stream) => stream,
-            Err(error) => return Ok(Some(error)),
-        };
-        *pause = RETRY_PAUSE_MIN;
-        self.held_keys = !keys.is_empty();
-        self.tell(revision, Change::All(keys)).await?;
-        while let Some(batch) = stream.next().await {
-            match batch {
-                Ok(batch) => {
-                    self.held_keys |= !batch.events.is_empty();
-                    self.tell(batch.revision, Change::Events(batch.events)).await?;
-                }
-                Err(error) => return Ok(Some(error)),
-            }
-        }
-        Ok(None)
     }
 
-    async fn tell(&self, revision: Revision, change: Change) -> Result<(), Closed> {
+    async fn try_follow(&mut self) -> Result<Infallible, Ended> {
+        let (revision, keys) = self.read_believably().await?;
+        let mut stream = self.store.watch_prefix(self.source.prefix(), revision + 1).await?;
+        self.tell(revision, Change::All(keys)).await?;
+        let mut reconcile = tokio::time::interval(self.reconcile);
+        reconcile.reset();
+        loop {
+            tokio::select! {
+                batch = stream.next() => {
+                    let batch = batch.ok_or(Ended::Watch)??;
+                    // A reading in between may have told it already.
+                    if batch.revision > self.told {
+                        self.held_keys |= !batch.events.is_empty();
+                        self.tell(batch.revision, Change::Events(batch.events)).await?;
+                    }
+                }
+                _ = reconcile.tick() => {
+                    let (revision, keys) = self.read_believably().await?;
+                    if revision > self.told {
+                        self.tell(revision, Change::All(keys)).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn tell(&mut self, revision: Revision, change: Change) -> Result<(), Ended> {
+        self.told = revision;
         let update = Update { source: self.source, revision, change };
-        self.updates.send(update).await.map_err(|_| Closed)
+        self.updates.send(update).await.map_err(|_| Ended::Closed)
+    }
+
+    /// Reads everything; that there is nothing any more is believed the second time. A store that lost its data, or a
+    /// wrong one, looks like this.
+    async fn read_believably(&mut self) -> Result<(Revision, Vec<(Bytes, Bytes)>), StoreError> {
+        let mut read = self.read().await?;
+        if read.1.is_empty() && self.held_keys {
+            tracing::warn!(prefix = self.source.prefix(), "the store suddenly holds nothing: asking again");
+            tokio::time::sleep(EMPTY_CONFIRM).await;
+            read = self.read().await?;
+        }
+        self.held_keys = !read.1.is_empty();
+        Ok(read)
     }
 
     /// Every key of the prefix at one revision, page by page.
@@ -106,5 +143,57 @@ impl Watcher {
                 _ => return Ok((revision, keys)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_trait::async_trait;
+    use store::{Embedded, Lease, LeaseId, RangeResponse, TxnRequest, TxnResponse, WatchRequest, WatchStream};
+
+    /// A store whose watches never say a word.
+    struct Deaf(Embedded);
+
+    #[async_trait]
+    impl Store for Deaf {
+        async fn range(&self, request: RangeRequest) -> Result<RangeResponse, StoreError> {
+            Store::range(&self.0, request).await
+        }
+        async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, StoreError> {
+            Store::txn(&self.0, request).await
+        }
+        async fn watch(&self, _request: WatchRequest) -> Result<WatchStream, StoreError> {
+            Ok(futures::stream::pending().boxed())
+        }
+        async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
+            Store::compact(&self.0, revision).await
+        }
+        async fn lease_grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
+            Store::lease_grant(&self.0, ttl).await
+        }
+        async fn lease_keep_alive(&self, id: LeaseId) -> Result<Option<Duration>, StoreError> {
+            Store::lease_keep_alive(&self.0, id).await
+        }
+        async fn lease_revoke(&self, id: LeaseId) -> Result<(), StoreError> {
+            Store::lease_revoke(&self.0, id).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_fell_silent_is_found_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Deaf(Embedded::open(directory.path().to_owned()).await.unwrap()));
+        let (updates, mut told) = mpsc::channel(8);
+        let (source, reconcile) = (Source::Documents, Duration::from_millis(5));
+        let mut watcher = Watcher { source, store: store.clone(), updates, reconcile, told: 0, held_keys: false };
+        let following = tokio::spawn(async move { watcher.follow().await });
+        let first = told.recv().await.unwrap();
+        assert!(matches!(first.change, Change::All(keys) if keys.is_empty()));
+        let revision = store.put("/roadstead/routes/a", "x".into()).await.unwrap();
+        let next = tokio::time::timeout(Duration::from_secs(10), told.recv()).await.unwrap().unwrap();
+        assert_eq!(next.revision, revision);
+        assert!(matches!(next.change, Change::All(keys) if keys.len() == 1));
+        following.abort();
     }
 }

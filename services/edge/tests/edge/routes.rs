@@ -247,8 +247,6 @@ async fn the_embedded_store_drives_the_edge() {
         edge.applied(revision).await;
         assert_eq!(name(&edge.get("a", "/").await), expected);
     }
-    let revision = store.put("/roadstead/apps/a", "{}".into()).await.unwrap();
-    edge.applied(revision).await;
     store.delete("/roadstead/routes/a").await.unwrap();
     eventually("the route is gone", || async {
         (edge.get("a", "/").await.status() == StatusCode::NOT_FOUND).then_some(())
