@@ -34,7 +34,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(arguments: &[&str]) -> Self {
+    async fn start(arguments: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("rt-docker").tempdir().unwrap();
         let place = |name: &str| directory.path().join(name);
         let log = File::create(place("log")).unwrap();
@@ -56,7 +56,7 @@ impl Daemon {
         while !daemon.docker(&["version"]).status().unwrap().success() {
             let log = || std::fs::read_to_string(daemon.directory.path().join("log")).unwrap();
             assert!(Instant::now() < deadline, "dockerd does not answer: {}", log());
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         daemon.import();
         daemon
@@ -107,7 +107,7 @@ impl Drop for Daemon {
 #[test]
 fn the_contract_holds_with_docker() {
     in_a_network_of_its_own("the_contract_holds_with_docker", async {
-        let daemon = Daemon::start(&[]);
+        let daemon = Daemon::start(&[]).await;
         contract::all(&daemon.open("node-1").await).await;
     });
 }
@@ -115,7 +115,7 @@ fn the_contract_holds_with_docker() {
 #[test]
 fn containers_are_found_again_and_only_ours_are_touched() {
     in_a_network_of_its_own("containers_are_found_again_and_only_ours_are_touched", async {
-        let daemon = Daemon::start(&[]);
+        let daemon = Daemon::start(&[]).await;
         let first = daemon.open("node-1").await;
         let spec = first.shell("keep", "echo ready; sleep 600");
         first.runtime.start(&spec).await.unwrap();
@@ -144,7 +144,7 @@ fn containers_are_found_again_and_only_ours_are_touched() {
 #[test]
 fn without_a_bridge_tasks_share_the_hosts_network() {
     in_a_network_of_its_own("without_a_bridge_tasks_share_the_hosts_network", async {
-        let daemon = Daemon::start(&["--bridge=none", "--iptables=false"]);
+        let daemon = Daemon::start(&["--bridge=none", "--iptables=false"]).await;
         let subject = daemon.open("node-1").await;
         assert!(subject.runtime.limits().iter().any(|limit| limit.contains("bridge")));
         let port = free_port();

@@ -7,7 +7,9 @@ mod contract;
 
 use async_trait::async_trait;
 use contract::{DEADLINE, SERVE, Subject, forward, free_port, get, get_until_answered, within};
-use runtime::{Command, ImageConfig, ImageSource, PreparedImage, ProcessConfig, ProcessRuntime, Status, Volume};
+use runtime::{
+    Command, ContainerSpec, ImageConfig, ImageSource, PreparedImage, ProcessConfig, ProcessRuntime, Status, Volume,
+};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -390,4 +392,76 @@ async fn one_directory_has_one_agent() {
     };
     let second = ProcessRuntime::open(config, Arc::new(Local(PathBuf::new()))).await;
     assert!(second.is_err());
+}
+
+/// `docker-registry` and `skopeo` are Debian's: neither knows of us.
+#[tokio::test]
+async fn an_image_pushed_by_skopeo_runs_and_runs_again_without_its_registry() {
+    let place = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let storage = place.path().join("registry");
+    let configuration = format!(
+        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n",
+        storage.display()
+    );
+    let configuration_file = place.path().join("registry.yml");
+    fs::write(&configuration_file, configuration).unwrap();
+    let mut registry = tokio::process::Command::new("docker-registry")
+        .args(["serve", configuration_file.to_str().unwrap()])
+        .stdout(process::Stdio::null())
+        .stderr(process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("docker-registry is installed");
+    eventually("the registry", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
+
+    let shell = oci::pack::Add { source: "/bin/busybox".into(), destination: Some("/bin/sh".into()) };
+    let config =
+        ImageConfig { cmd: vec!["/bin/sh".into(), "-c".into(), "echo packed".into()], ..ImageConfig::default() };
+    let builder = oci::pack::ImageBuilder { additions: vec![shell], config, ..Default::default() };
+    let packed = builder.build(place.path()).unwrap();
+    let layout = place.path().join("layout");
+    oci::layout::write(&layout, "1", &packed.local()).unwrap();
+    let image = format!("127.0.0.1:{port}/shell:1");
+    let copied = process::Command::new("skopeo")
+        .args(["copy", "--quiet", "--dest-tls-verify=false"])
+        .args([format!("oci:{}:1", layout.display()), format!("docker://{image}")])
+        .status()
+        .expect("skopeo is installed");
+    assert!(copied.success());
+
+    let open = || async {
+        let directory = place.path().join("node/images");
+        // A reference without a registry goes to the node's own.
+        let registry = Some(format!("127.0.0.1:{port}"));
+        let images = runtime::RegistryImages::open(&directory, registry, web::Credentials::None).unwrap();
+        let config = ProcessConfig {
+            data: place.path().join("node"),
+            listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            shim: PathBuf::from(SHIM),
+        };
+        let runtime = ProcessRuntime::open(config, Arc::new(images)).await.unwrap();
+        Subject { runtime: Arc::new(runtime), image: "shell:1".to_owned(), prefix: String::new() }
+    };
+    let run = |subject: Subject, name: &'static str| async move {
+        let mut spec = subject.shell(name, "");
+        spec.command = Command::Image;
+        subject.runtime.prepare(&spec).await.unwrap();
+        subject.run_to_end(&spec).await;
+        assert_eq!(subject.output(&spec.id, runtime::Stream::Stdout).await, "packed\n");
+        subject.runtime.remove(&spec.id).await.unwrap();
+        subject
+    };
+    let subject = run(open().await, "first").await;
+    let mut unknown = subject.shell("unknown", "true");
+    unknown.image = Some("nothing:1".to_owned());
+    let error = subject.runtime.prepare(&unknown).await.unwrap_err();
+    let message = lifecycle::ErrorChain(&error).to_string();
+    assert!(message.starts_with("image nothing:1: ") && message.contains("404"), "{message}");
+    drop(subject);
+    registry.kill().await.unwrap();
+    let subject = run(open().await, "again").await;
+    // Unless it is told to ask.
+    let forced = ContainerSpec { force_pull: true, ..subject.shell("forced", "true") };
+    assert!(subject.runtime.prepare(&forced).await.is_err());
 }

@@ -1,0 +1,144 @@
+//! The agent as a process, on the real kernel: killed without warning, started again.
+
+#[path = "support/controller.rs"]
+mod controller;
+
+use controller::{Controller, DEADLINE};
+use protocol::{Check, PortBinding, TaskReport, TaskSpec, TaskState};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::process::{Child, Command};
+
+fn agent(controller: &Controller, data: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_agent-harness"))
+        .arg(controller.uri())
+        .arg(data)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A web server on the host's own files, behind a forwarded port.
+fn web_server(task_id: &str, directory: &Path) -> TaskSpec {
+    let host_port = u32::from(free_port());
+    std::fs::write(directory.join("index.html"), "hello").unwrap();
+    TaskSpec {
+        task_id: task_id.to_owned(),
+        app_id: "/web".to_owned(),
+        container_name: task_id.to_owned(),
+        cmd: Some(format!("exec busybox httpd -f -p 8080 -h '{}'", directory.display())),
+        kill_grace_ms: 3_000,
+        ports: vec![PortBinding { host_port, container_port: 8080, protocol: "tcp".to_owned(), name: String::new() }],
+        checks: vec![Check {
+            protocol: "HTTP".to_owned(),
+            path: "/".to_owned(),
+            host_port,
+            grace_ms: 10_000,
+            interval_ms: 1_000,
+            timeout_ms: 5_000,
+            max_consecutive_failures: 3,
+            ..Check::default()
+        }],
+        ..TaskSpec::default()
+    }
+}
+
+fn is_well(task: &TaskReport) -> bool {
+    task.state() == TaskState::TaskRunning && task.checks.iter().all(|check| check.alive)
+}
+
+#[tokio::test]
+async fn an_agent_killed_without_warning_takes_its_tasks_back() {
+    let (data, pages) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let controller = Controller::start().await;
+    let mut first = agent(&controller, data.path());
+    let task = web_server("web", pages.path());
+    let port = task.ports[0].host_port;
+    controller.desire(1, vec![task.clone()]).await;
+    let before = controller.until_task("web", "healthy", is_well).await;
+
+    first.kill().await.unwrap();
+    // It serves on with nobody to look after it.
+    let client = web::Client::default();
+    let url = format!("http://127.0.0.1:{port}/");
+    assert_eq!(&client.get(&url).await.unwrap().body()[..], b"hello");
+
+    let reports = controller.with(|heard| heard.reports.len());
+    let mut second = agent(&controller, data.path());
+    // The very first report says that it is well: nobody takes it out of a route because its agent was restarted.
+    let report =
+        controller.until("the first report", |heard| heard.reports.get(reports).map(|tasks| tasks[0].clone())).await;
+    assert!(is_well(&report), "{report:?}");
+    assert_eq!(report.started_at_ms, before.started_at_ms);
+
+    controller.desire(2, vec![TaskSpec { stop: true, ..task }]).await;
+    controller.until_task("web", "killed", |task| task.state() == TaskState::TaskKilled).await;
+    std::net::TcpListener::bind(("127.0.0.1", port as u16)).unwrap();
+    controller.desire(3, vec![]).await;
+    controller.until("forgotten", |heard| heard.reports.last()?.is_empty().then_some(())).await;
+    let deadline = Instant::now() + DEADLINE;
+    while std::fs::read_dir(data.path().join("tasks")).unwrap().count() > 0 {
+        assert!(Instant::now() < deadline, "the task's directory stays");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    second.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn twenty_tasks_are_healthy_within_three_seconds() {
+    let (data, pages) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let controller = Controller::start().await;
+    let mut agent = agent(&controller, data.path());
+    controller.until("hello", |heard| heard.hellos.first().cloned()).await;
+    let tasks: Vec<_> = (0..20).map(|number| web_server(&format!("web-{number}"), pages.path())).collect();
+    let begun = Instant::now();
+    controller.desire(1, tasks.clone()).await;
+    let all_well = |tasks: &Vec<TaskReport>| tasks.len() == 20 && tasks.iter().all(is_well);
+    controller
+        .until("twenty healthy tasks", |heard| heard.reports.last().filter(|tasks| all_well(tasks)).map(|_| ()))
+        .await;
+    let took = begun.elapsed();
+    eprintln!("20 tasks were healthy after {took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    controller.desire(2, vec![]).await;
+    controller.until("forgotten", |heard| heard.reports.last()?.is_empty().then_some(())).await;
+    agent.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_check_runs_inside_and_the_log_is_read() {
+    let data = tempfile::tempdir().unwrap();
+    let controller = Controller::start().await;
+    let mut agent = agent(&controller, data.path());
+    let check = Check {
+        protocol: "COMMAND".to_owned(),
+        command: "test \"$(hostname)\" = inside".to_owned(),
+        grace_ms: 10_000,
+        timeout_ms: 5_000,
+        ..Check::default()
+    };
+    let task = TaskSpec {
+        task_id: "t".to_owned(),
+        container_name: "inside".to_owned(),
+        cmd: Some("echo said; sleep 600".to_owned()),
+        checks: vec![check],
+        ..TaskSpec::default()
+    };
+    controller.desire(1, vec![task]).await;
+    controller.until_task("t", "healthy", is_well).await;
+    let request = protocol::LogRequest {
+        request_id: 1,
+        task_id: "t".to_owned(),
+        stream: "stdout".to_owned(),
+        offset: 0,
+        length: 100,
+    };
+    assert_eq!(controller.log(request).await.data, b"said\n");
+    controller.desire(2, vec![]).await;
+    controller.until("forgotten", |heard| heard.reports.last()?.is_empty().then_some(())).await;
+    agent.kill().await.unwrap();
+}
