@@ -5,6 +5,8 @@
 
 mod api;
 mod client;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod convert;
 mod embedded;
 mod engine;

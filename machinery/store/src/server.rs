@@ -9,6 +9,8 @@ mod administration;
 mod gateway;
 mod kv;
 mod lease;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use crate::embedded::{Embedded, OpenError};
@@ -19,7 +21,7 @@ use axum::Router;
 use axum::extract::Request;
 use http::header::CONTENT_TYPE;
 use identity::Verifier;
-use lifecycle::{Started, Stop};
+use lifecycle::{BoxError, Started, Stop};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -70,7 +72,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, StartError> {
     let serving = stop.child();
     let face = Face { store: Arc::clone(&store), verifier, address, stop: serving.clone() };
     let router = router(face);
-    let done = async move {
+    let done = tokio::spawn(async move {
         let served = web::serve(listener, router, web::Bounds::default(), serving.clone());
         let failed = async {
             store.failed().await;
@@ -82,10 +84,10 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, StartError> {
         store.close().await;
         match store.status().failure {
             None => Ok(()),
-            Some(failure) => Err(LogFailed { failure }.into()),
+            Some(failure) => Err(BoxError::from(LogFailed { failure })),
         }
-    };
-    Ok(Started::new(done).listening("", address))
+    });
+    Ok(Started::new(async move { done.await? }).listening("", address))
 }
 
 /// What every service of the server needs.

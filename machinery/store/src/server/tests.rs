@@ -1,0 +1,226 @@
+use super::*;
+use crate::{ClientCredentials, EtcdClient, KeyRange, RangeRequest, RefusalCode, Store, StoreError, contract};
+use identity::{Authority, Role, Token};
+use std::path::Path;
+
+struct Running {
+    stop: Stop,
+    started: Started,
+    address: SocketAddr,
+}
+
+async fn run(data: &Path, verifier: Verifier) -> Running {
+    let stop = Stop::new();
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let started = start(Config { listen, data: data.to_owned(), verifier }, stop.clone()).await.unwrap();
+    let address = started.address("").unwrap();
+    Running { stop, started, address }
+}
+
+impl Running {
+    fn client(&self, credentials: ClientCredentials) -> EtcdClient {
+        EtcdClient::connect(&[format!("http://{}", self.address)], credentials).unwrap()
+    }
+
+    async fn stop(self) {
+        self.stop.request();
+        self.started.finished().await.unwrap();
+    }
+}
+
+fn tokens(authority: &Authority) -> Verifier {
+    authority.identity(Role::Admin).verifier()
+}
+
+fn token(authority: &Authority, role: Role) -> ClientCredentials {
+    ClientCredentials::Token(authority.token(role).clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_keeps_the_contract() {
+    let data = tempfile::tempdir().unwrap();
+    let server = run(data.path(), Verifier::Open).await;
+    contract::check(&server.client(ClientCredentials::None)).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_is_there_after_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let server = run(data.path(), Verifier::Open).await;
+    let revision = server.client(ClientCredentials::None).put("/kept", "value".into()).await.unwrap();
+    server.stop().await;
+    let server = run(data.path(), Verifier::Open).await;
+    let kv = server.client(ClientCredentials::None).get("/kept").await.unwrap().unwrap();
+    assert_eq!((&kv.value[..], kv.mod_revision), (&b"value"[..], revision));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_ends_with_an_error_when_the_server_stops() {
+    use futures::StreamExt;
+    let data = tempfile::tempdir().unwrap();
+    let server = run(data.path(), Verifier::Open).await;
+    let mut watch = server.client(ClientCredentials::None).watch_prefix("/", 0).await.unwrap();
+    server.stop().await;
+    assert!(matches!(watch.next().await, Some(Err(StoreError::Unavailable { .. }))));
+    assert!(watch.next().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_touches_its_own_keys_only() {
+    let data = tempfile::tempdir().unwrap();
+    let authority = Authority::generate().unwrap();
+    let server = run(data.path(), tokens(&authority)).await;
+    let edge = server.client(token(&authority, Role::Edge));
+    let denied = |result: Result<(), StoreError>| match result {
+        Err(StoreError::Refused { code: RefusalCode::PermissionDenied, message }) => {
+            assert_eq!(message, "etcdserver: permission denied");
+        }
+        other => panic!("permission must be denied: {other:?}"),
+    };
+    edge.get_prefix("/roadstead/routes/").await.unwrap();
+    drop(edge.watch_prefix("/roadstead/routes/", 0).await.unwrap());
+    denied(edge.put("/roadstead/routes/a", "x".into()).await.map(drop));
+    denied(edge.get("/roadstead/apps/a").await.map(drop));
+    denied(edge.range(RangeRequest::of(KeyRange::prefix(""))).await.map(drop));
+    denied(edge.watch_prefix("/roadstead/", 0).await.map(drop));
+    denied(edge.delete("/roadstead/routes/a").await.map(drop));
+    denied(edge.compact(1).await);
+    denied(edge.lease_grant(std::time::Duration::from_secs(5)).await.map(drop));
+    let admin = server.client(token(&authority, Role::Admin));
+    admin.put("/anything", "x".into()).await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_shows_no_valid_credentials_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let authority = Authority::generate().unwrap();
+    let server = run(data.path(), tokens(&authority)).await;
+    let refusal = |result: Result<Option<crate::KeyValue>, StoreError>| match result {
+        Err(StoreError::Refused { code, message }) => (code, message),
+        other => panic!("a refusal was expected: {other:?}"),
+    };
+    let nobody = server.client(ClientCredentials::None);
+    let expected = (RefusalCode::InvalidArgument, "etcdserver: user name is empty".to_owned());
+    assert_eq!(refusal(nobody.get("/a").await), expected);
+    let liar = server.client(ClientCredentials::Token(Token::from_text("rs_wrong")));
+    let expected = (RefusalCode::Unauthenticated, "etcdserver: invalid auth token".to_owned());
+    assert_eq!(refusal(liar.get("/a").await), expected);
+    let password = |password: &str| ClientCredentials::Password { user: "admin".into(), password: password.into() };
+    let text = "etcdserver: authentication failed, invalid user ID or password";
+    let wrong = server.client(password("wrong"));
+    assert_eq!(refusal(wrong.get("/a").await), (RefusalCode::InvalidArgument, text.to_owned()));
+    let right = server.client(password(authority.token(Role::Admin).reveal()));
+    assert!(right.get("/a").await.unwrap().is_none());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_without_credentials_stays_on_loopback() {
+    let data = tempfile::tempdir().unwrap();
+    let listen = SocketAddr::from(([0, 0, 0, 0], 0));
+    let config = Config { listen, data: data.path().to_owned(), verifier: Verifier::Open };
+    let error = start(config, Stop::new()).await.unwrap_err();
+    assert_eq!(error.to_string(), "a store without credentials may listen on loopback only, not on 0.0.0.0:0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_method_is_answered_with_status_12() {
+    let data = tempfile::tempdir().unwrap();
+    let server = run(data.path(), Verifier::Open).await;
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+    let mut grpc = tonic::client::Grpc::new(channel.connect().await.unwrap());
+    for path in ["/etcdserverpb.Maintenance/Snapshot", "/etcdserverpb.Auth/UserAdd", "/v3lockpb.Lock/Lock"] {
+        grpc.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<pb::StatusRequest, pb::StatusResponse>::default();
+        let path = http::uri::PathAndQuery::from_static(path);
+        let answer = grpc.unary(tonic::Request::new(pb::StatusRequest {}), path, codec).await;
+        assert_eq!(answer.unwrap_err().code(), tonic::Code::Unimplemented);
+    }
+    server.stop().await;
+}
+
+mod gateway {
+    use super::*;
+    use http::{Method, StatusCode};
+    use serde_json::{Value, json};
+    use web::{Client, Credentials, full_body};
+
+    async fn post(server: &Running, credentials: Credentials, path: &str, body: Value) -> (StatusCode, Value) {
+        let request = http::Request::post(format!("http://{}{path}", server.address));
+        let request = request.body(full_body(body.to_string())).unwrap();
+        let answer = Client::new(credentials).fetch(request).await.unwrap();
+        (answer.status(), serde_json::from_slice(answer.body()).unwrap_or(Value::Null))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn speaks_etcds_json() {
+        let data = tempfile::tempdir().unwrap();
+        let server = run(data.path(), Verifier::Open).await;
+        let call = async |path: &str, body: Value| {
+            let (status, mut answer) = post(&server, Credentials::None, path, body).await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+            let header = answer.as_object_mut().unwrap().remove("header").unwrap();
+            assert!(header["cluster_id"].is_string() && header["raft_term"] == "2");
+            (header["revision"].clone(), answer)
+        };
+        // "foo" and "bar" in base64.
+        let put = call("/v3/kv/put", json!({"key": "Zm9v", "value": "YmFy"})).await;
+        assert_eq!(put, (json!("2"), json!({})));
+        let kv = json!({"key": "Zm9v", "value": "YmFy", "create_revision": "2", "mod_revision": "2", "version": "1"});
+        let (_, range) = call("/v3/kv/range", json!({"key": "Zm9v", "limit": "5"})).await;
+        assert_eq!(range, json!({"kvs": [kv], "count": "1"}));
+        let txn = json!({
+            "compare": [{"key": "Zm9v", "target": "MOD", "result": "EQUAL", "mod_revision": 2}],
+            "success": [{"requestPut": {"key": "Zm9v", "value": "", "prev_kv": true}}, {"request_range": {"key": "Zg=="}}],
+        });
+        let (revision, answer) = call("/v3/kv/txn", txn).await;
+        let responses = json!([
+            {"response_put": {"header": {"revision": "3"}, "prev_kv": kv}},
+            {"response_range": {"header": {"revision": "3"}}},
+        ]);
+        assert_eq!((revision, answer), (json!("3"), json!({"succeeded": true, "responses": responses})));
+        let (_, deleted) = call("/v3/kv/deleterange", json!({"key": "Zm9v"})).await;
+        assert_eq!(deleted, json!({"deleted": "1"}));
+        let (status, error) = post(&server, Credentials::None, "/v3/kv/put", json!({"value": "YmFy"})).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert_eq!((&error["error"], &error["code"]), (&json!("etcdserver: key is not provided"), &json!(3)));
+        let (status, _) = post(&server, Credentials::None, "/v3/kv/put", json!({"key": "***"})).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        server.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn asks_for_credentials_except_for_health_and_version() {
+        let data = tempfile::tempdir().unwrap();
+        let authority = Authority::generate().unwrap();
+        let server = run(data.path(), tokens(&authority)).await;
+        let get = async |path: &str| {
+            let answer = Client::default().get(&format!("http://{}{path}", server.address)).await.unwrap();
+            (answer.status(), serde_json::from_slice::<Value>(answer.body()).unwrap_or(Value::Null))
+        };
+        assert_eq!(get("/health").await, (StatusCode::OK, json!({"health": "true"})));
+        assert_eq!(get("/version").await.1, json!({"etcdserver": "3.4.23", "etcdcluster": "3.4.0"}));
+        assert_eq!(get("/metrics").await.0, StatusCode::UNAUTHORIZED);
+        let edge = Credentials::Bearer(authority.token(Role::Edge).reveal().into());
+        let (status, _) = post(&server, Credentials::None, "/v3/kv/range", json!({"key": "Zm9v"})).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        let (status, error) = post(&server, edge.clone(), "/v3/kv/range", json!({"key": "Zm9v"})).await;
+        assert_eq!((status, &error["error"]), (StatusCode::FORBIDDEN, &json!("etcdserver: permission denied")));
+        let password = authority.token(Role::Admin).reveal();
+        let login = json!({"name": "admin", "password": password});
+        let (status, answer) = post(&server, Credentials::None, "/v3/auth/authenticate", login).await;
+        assert_eq!((status, &answer["token"]), (StatusCode::OK, &json!(password)));
+        let admin = Credentials::Bearer(password.into());
+        let (status, _) = post(&server, admin.clone(), "/v3/kv/put", json!({"key": "Zm9v"})).await;
+        assert_eq!(status, StatusCode::OK);
+        let metrics = Client::new(admin).get(&format!("http://{}/metrics", server.address)).await.unwrap();
+        assert!(String::from_utf8_lossy(metrics.body()).contains("roadstead_store_revision 2"));
+        let request = http::Request::builder().method(Method::POST).uri(format!("http://{}/nothing", server.address));
+        let answer = Client::default().fetch(request.body(full_body("")).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        server.stop().await;
+    }
+}
