@@ -8,3 +8,5 @@ async fn the_engine_keeps_the_contract() {
     contract::check(&store).await;
     store.close().await;
 }
+
+mod faults;
