@@ -77,13 +77,18 @@ async fn app(
             let action = form.parse().map_err(|error| Failure::form(&frame, &error))?;
             return Ok(frame.still(&pages::confirm::render(&id, &action, &form)));
         }
-        None => app_content(&controller, &id, view).await,
+        None => app_content(&controller, &id, view, offers_changes(caller)).await,
     };
     let content = content.map_err(|error| Failure::read(&frame, error))?;
     Ok(frame.live(&content))
 }
 
-async fn app_content(controller: &Controller, id: &str, view: AppView) -> Result<Markup, ControllerError> {
+async fn app_content(
+    controller: &Controller,
+    id: &str,
+    view: AppView,
+    offers_changes: bool,
+) -> Result<Markup, ControllerError> {
     let (app, document) = controller.app(id).await?;
     let queue = controller.queue().await?;
     let details = controller.details(id).await?;
@@ -95,7 +100,8 @@ async fn app_content(controller: &Controller, id: &str, view: AppView) -> Result
         ("versions", _) => pages::app::Tab::Versions(controller.versions(id).await?),
         _ => pages::app::Tab::Tasks,
     };
-    Ok(pages::app::render(&app, &details, &queue, &tab))
+    let content = pages::app::Content { app: &app, details: &details, queue: &queue, tab, offers_changes };
+    Ok(pages::app::render(&content))
 }
 
 async fn act_on_app(
@@ -128,7 +134,7 @@ async fn deployments(
 ) -> Result<Markup, Failure> {
     let frame = frame(caller, Section::Deployments, "Deployments");
     let deployments = controller.deployments().await.map_err(|error| Failure::read(&frame, error))?;
-    Ok(frame.live(&pages::deployments::render(&deployments)))
+    Ok(frame.live(&pages::deployments::render(&deployments, offers_changes(caller))))
 }
 
 #[derive(Debug, Deserialize)]
@@ -173,6 +179,11 @@ async fn not_found(Extension(caller): Extension<Caller>) -> Failure {
 
 fn frame(caller: Caller, section: Section, title: &str) -> Frame {
     Frame { title: title.to_owned(), section, caller: caller.0 }
+}
+
+/// A viewer is not offered what the controller would refuse.
+fn offers_changes(caller: Caller) -> bool {
+    caller.0 != Role::Viewer
 }
 
 /// The path capture has no leading slash; ids have.

@@ -67,8 +67,11 @@ impl Fixture {
     }
 
     async fn get(&self, path: &str) -> Answer {
-        let request = Request::builder().uri(path).header(AUTHORIZATION, bearer(&self.viewer));
-        self.call(request, "").await
+        self.get_as(&self.admin, path).await
+    }
+
+    async fn get_as(&self, token: &Token, path: &str) -> Answer {
+        self.call(Request::builder().uri(path).header(AUTHORIZATION, bearer(token)), "").await
     }
 
     async fn post(&self, token: &Token, path: &str, form: &str) -> Answer {
@@ -161,7 +164,7 @@ async fn the_apps_table_is_the_articles() {
     answer.shows(200, &["ID", "Memory (MB)", "CPUs", "Tasks / Instances", "Status"]);
     answer
         .shows(200, &["href=\"/apps/s3pics\">/s3pics", ">64<", ">0.1<", ">1 / 2<", "Deploying", "1 healthy, 1 staged"]);
-    answer.shows(200, &["href=\"/apps/a/b\">/a/b", ">128.5<", "Suspended", "<main data-live>", "signed in as viewer"]);
+    answer.shows(200, &["href=\"/apps/a/b\">/a/b", ">128.5<", "Suspended", "<main data-live>", "signed in as admin"]);
     let policy = answer.headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; script-src 'self'"));
     assert!(!answer.body.contains("style=") && !answer.body.contains("<script>"), "nothing inline");
@@ -255,6 +258,17 @@ async fn a_viewers_action_is_the_controllers_to_refuse() {
     let answer = fixture.post(&fixture.viewer, "/apps/s3pics", "action=scale&instances=3").await;
     answer.shows(403, &["Not done", "role viewer may not PUT /v2/apps/s3pics"]);
     assert_eq!(fixture.asked()[0].2, bearer(&fixture.viewer), "never the console's own token");
+}
+
+#[tokio::test]
+async fn a_viewer_sees_everything_and_is_offered_no_change() {
+    let fixture = fixture(reads(), (200, json!({}))).await;
+    let app = ["/apps/s3pics", "/apps/s3pics?tab=configuration", "/apps/s3pics?tab=versions"];
+    for path in ["/", "/deployments", "/nodes"].into_iter().chain(app) {
+        let answer = fixture.get_as(&fixture.viewer, path).await;
+        answer.shows(200, &["signed in as viewer"]);
+        assert!(!answer.body.contains("<form") && !answer.body.contains("confirm="), "{path} offers a change");
+    }
 }
 
 #[tokio::test]

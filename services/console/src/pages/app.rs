@@ -18,6 +18,16 @@ const OBSERVED_FIELDS: [&str; 8] = [
     "readinessCheckResults",
 ];
 
+/// What the page is made of.
+pub struct Content<'a> {
+    pub app: &'a App,
+    pub details: &'a Details,
+    pub queue: &'a [QueueItem],
+    pub tab: Tab,
+    /// Whether to offer what changes the app; who may is the controller's to decide.
+    pub offers_changes: bool,
+}
+
 /// The part of the page below the buttons.
 pub enum Tab {
     Tasks,
@@ -26,7 +36,8 @@ pub enum Tab {
     Versions(Vec<String>),
 }
 
-pub fn render(app: &App, details: &Details, queue: &[QueueItem], tab: &Tab) -> Markup {
+pub fn render(content: &Content<'_>) -> Markup {
+    let Content { app, details, queue, tab, offers_changes } = content;
     let bar = HealthBar::of(app);
     html! {
         div.title {
@@ -45,12 +56,12 @@ pub fn render(app: &App, details: &Details, queue: &[QueueItem], tab: &Tab) -> M
             }
         }
         (under_way(app, details))
-        (buttons(app))
+        @if *offers_changes { (buttons(app)) }
         (tabs(app, tab))
         @match tab {
             Tab::Tasks => (tasks(app)),
             Tab::Configuration(definition, version) => (configuration(definition, version.as_deref())),
-            Tab::Versions(versions) => (version_list(app, versions)),
+            Tab::Versions(versions) => (version_list(app, versions, *offers_changes)),
         }
         @if let (Tab::Tasks, Some(failure)) = (tab, &app.last_task_failure) { (last_failure(failure)) }
     }
@@ -176,7 +187,7 @@ fn configuration(definition: &Value, version: Option<&str>) -> Markup {
     }
 }
 
-fn version_list(app: &App, versions: &[String]) -> Markup {
+fn version_list(app: &App, versions: &[String], offers_changes: bool) -> Markup {
     let link = app_link(&app.id);
     let with_version = |query: &str, version: &str| {
         let version: String = form_urlencoded::byte_serialize(version.as_bytes()).collect();
@@ -191,7 +202,7 @@ fn version_list(app: &App, versions: &[String]) -> Markup {
                         th scope="row" { a href=(with_version("tab=configuration", version)) { (time(version)) } }
                         td {
                             @if *version == app.version { "current" }
-                            @else { a.button href=(with_version("confirm=rollback", version)) { "Roll back" } }
+                            @else if offers_changes { a.button href=(with_version("confirm=rollback", version)) { "Roll back" } }
                         }
                     }
                 }

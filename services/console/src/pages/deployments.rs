@@ -4,15 +4,16 @@ use super::parts::{app_link, time};
 use crate::controller::{Deployment, Step};
 use maud::{Markup, html};
 
-pub fn render(deployments: &[Deployment]) -> Markup {
+/// `offers_changes`: whether to offer rolling back and stopping; who may is the controller's to decide.
+pub fn render(deployments: &[Deployment], offers_changes: bool) -> Markup {
     html! {
         h1 { "Deployments" }
         @if deployments.is_empty() { p.empty { "No deployment is under way." } }
-        @for deployment in deployments { (one(deployment)) }
+        @for deployment in deployments { (one(deployment, offers_changes)) }
     }
 }
 
-fn one(deployment: &Deployment) -> Markup {
+fn one(deployment: &Deployment, offers_changes: bool) -> Markup {
     html! {
         section.deployment id=(deployment.id) {
             h2 { code { (deployment.id) } }
@@ -23,11 +24,17 @@ fn one(deployment: &Deployment) -> Markup {
             ol.steps {
                 @for (index, step) in deployment.steps.iter().enumerate() { (step_row(step, index + 1, deployment.current_step)) }
             }
-            form.actions method="post" action="/deployments" {
-                input type="hidden" name="id" value=(deployment.id);
-                button type="submit" name="action" value="rollback" title="Undo what it has changed so far" { "Roll back" }
-                button.danger type="submit" name="action" value="stop" title="Leave everything as it is now" { "Stop" }
-            }
+            @if offers_changes { (buttons(deployment)) }
+        }
+    }
+}
+
+fn buttons(deployment: &Deployment) -> Markup {
+    html! {
+        form.actions method="post" action="/deployments" {
+            input type="hidden" name="id" value=(deployment.id);
+            button type="submit" name="action" value="rollback" title="Undo what it has changed so far" { "Roll back" }
+            button.danger type="submit" name="action" value="stop" title="Leave everything as it is now" { "Stop" }
         }
     }
 }
