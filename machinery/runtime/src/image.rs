@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use lifecycle::BoxError;
 use oci::{Digest, ImageStore, Reference, RegistryClient};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use web::Credentials;
 
 pub use oci::RunConfig as ImageConfig;
 
-/// References this node remembers the digest of; the oldest is forgotten first.
-const REFERENCES_MAX: usize = 1024;
+/// Images kept besides those in use: the ones asked for last. An image of 100 MiB is 300 MiB here, packed and unpacked.
+const IMAGES_KEPT_MAX: usize = 32;
 
 /// Gets images onto this node and unpacks each once. Implementations survive a crash at any moment: a root directory is
 /// handed out only when it is complete.
@@ -22,6 +22,9 @@ pub trait ImageSource: Send + Sync {
     /// A reference that is known here is not asked for again, unless `force_pull`. Calls for the same image at the same
     /// time do the work once.
     async fn prepare(&self, reference: &str, force_pull: bool) -> Result<PreparedImage, BoxError>;
+
+    /// Deletes what has not been asked for in a long time and is not among the root directories in use.
+    async fn collect(&self, in_use: &BTreeSet<PathBuf>) -> Result<(), BoxError>;
 }
 
 /// An image, ready to run from.
@@ -49,6 +52,7 @@ pub struct RegistryImages {
     anonymous: RegistryClient,
     /// One pull at a time per reference: twenty tasks of a new image ask the registry once.
     pulls: Mutex<HashMap<String, std::sync::Arc<Mutex<()>>>>,
+    kept_max: usize,
 }
 
 impl RegistryImages {
@@ -62,7 +66,13 @@ impl RegistryImages {
             trusted: RegistryClient::new(credentials),
             anonymous: RegistryClient::new(Credentials::None),
             pulls: Mutex::default(),
+            kept_max: IMAGES_KEPT_MAX,
         })
+    }
+
+    /// With another bound of the images kept besides those in use.
+    pub fn keeping(self, kept_max: usize) -> Self {
+        Self { kept_max, ..self }
     }
 
     fn parse(&self, text: &str) -> Result<Reference, BoxError> {
@@ -86,21 +96,23 @@ impl RegistryImages {
         fs::read_to_string(self.memory(reference)).ok()?.trim().parse().ok()
     }
 
+    /// The file's time is when the image was asked for last.
     fn remember(&self, reference: &Reference, digest: &Digest) -> io::Result<()> {
         let path = self.memory(reference);
         let temporary = path.with_extension("new");
         fs::write(&temporary, digest.to_string())?;
-        fs::rename(&temporary, &path)?;
-        let mut kept = Vec::new();
+        fs::rename(&temporary, &path)
+    }
+
+    /// Every reference remembered, the one asked for last first.
+    fn remembered(&self) -> io::Result<Vec<PathBuf>> {
+        let mut remembered = Vec::new();
         for entry in fs::read_dir(&self.references)? {
             let entry = entry?;
-            kept.push((entry.metadata()?.modified()?, entry.path()));
+            remembered.push((entry.metadata()?.modified()?, entry.path()));
         }
-        kept.sort();
-        for (_, oldest) in kept.iter().rev().skip(REFERENCES_MAX) {
-            fs::remove_file(oldest)?;
-        }
-        Ok(())
+        remembered.sort();
+        Ok(remembered.into_iter().rev().map(|(_, path)| path).collect())
     }
 
     /// Waits until no other call pulls this reference.
@@ -122,10 +134,35 @@ impl ImageSource for RegistryImages {
         let known = if force_pull { None } else { self.known(&reference) };
         let asked = known.clone().map_or_else(|| reference.clone(), |digest| reference.with_digest(digest));
         let pulled = self.client(&reference).pull(&asked, &self.store).await?;
-        if known.as_ref() != Some(&pulled.manifest_digest) {
-            self.remember(&reference, &pulled.manifest_digest)?;
-        }
+        self.remember(&reference, &pulled.manifest_digest)?;
         let rootfs = self.store.root(&pulled).await?;
         Ok(PreparedImage { rootfs, config: pulled.config.config })
+    }
+
+    async fn collect(&self, in_use: &BTreeSet<PathBuf>) -> Result<(), BoxError> {
+        let mut remembered = self.remembered()?;
+        if remembered.len() <= self.kept_max {
+            return Ok(());
+        }
+        let old = remembered.split_off(self.kept_max);
+        let mut keep = BTreeSet::new();
+        for path in remembered {
+            if let Ok(digest) = fs::read_to_string(path)?.trim().parse() {
+                keep.insert(digest);
+            }
+        }
+        for path in old {
+            let digest: Option<Digest> = fs::read_to_string(&path)?.trim().parse().ok();
+            // A root directory is named after its manifest.
+            let used =
+                |digest: &Digest| in_use.iter().any(|root| root.file_name().is_some_and(|name| name == digest.hex()));
+            match digest {
+                Some(digest) if used(&digest) => {
+                    keep.insert(digest);
+                }
+                _ => fs::remove_file(&path)?,
+            }
+        }
+        Ok(self.store.keep_only(&keep).await?)
     }
 }

@@ -17,10 +17,12 @@ use crate::{ContainerSpec, Error, Executed, Exit, Found, Kind, LogSlice, Runtime
 use async_trait::async_trait;
 use cgroup::Cgroups;
 use record::{TaskDir, TaskFile, TaskImage};
-use std::fs::{self, File};
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use task::Task;
@@ -58,7 +60,7 @@ impl ProcessRuntime {
     /// Opens (or makes) the data directory and tries whether the kernel lets us make namespaces.
     pub async fn open(config: ProcessConfig, images: Arc<dyn ImageSource>) -> Result<Self, Error> {
         let tasks = config.data.join("tasks");
-        fs::create_dir_all(&tasks).map_err(Error::io(format!("make {}", tasks.display())))?;
+        make_directory(&tasks).map_err(Error::io(format!("make {}", tasks.display())))?;
         let tasks = tasks.canonicalize().map_err(Error::io(format!("resolve {}", tasks.display())))?;
         let lock = config.data.join("runtime.lock");
         let lock = File::create(&lock).map_err(Error::io(format!("make {}", lock.display())))?;
@@ -83,6 +85,17 @@ impl ProcessRuntime {
         Ok(Task::new(id, TaskDir::new(self.tasks.join(id)), self.cgroups.clone()))
     }
 
+    /// The root directories of images that tasks run from.
+    fn images_in_use(&self) -> io::Result<BTreeSet<PathBuf>> {
+        let mut roots = BTreeSet::new();
+        for entry in fs::read_dir(&self.tasks)? {
+            if let Some(TaskFile { image: Some(image), .. }) = TaskDir::new(entry?.path()).read_spec()? {
+                roots.insert(image.rootfs);
+            }
+        }
+        Ok(roots)
+    }
+
     async fn image(&self, spec: &ContainerSpec, force_pull: bool) -> Result<Option<TaskImage>, Error> {
         let Some(reference) = &spec.image else { return Ok(None) };
         let prepared = self.images.prepare(reference, force_pull).await;
@@ -91,6 +104,11 @@ impl ProcessRuntime {
             prepared.rootfs.canonicalize().map_err(Error::io(format!("find {}", prepared.rootfs.display())))?;
         Ok(Some(TaskImage { rootfs, config: prepared.config }))
     }
+}
+
+/// Others may pass through, since a task may run as another user, but not look around.
+fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o711).create(path)
 }
 
 #[async_trait]
@@ -103,6 +121,7 @@ impl Runtime for ProcessRuntime {
         let mut limits = vec![
             "no network to the outside: a task has its loopback and its forwarded ports".to_owned(),
             "only TCP ports are forwarded".to_owned(),
+            "docker parameters of an app have no effect".to_owned(),
             "system calls are not filtered (no seccomp)".to_owned(),
         ];
         if nix::unistd::geteuid().is_root() {
@@ -186,6 +205,15 @@ impl Runtime for ProcessRuntime {
     }
 
     async fn remove(&self, id: &str) -> Result<(), Error> {
-        self.task(id)?.remove().await
+        self.task(id)?.remove().await?;
+        let collected = match self.images_in_use() {
+            Ok(in_use) => self.images.collect(&in_use).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = collected {
+            // The next removal tries again.
+            tracing::warn!(error = %lifecycle::ErrorChain(&*error), "old images stay");
+        }
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use contract::{DEADLINE, SERVE, Subject, forward, free_port, get, get_until_answ
 use runtime::{
     Command, ContainerSpec, ImageConfig, ImageSource, PreparedImage, ProcessConfig, ProcessRuntime, Status, Volume,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -39,6 +39,10 @@ impl ImageSource for Local {
             ..ImageConfig::default()
         };
         Ok(PreparedImage { rootfs: self.0.clone(), config })
+    }
+
+    async fn collect(&self, _in_use: &BTreeSet<PathBuf>) -> Result<(), lifecycle::BoxError> {
+        Ok(())
     }
 }
 
@@ -327,6 +331,15 @@ async fn a_command_without_an_image_runs_on_the_hosts_files() {
     assert_eq!(name, "host-bare");
     assert!(processes.parse::<u32>().unwrap() < 6, "{said}");
     subject.runtime.remove(&spec.id).await.unwrap();
+
+    let mut spec = subject.shell("bare-user", "id -u; echo x > mine; ls; cat ../spec.json 2>/dev/null");
+    spec.image = None;
+    spec.user = Some("nobody".to_owned());
+    // Everything above the data directory is the test's own.
+    fs::set_permissions(node.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    subject.run_to_end(&spec).await;
+    assert_eq!(subject.output(&spec.id, runtime::Stream::Stdout).await, "65534\nmine\n");
+    subject.runtime.remove(&spec.id).await.unwrap();
 }
 
 #[tokio::test]
@@ -415,26 +428,30 @@ async fn an_image_pushed_by_skopeo_runs_and_runs_again_without_its_registry() {
         .expect("docker-registry is installed");
     eventually("the registry", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
 
-    let shell = oci::pack::Add { source: "/bin/busybox".into(), destination: Some("/bin/sh".into()) };
-    let config =
-        ImageConfig { cmd: vec!["/bin/sh".into(), "-c".into(), "echo packed".into()], ..ImageConfig::default() };
-    let builder = oci::pack::ImageBuilder { additions: vec![shell], config, ..Default::default() };
-    let packed = builder.build(place.path()).unwrap();
-    let layout = place.path().join("layout");
-    oci::layout::write(&layout, "1", &packed.local()).unwrap();
-    let image = format!("127.0.0.1:{port}/shell:1");
-    let copied = process::Command::new("skopeo")
-        .args(["copy", "--quiet", "--dest-tls-verify=false"])
-        .args([format!("oci:{}:1", layout.display()), format!("docker://{image}")])
-        .status()
-        .expect("skopeo is installed");
-    assert!(copied.success());
+    let push = |tag: &str, line: &str| {
+        let shell = oci::pack::Add { source: "/bin/busybox".into(), destination: Some("/bin/sh".into()) };
+        let sleep = oci::pack::Add { source: "/bin/busybox".into(), destination: Some("/bin/sleep".into()) };
+        let cmd = ["/bin/sh", "-c", line].map(str::to_owned).to_vec();
+        let config = ImageConfig { cmd, ..ImageConfig::default() };
+        let builder = oci::pack::ImageBuilder { additions: vec![shell, sleep], config, ..Default::default() };
+        let packed = builder.build(place.path()).unwrap();
+        let layout = place.path().join("layout");
+        oci::layout::write(&layout, tag, &packed.local()).unwrap();
+        let copied = process::Command::new("skopeo")
+            .args(["copy", "--quiet", "--dest-tls-verify=false"])
+            .args([format!("oci:{}:{tag}", layout.display()), format!("docker://127.0.0.1:{port}/shell:{tag}")])
+            .status()
+            .expect("skopeo is installed");
+        assert!(copied.success());
+    };
+    push("1", "echo packed");
 
     let open = || async {
+        // One image is kept besides those in use.
         let directory = place.path().join("node/images");
         // A reference without a registry goes to the node's own.
         let registry = Some(format!("127.0.0.1:{port}"));
-        let images = runtime::RegistryImages::open(&directory, registry, web::Credentials::None).unwrap();
+        let images = runtime::RegistryImages::open(&directory, registry, web::Credentials::None).unwrap().keeping(1);
         let config = ProcessConfig {
             data: place.path().join("node"),
             listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -458,6 +475,21 @@ async fn an_image_pushed_by_skopeo_runs_and_runs_again_without_its_registry() {
     let error = subject.runtime.prepare(&unknown).await.unwrap_err();
     let message = lifecycle::ErrorChain(&error).to_string();
     assert!(message.starts_with("image nothing:1: ") && message.contains("404"), "{message}");
+    // Another image comes: the first stays while a task runs from it, and goes with that task.
+    let mut running = subject.shell("running", "");
+    running.command = Command::Arguments(vec!["/bin/sh".into(), "-c".into(), "sleep 600".into()]);
+    subject.runtime.start(&running).await.unwrap();
+    push("2", "echo another");
+    let roots = || fs::read_dir(place.path().join("node/images/store/roots")).unwrap();
+    let directories = || roots().flatten().filter(|entry| entry.path().is_dir()).count();
+    let mut other = subject.shell("other", "true");
+    other.image = Some("shell:2".to_owned());
+    subject.runtime.prepare(&other).await.unwrap();
+    subject.runtime.remove("absent").await.unwrap();
+    assert_eq!(directories(), 2);
+    subject.runtime.remove(&running.id).await.unwrap();
+    assert_eq!(directories(), 1);
+    let subject = run(subject, "third").await;
     drop(subject);
     registry.kill().await.unwrap();
     let subject = run(open().await, "again").await;

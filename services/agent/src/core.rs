@@ -87,7 +87,7 @@ impl Core {
             let mut task = Task::new(spec, now_ms);
             match status {
                 None => effects.extend(task.begin(false)),
-                Some(Status::Running { started_at_ms }) => effects.extend(task.take_back(started_at_ms)),
+                Some(Status::Running { started_at_ms }) => effects.extend(task.take_back(started_at_ms, now_ms)),
                 Some(Status::Ended(exit)) => {
                     let unseen = matches!(exit.how, How::Lost | How::NeverStarted);
                     if unseen && !task.spec.stop {
@@ -109,7 +109,7 @@ impl Core {
                         ..TaskSpec::default()
                     };
                     let mut task = Task::new(spec, now_ms);
-                    effects.extend(task.take_back(started_at_ms));
+                    effects.extend(task.take_back(started_at_ms, now_ms));
                     effects.extend(task.forget());
                     self.tasks.insert(task_id, task);
                 }
@@ -160,7 +160,7 @@ impl Core {
         task.observed_at_ms = now_ms;
         match outcome {
             Ok(started_at_ms) => {
-                let mut effects = task.take_back(started_at_ms);
+                let mut effects = task.take_back(started_at_ms, now_ms);
                 if task.stopping {
                     effects.extend(task.stop());
                 }
@@ -241,8 +241,9 @@ impl Task {
         vec![Effect::Launch { task: Box::new(self.spec.clone()), again }]
     }
 
-    /// It runs.
-    fn take_back(&mut self, started_at_ms: i64) -> Vec<Effect> {
+    /// It runs. A start that was interrupted has no time yet: then it is now.
+    fn take_back(&mut self, started_at_ms: i64, now_ms: i64) -> Vec<Effect> {
+        let started_at_ms = if started_at_ms > 0 { started_at_ms } else { now_ms };
         self.state = TaskState::TaskRunning;
         self.started_at_ms = started_at_ms;
         let mut effects = vec![Effect::Watch { task: Box::new(self.spec.clone()), started_at_ms }];

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 /// Events that wait for the loop; those who bring more wait.
@@ -106,6 +106,7 @@ pub(crate) struct Node {
     reports: watch::Sender<Snapshot>,
     /// What watches over a running task; aborted when it has ended.
     watches: HashMap<String, Vec<JoinHandle<()>>>,
+    removals: JoinSet<()>,
     settle_until: Instant,
     report_at: Option<Instant>,
     ending: Option<oneshot::Sender<()>>,
@@ -133,6 +134,7 @@ impl Node {
             sender: sender.clone(),
             reports,
             watches: HashMap::new(),
+            removals: JoinSet::new(),
             settle_until: Instant::now() + SETTLE_MAX,
             report_at: None,
             ending: None,
@@ -171,6 +173,7 @@ impl Node {
             self.handle(event);
             if self.ending.is_some() && self.core.reports().is_empty() {
                 self.file.write(&Desired { generation: self.core.generation(), tasks: Vec::new() })?;
+                while self.removals.join_next().await.is_some() {}
                 if let Some(done) = self.ending.take() {
                     let _nobody_waits = done.send(());
                 }
@@ -299,7 +302,8 @@ impl Node {
     fn remove(&mut self, task_id: String) {
         self.unwatch(&task_id);
         let runtime = self.runtime.clone();
-        tokio::spawn(async move {
+        while self.removals.try_join_next().is_some() {}
+        self.removals.spawn(async move {
             if let Err(error) = runtime.remove(&task_id).await {
                 tracing::warn!(task = task_id, error = %ErrorChain(&error), "remove");
             }
@@ -333,11 +337,10 @@ async fn launch(
         runtime.remove(&task.task_id).await?;
     }
     runtime.start(&container).await?;
-    let found = runtime.find(&task.task_id).await?;
-    Ok(match found {
-        Some(Status::Running { started_at_ms }) if started_at_ms > 0 => started_at_ms,
-        Some(Status::Ended(exit)) if exit.started_at_ms > 0 => exit.started_at_ms,
-        _ => now_ms(),
+    Ok(match runtime.find(&task.task_id).await? {
+        Some(Status::Running { started_at_ms }) => started_at_ms,
+        Some(Status::Ended(exit)) => exit.started_at_ms,
+        None => 0,
     })
 }
 

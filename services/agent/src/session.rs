@@ -55,13 +55,13 @@ impl Session {
     pub(crate) async fn run(self, stop: Stop) {
         let mut pause = RETRY_FIRST;
         while !stop.is_requested() {
-            let mut heard = false;
-            match stop.or(self.hold(&mut heard)).await {
+            let mut opened = false;
+            match stop.or(self.hold(&mut opened)).await {
                 None => return,
                 Some(Ok(())) => tracing::info!("the controller closed the session"),
                 Some(Err(error)) => tracing::info!(error = %lifecycle::ErrorChain(&*error), "no session"),
             }
-            if heard {
+            if opened {
                 pause = RETRY_FIRST;
             }
             if stop.or(tokio::time::sleep(pause)).await.is_none() {
@@ -72,7 +72,7 @@ impl Session {
     }
 
     /// One session, until it breaks.
-    async fn hold(&self, heard: &mut bool) -> Result<(), BoxError> {
+    async fn hold(&self, opened: &mut bool) -> Result<(), BoxError> {
         let channel = self.endpoint.connect().await?;
         let mut client = SessionsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (sender, queue) = mpsc::channel(SESSION_QUEUE_MAX);
@@ -89,9 +89,11 @@ impl Session {
             opened = opening => opened?.into_inner(),
             told = &mut telling => return told,
         };
+        *opened = true;
+        tracing::info!("session with the controller");
         tokio::select! {
             told = telling => told,
-            listened = self.listen(answers, &sender, heard) => listened,
+            listened = self.listen(answers, &sender) => listened,
         }
     }
 
@@ -108,19 +110,9 @@ impl Session {
         }
     }
 
-    async fn listen(
-        &self,
-        mut answers: Streaming<ToAgent>,
-        sender: &mpsc::Sender<FromAgent>,
-        heard: &mut bool,
-    ) -> Result<(), BoxError> {
+    async fn listen(&self, mut answers: Streaming<ToAgent>, sender: &mpsc::Sender<FromAgent>) -> Result<(), BoxError> {
         while let Some(answer) = answers.next().await {
-            let answer = answer?;
-            if !*heard {
-                *heard = true;
-                tracing::info!("session with the controller");
-            }
-            match answer.message {
+            match answer?.message {
                 Some(to_agent::Message::Desired(desired)) => self.node.desire(desired).await,
                 Some(to_agent::Message::Log(request)) => self.answer_log(request, sender).await?,
                 // A message of a newer controller.

@@ -85,6 +85,7 @@ async fn an_agent_killed_without_warning_takes_its_tasks_back() {
         assert!(Instant::now() < deadline, "the task's directory stays");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    controller.stop();
     second.kill().await.unwrap();
 }
 

@@ -6,6 +6,7 @@
 use crate::{LogSlice, Stream};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// A segment is closed once it holds this many bytes.
@@ -95,7 +96,7 @@ pub(crate) fn read(directory: &Path, stream: Stream, offset: Option<u64>, length
 
 fn create_segment(directory: &Path, stream: Stream, begin: u64) -> io::Result<File> {
     let path = directory.join(format!("{}.{begin}", stream.name()));
-    OpenOptions::new().create(true).append(true).open(path)
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
 /// The segments of a stream, oldest first.

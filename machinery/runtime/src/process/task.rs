@@ -6,7 +6,7 @@ use super::tree;
 use crate::{Error, Exit, How, Status};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, mkfifo};
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -65,7 +65,7 @@ impl Task {
 
     /// Makes the directory and takes its lock for the shim. `None`: a shim has it already.
     pub(super) fn make(&self, file: &TaskFile) -> Result<Option<File>, Error> {
-        fs::create_dir_all(self.directory.path()).map_err(self.context("make"))?;
+        super::make_directory(self.directory.path()).map_err(self.context("make"))?;
         let lock = self.directory.lock_file().map_err(self.context("lock"))?;
         match lock.try_lock() {
             Ok(()) => {}

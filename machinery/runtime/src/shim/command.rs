@@ -79,6 +79,14 @@ impl Process {
         Ok(command)
     }
 
+    /// The working directory of a task without an image is made for it: it must be able to write there.
+    pub(crate) fn own(&self, sandbox: &Path) -> io::Result<()> {
+        match &self.user {
+            Some(user) => std::os::unix::fs::chown(sandbox, Some(user.uid), Some(user.gid)),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn program(&self) -> &str {
         self.arguments.first().map_or("", String::as_str)
     }

@@ -100,6 +100,9 @@ fn start(directory: &TaskDir, task: &TaskFile) -> io::Result<i32> {
     let sandbox = directory.join("sandbox");
     rootfs::enter(directory, task, &sandbox)?;
     let process = Process::task(task, &sandbox, namespaces::is_root())?;
+    if task.image.is_none() {
+        process.own(&sandbox)?;
+    }
     if !task.container.privileged {
         capabilities::drop_for_children()?;
     }
