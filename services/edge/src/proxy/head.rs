@@ -39,6 +39,9 @@ pub(crate) enum Malformed {
     Host,
     #[error("the request target is not understood")]
     Target,
+    /// Two readings of where the body ends are one too many (RFC 9112 §6.1: request smuggling).
+    #[error("a request has Content-Length or Transfer-Encoding, not both")]
+    Framing,
 }
 
 impl Headers for Incoming {
@@ -50,6 +53,9 @@ impl Headers for Incoming {
 impl Incoming {
     pub fn read(parts: Parts, client: IpAddr) -> Result<Self, Malformed> {
         let Parts { method, uri, version, mut headers, .. } = parts;
+        if headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING) {
+            return Err(Malformed::Framing);
+        }
         let mut hosts = headers.get_all(HOST).iter();
         let host = match (uri.authority(), hosts.next(), hosts.next()) {
             (_, _, Some(_)) => return Err(Malformed::Host),

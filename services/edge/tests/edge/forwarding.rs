@@ -348,3 +348,88 @@ async fn an_early_refusal_of_an_upload_reaches_the_client() {
         assert_eq!(String::from_utf8_lossy(&head), "HTTP/1.1 403");
     }
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_frees_its_server() {
+    let edge = Edge::start().await;
+    let (sender, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::raw(move |_, mut stream| {
+        let sender = sender.clone();
+        async move {
+            sender.send("asked").unwrap();
+            read_head(&mut stream).await;
+            let _end = stream.read_u8().await;
+            sender.send("left").unwrap();
+        }
+    })
+    .await;
+    edge.route("a", "a", &[&server]).await;
+    let mut client = TcpStream::connect(edge.address).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert_eq!(ends.recv().await, Some("asked"));
+    drop(client);
+    let left = tokio::time::timeout(DEADLINE, ends.recv()).await.expect("the server is told");
+    assert_eq!(left, Some("left"));
+    eventually("nothing is in flight", || async {
+        (edge.metric("edge_requests_in_flight ").await == 0.0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn old_and_absolute_requests_are_understood() {
+    let edge = Edge::start().await;
+    let (server, mut heads) = recorder().await;
+    edge.route("a", "a", &[&server]).await;
+    let answer = exchange(edge.address, "GET /old HTTP/1.0\r\nHost: a\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.0 200") && answer.ends_with("\r\n\r\nok"), "{answer}");
+    assert!(heads.recv().await.unwrap().starts_with("GET /old HTTP/1.1\r\n"));
+    let absolute = "GET http://a/p?q HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n\r\n";
+    assert!(exchange(edge.address, absolute).await.starts_with("HTTP/1.1 200"));
+    assert!(heads.recv().await.unwrap().starts_with("GET /p?q HTTP/1.1\r\n"));
+}
+
+/// Two requests in one segment, the second before the first was answered.
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let (edge, server) = (Edge::start().await, Server::named("one").await);
+    edge.route("a", "a", &[&server]).await;
+    let requests = "GET /first HTTP/1.1\r\nHost: a\r\n\r\nGET /second HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let answers = exchange(edge.address, requests).await;
+    let (first, second) = (answers.find("/first").unwrap(), answers.find("/second").unwrap());
+    assert!(first < second && answers.matches("HTTP/1.1 200 OK").count() == 2, "{answers}");
+}
+
+/// However the edge reads a request that frames its body twice, no server ever sees two framings, nor a second request.
+#[tokio::test]
+async fn a_body_is_framed_once() {
+    let edge = Edge::start().await;
+    let (server, mut heads) = recorder().await;
+    edge.route("a", "a", &[&server]).await;
+    let smuggled = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let length = format!("Content-Length: {}", smuggled.len());
+    let chunked = "Transfer-Encoding: chunked".to_owned();
+    for framings in [[&length, &chunked], [&chunked, &length]] {
+        let [first, second] = framings;
+        let request =
+            format!("POST /outer HTTP/1.1\r\nHost: a\r\n{first}\r\n{second}\r\nConnection: close\r\n\r\n{smuggled}");
+        let answer = exchange(edge.address, &request).await;
+        if !answer.starts_with("HTTP/1.1 400") {
+            let head = heads.recv().await.unwrap().to_lowercase();
+            assert!(!(head.contains("content-length") && head.contains("transfer-encoding")), "{head}");
+        }
+    }
+    for malformed in [
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: chunked, identity",
+        "Content-Length: +4",
+        "Content-Length: 4, 5",
+    ] {
+        let request = format!("POST / HTTP/1.1\r\nHost: a\r\n{malformed}\r\nConnection: close\r\n\r\nbody");
+        let answer = exchange(edge.address, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{malformed}: {answer}");
+    }
+    while let Ok(head) = heads.try_recv() {
+        assert!(!head.contains("smuggled"), "{head}");
+    }
+}
