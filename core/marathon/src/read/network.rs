@@ -132,6 +132,9 @@ fn declared(object: &Object<'_>, faults: &mut Faults) -> Option<Vec<PortMapping>
         items.iter().filter_map(number).collect::<Vec<_>>()
     });
     match (definitions, ports) {
+        // marathon-python sends an empty list of the one it does not know.
+        (Some(definitions), Some(ports)) if definitions.is_empty() => Some(host_ports(&ports)),
+        (Some(definitions), Some(ports)) if ports.is_empty() => Some(definitions),
         (Some(definitions), Some(ports)) => {
             if !definitions.iter().map(|definition| definition.service_port).eq(ports) {
                 faults.value(object.path("portDefinitions"), "You cannot specify both ports and port definitions");
