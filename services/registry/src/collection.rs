@@ -2,12 +2,13 @@
 //!
 //! A reconciler: it takes no input, reads everything ([`snapshot`]), plans ([`plan`], pure), acts ([`act`]), on a nudge and on a
 //! timer. Each action is a transaction under the condition that what the plan saw still holds; one that fails is planned
-//! anew next time. Four things end here:
+//! anew next time. Five things end here:
 //!
 //! | what | seen as | removed |
 //! |---|---|---|
 //! | link of a blob that no manifest of its repository references | marked, the first time | when marked for `unreferenced` |
 //! | blob that no repository holds | | at once: its links were graced |
+//! | repository that holds nothing | | at once, from the catalog |
 //! | upload that nobody feeds | `touched` long ago | after `upload` |
 //! | object that no record names | `LastModified` long ago | after `orphan` |
 

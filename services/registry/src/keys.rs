@@ -9,7 +9,8 @@
 //!   repositories/NAME//manifests/DIGEST        ManifestRecord
 //!   repositories/NAME//tags/TAG                the manifest's digest
 //!   repositories/NAME//referrers/SUBJECT/DIGEST  a manifest whose subject is SUBJECT
-//!   repositories/NAME//unlinked                changed by each removal of a link: manifests guard against it
+//!   repositories/NAME//unlinked                changed by each removal of a link, never removed:
+//!                                              manifests guard against it
 //! ```
 //! A repository's name holds single slashes only, so the double one ends it.
 
@@ -77,8 +78,8 @@ pub enum Key {
     Catalog(Repository),
     Link(Repository, Digest),
     Manifest(Repository, Digest),
-    /// A tag, a referrer, a marker: nothing the collection looks at, but a sign that the repository is in use.
-    Other(Repository),
+    /// A tag, a referrer, a marker: nothing the collection looks at.
+    Other,
 }
 
 impl Key {
@@ -98,7 +99,7 @@ impl Key {
         match rest.split_once('/') {
             Some(("blobs", digest)) => digest.parse().ok().map(|digest| Self::Link(name, digest)),
             Some(("manifests", digest)) => digest.parse().ok().map(|digest| Self::Manifest(name, digest)),
-            _ => Some(Self::Other(name)),
+            _ => Some(Self::Other),
         }
     }
 }
@@ -118,9 +119,9 @@ mod tests {
             (catalog(&name), Key::Catalog(name.clone())),
             (link(&name, &digest), Key::Link(name.clone(), digest.clone())),
             (manifest(&name, &digest), Key::Manifest(name.clone(), digest.clone())),
-            (super::tag(&name, &tag), Key::Other(name.clone())),
-            (referrer(&name, &digest, &digest), Key::Other(name.clone())),
-            (unlinked(&name), Key::Other(name.clone())),
+            (super::tag(&name, &tag), Key::Other),
+            (referrer(&name, &digest, &digest), Key::Other),
+            (unlinked(&name), Key::Other),
         ] {
             assert_eq!(Key::parse(key.as_bytes()), Some(expected), "{key}");
         }

@@ -7,9 +7,10 @@ use crate::error::{Code, RegistryError};
 use crate::keys;
 use crate::records::{self, BlobRecord, LinkRecord, ManifestRecord};
 use crate::registry::Registry;
+use bytes::Bytes;
 use oci::{Digest, Repository, Tag};
 use std::collections::BTreeSet;
-use store::{Compare, KeyRange, KeyValue, Operation, RangeRequest, TxnRequest};
+use store::{Compare, KeyRange, KeyValue, Operation, Order, RangeRequest, Target, TxnRequest};
 
 /// How often a transaction is tried against others.
 const ATTEMPTS_MAX: usize = 16;
@@ -27,10 +28,25 @@ pub enum Committed {
     Duplicate,
 }
 
-/// A record and the revision at which it was read.
+/// A record, its bytes, and the revision of its last change.
 struct Read<T> {
     record: T,
+    value: Bytes,
     mod_revision: i64,
+}
+
+/// The condition that a blob is what it was. Records of blobs are written again, unchanged, by everybody who begins to hold
+/// them, so their value is compared, not their revision: twenty pushes of one layer do not hinder each other. An object's
+/// name is never used twice, so an equal value is the same record.
+fn same_blob(key: &str, existing: Option<&Read<BlobRecord>>) -> Compare {
+    match existing {
+        None => Compare::absent(key.to_owned()),
+        Some(read) => Compare {
+            range: KeyRange::one(key.to_owned()),
+            order: Order::Equal,
+            target: Target::Value(read.value.clone()),
+        },
+    }
 }
 
 impl Registry {
@@ -69,11 +85,10 @@ impl Registry {
         let blob_key = keys::blob(digest);
         for _ in 0..ATTEMPTS_MAX {
             let existing = self.read::<BlobRecord>(&blob_key).await?;
-            let (guard, record, outcome) = match &existing {
-                None => (Compare::absent(blob_key.clone()), offered, Committed::Taken),
-                Some(read) => {
-                    (Compare::unchanged(blob_key.clone(), read.mod_revision), &read.record, Committed::Duplicate)
-                }
+            let guard = same_blob(&blob_key, existing.as_ref());
+            let (record, outcome) = match &existing {
+                None => (offered, Committed::Taken),
+                Some(read) => (&read.record, Committed::Duplicate),
             };
             // The blob's record is written in both cases: so a collection that saw it unused fails.
             let success = vec![
@@ -109,9 +124,9 @@ impl Registry {
             {
                 return Ok(false);
             }
-            let compare = vec![Compare::unchanged(blob_key.clone(), blob.mod_revision)];
+            let compare = vec![same_blob(&blob_key, Some(&blob))];
             let success = vec![
-                Operation::put(blob_key.clone(), records::write(&blob.record)),
+                Operation::put(blob_key.clone(), blob.value),
                 Operation::put(keys::link(repository, digest), records::write(&LinkRecord::default())),
                 Operation::put(keys::catalog(repository), "{}"),
             ];
@@ -153,10 +168,8 @@ impl Registry {
             let unlinked = self.store.get(&unlinked_key).await?.map_or(0, |kv| kv.mod_revision);
             self.require_links(repository, required).await?;
             let existing = self.read::<BlobRecord>(&blob_key).await?;
-            let (guard, outcome) = match &existing {
-                None => (Compare::absent(blob_key.clone()), Committed::Taken),
-                Some(read) => (Compare::unchanged(blob_key.clone(), read.mod_revision), Committed::Duplicate),
-            };
+            let guard = same_blob(&blob_key, existing.as_ref());
+            let outcome = if existing.is_some() { Committed::Duplicate } else { Committed::Taken };
             let offered = BlobRecord { object: record.object.clone(), bytes: record.bytes };
             let blob = existing.map_or(offered, |read| read.record);
             record.object.clone_from(&blob.object);
@@ -265,6 +278,7 @@ impl Registry {
 
     async fn read<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<Read<T>>, RegistryError> {
         let Some(kv) = self.store.get(key).await? else { return Ok(None) };
-        Ok(Some(Read { record: records::read(&kv.key, &kv.value)?, mod_revision: kv.mod_revision }))
+        let record = records::read(&kv.key, &kv.value)?;
+        Ok(Some(Read { record, value: kv.value, mod_revision: kv.mod_revision }))
     }
 }

@@ -73,6 +73,22 @@ fn version(text: &str) -> Result<Version, RegistryError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_path_is_read_or_refused(path in "/v2/[ -~]{0,80}") {
+            let _either = Endpoint::parse(&path);
+        }
+
+        #[test]
+        fn no_range_panics(header in "(bytes[= ]?)?[0-9 ,/-]{0,30}", bytes in 0u64..100) {
+            if let crate::range::Wanted::Part(range) = crate::range::wanted(Some(&header), bytes) {
+                prop_assert!(range.start() <= range.end() && *range.end() < bytes);
+            }
+            let _either = crate::range::chunk(&header);
+        }
+    }
 
     #[test]
     fn paths_are_read_from_their_end() {

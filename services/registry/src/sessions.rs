@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Uploads in progress at once; each holds up to one part ([`s3client::PART_BYTES`]) in memory.
-pub const SESSIONS_MAX: usize = 256;
+/// Uploads in progress at once; each holds up to two parts ([`s3client::PART_BYTES`]) in memory: one that is sent, one that
+/// fills.
+pub const SESSIONS_MAX: usize = 128;
 /// An upload that takes no bytes for this long is given up.
 pub const SESSION_IDLE_MAX: Duration = Duration::from_secs(3600);
 

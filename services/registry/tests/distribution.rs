@@ -113,8 +113,8 @@ async fn a_layer_is_one_object_under_its_uploads_id_and_its_duplicate_none() {
     assert_eq!(platform.objects().await, Vec::<String>::new(), "nothing is visible before the commit");
     assert_eq!(platform.call("PUT", &format!("{location}?digest={digest}"), &[], "").await.status, 201);
     let object = format!("uploads/{id}");
-    assert_eq!(platform.objects().await, [object.clone()]);
-    assert!(platform.s3.get_bytes(BUCKET, &object).await.unwrap() == bytes);
+    assert_eq!(platform.objects().await, std::slice::from_ref(&object));
+    assert!(platform.object(&object).await == bytes);
 
     assert_eq!(platform.upload("b", &bytes).await, digest);
     assert_eq!(platform.objects().await, [object], "the second upload of a digest leaves no object");
@@ -467,6 +467,11 @@ async fn what_nobody_references_is_collected_and_what_is_shared_stays() {
     let shared = Digest::sha256(b"shared layer");
     assert_eq!(platform.get(&format!("/v2/b/blobs/{shared}")).await.body, "shared layer");
     assert_eq!(platform.get(&format!("/v2/a/blobs/{shared}")).await.status, 404);
+    platform
+        .eventually("the empty repository is gone", async || {
+            platform.get("/v2/_catalog").await.json()["repositories"] == serde_json::json!(["b"])
+        })
+        .await;
     platform.end().await;
 }
 

@@ -21,6 +21,11 @@ pub async fn act(registry: &Registry, snapshot: &Snapshot, action: &Action) -> R
         }
         Action::RemoveLink { repository, digest } => remove_link(registry, snapshot, repository, digest).await,
         Action::RemoveBlob { digest } => remove_blob(registry, snapshot, digest).await,
+        Action::RemoveRepository { repository } => {
+            let Some(mod_revision) = snapshot.catalog.get(repository) else { return Ok(false) };
+            // Whatever comes into a repository writes this key.
+            delete_unchanged(registry, keys::catalog(repository), *mod_revision).await
+        }
         Action::RemoveUpload { id } => remove_upload(registry, snapshot, id).await,
         Action::RemoveObject { object } => {
             registry.s3.delete(&registry.bucket, object).await?;
@@ -66,11 +71,8 @@ async fn remove_link(
 
 async fn remove_blob(registry: &Registry, snapshot: &Snapshot, digest: &Digest) -> Result<bool, RegistryError> {
     let Some(seen) = snapshot.blobs.get(digest) else { return Ok(false) };
-    let key = keys::blob(digest);
     // Whoever begins to hold a blob writes its record: then this fails.
-    let compare = vec![Compare::unchanged(key.clone(), seen.mod_revision)];
-    let request = TxnRequest { compare, success: vec![Operation::delete(key)], failure: Vec::new() };
-    if !registry.store.txn(request).await?.succeeded {
+    if !delete_unchanged(registry, keys::blob(digest), seen.mod_revision).await? {
         return Ok(false);
     }
     registry.s3.delete(&registry.bucket, &seen.record.object).await?;
@@ -80,14 +82,18 @@ async fn remove_blob(registry: &Registry, snapshot: &Snapshot, digest: &Digest) 
 
 async fn remove_upload(registry: &Registry, snapshot: &Snapshot, id: &str) -> Result<bool, RegistryError> {
     let Some(seen) = snapshot.uploads.get(id) else { return Ok(false) };
-    let key = keys::upload(id);
-    let compare = vec![Compare::unchanged(key.clone(), seen.mod_revision)];
-    let request = TxnRequest { compare, success: vec![Operation::delete(key)], failure: Vec::new() };
-    if !registry.store.txn(request).await?.succeeded {
+    if !delete_unchanged(registry, keys::upload(id), seen.mod_revision).await? {
         return Ok(false);
     }
     if let Some(multipart_id) = &seen.record.multipart_id {
         registry.s3.abort_multipart(&registry.bucket, &format!("uploads/{id}"), multipart_id).await?;
     }
     Ok(true)
+}
+
+/// Deletes a key unless it was written since.
+async fn delete_unchanged(registry: &Registry, key: String, mod_revision: i64) -> Result<bool, RegistryError> {
+    let compare = vec![Compare::unchanged(key.clone(), mod_revision)];
+    let request = TxnRequest { compare, success: vec![Operation::delete(key)], failure: Vec::new() };
+    Ok(registry.store.txn(request).await?.succeeded)
 }

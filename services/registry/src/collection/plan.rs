@@ -26,6 +26,10 @@ pub enum Action {
     RemoveBlob {
         digest: Digest,
     },
+    /// An empty repository leaves the catalog.
+    RemoveRepository {
+        repository: Repository,
+    },
     RemoveUpload {
         id: String,
     },
@@ -63,6 +67,12 @@ pub fn plan(snapshot: &Snapshot, graces: Graces, now: u64) -> Vec<Action> {
         snapshot.links.keys().chain(snapshot.manifests.keys()).map(|(_, digest)| digest).collect();
     for digest in snapshot.blobs.keys().filter(|digest| !held.contains(digest)) {
         actions.push(Action::RemoveBlob { digest: digest.clone() });
+    }
+
+    let in_use: BTreeSet<&Repository> =
+        snapshot.links.keys().chain(snapshot.manifests.keys()).map(|(repository, _)| repository).collect();
+    for repository in snapshot.catalog.keys().filter(|repository| !in_use.contains(repository)) {
+        actions.push(Action::RemoveRepository { repository: repository.clone() });
     }
 
     for (id, upload) in &snapshot.uploads {

@@ -22,9 +22,8 @@ pub struct Snapshot {
     pub links: BTreeMap<(Repository, Digest), Seen<LinkRecord>>,
     pub manifests: BTreeMap<(Repository, Digest), ManifestRecord>,
     pub uploads: BTreeMap<String, Seen<UploadRecord>>,
+    /// Repositories, and the revision at which something last came into each.
     pub catalog: BTreeMap<Repository, i64>,
-    /// Repositories with keys that are none of the above.
-    pub others: BTreeSet<Repository>,
     /// Uploads that this process feeds.
     pub live: BTreeSet<String>,
     /// S3 keys and the seconds since 1970 at which they were written.
@@ -48,6 +47,12 @@ pub async fn read(registry: &Registry) -> Result<Snapshot, RegistryError> {
             None => break,
         }
     }
+    read_store(registry, &mut snapshot).await?;
+    Ok(snapshot)
+}
+
+/// The store's part, all of it at one revision.
+pub async fn read_store(registry: &Registry, snapshot: &mut Snapshot) -> Result<(), RegistryError> {
     let (kvs, revision) = registry.all_at(keys::ROOT).await?;
     snapshot.revision = revision;
     for kv in kvs {
@@ -69,9 +74,8 @@ pub async fn read(registry: &Registry) -> Result<Snapshot, RegistryError> {
                 snapshot.uploads.insert(id, Seen { record, mod_revision });
             }
             Some(Key::Catalog(repository)) => drop(snapshot.catalog.insert(repository, mod_revision)),
-            Some(Key::Other(repository)) => drop(snapshot.others.insert(repository)),
-            None => {}
+            Some(Key::Other) | None => {}
         }
     }
-    Ok(snapshot)
+    Ok(())
 }

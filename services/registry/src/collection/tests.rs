@@ -1,8 +1,13 @@
 use super::plan::{Action, plan};
 use super::snapshot::{Seen, Snapshot};
 use super::*;
+use crate::keys;
+use crate::names::Committed;
+use crate::records;
 use crate::records::{BlobRecord, LinkRecord, ManifestRecord, UploadRecord};
 use oci::{Digest, Repository};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 const NOW: u64 = 1_000_000;
 
@@ -96,4 +101,116 @@ fn uploads_and_objects_are_graced() {
         planned(&snapshot),
         [Action::RemoveUpload { id: "dd".into() }, remove("manifests/gg"), remove("uploads/ff")]
     );
+}
+
+/// A registry over a real store. Its S3 is nowhere: what these tests do needs none.
+async fn registry() -> (Registry, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store::Embedded::open(directory.path().to_owned()).await.unwrap();
+    let nowhere = s3client::Config {
+        endpoint: "http://127.0.0.1:9".into(),
+        access_key: "k".into(),
+        secret_key: "s".into(),
+        region: "r".into(),
+    };
+    let s3 = s3client::Client::new(nowhere).unwrap();
+    (Registry::new(Arc::new(store), s3, "bucket".into()), directory)
+}
+
+async fn commit(registry: &Registry, repository: &str, digest: &Digest) -> Committed {
+    let id = crate::registry::fresh_id().unwrap();
+    let upload = UploadRecord { repository: repository.into(), touched: 0, multipart_id: None };
+    registry.store.put(&keys::upload(&id), records::write(&upload)).await.unwrap();
+    let offered = BlobRecord { object: format!("uploads/{id}"), bytes: 1 };
+    registry.commit_blob(&name(repository), digest, &offered, &id).await.unwrap()
+}
+
+/// What the collection would read, but for the objects.
+async fn seen_now(registry: &Registry) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    snapshot::read_store(registry, &mut snapshot).await.unwrap();
+    snapshot
+}
+
+fn manifest_of(layer: &Digest) -> ManifestRecord {
+    ManifestRecord {
+        media_type: oci::media_type::OCI_MANIFEST.into(),
+        object: "manifests/aa".into(),
+        bytes: 1,
+        references: vec![layer.clone()],
+        subject: None,
+    }
+}
+
+#[tokio::test]
+async fn a_link_stays_when_a_manifest_came_after_the_plan() {
+    let (registry, _directory) = registry().await;
+    let (layer, manifest) = (Digest::sha256(b"layer"), Digest::sha256(b"manifest"));
+    assert_eq!(commit(&registry, "a", &layer).await, Committed::Taken);
+    let snapshot = seen_now(&registry).await;
+    let required = BTreeSet::from([layer.clone()]);
+    registry.put_manifest(&name("a"), &manifest, manifest_of(&layer), &[], &required).await.unwrap();
+    let remove = Action::RemoveLink { repository: name("a"), digest: layer.clone() };
+    assert!(!act::act(&registry, &snapshot, &remove).await.unwrap());
+    assert!(registry.held_blob(&name("a"), &layer).await.unwrap().is_some());
+
+    // In the other repository nothing has changed since: there it goes, and a manifest that needs it is refused.
+    commit(&registry, "b", &layer).await;
+    let snapshot = seen_now(&registry).await;
+    let remove = Action::RemoveLink { repository: name("b"), digest: layer.clone() };
+    assert!(act::act(&registry, &snapshot, &remove).await.unwrap());
+    let refused = registry.put_manifest(&name("b"), &manifest, manifest_of(&layer), &[], &required).await;
+    assert!(refused.is_err());
+}
+
+#[tokio::test]
+async fn a_blob_stays_when_somebody_began_to_hold_it_after_the_plan() {
+    let (registry, _directory) = registry().await;
+    let layer = Digest::sha256(b"layer");
+    commit(&registry, "a", &layer).await;
+    registry.unlink_blob(&name("a"), &layer).await.unwrap();
+    let snapshot = seen_now(&registry).await;
+    let remove = Action::RemoveBlob { digest: layer.clone() };
+    let empty = Action::RemoveRepository { repository: name("a") };
+    assert_eq!(plan(&snapshot, Graces::default(), NOW), [remove.clone(), empty.clone()]);
+    assert!(act::act(&registry, &snapshot, &empty).await.unwrap());
+    assert_eq!(commit(&registry, "b", &layer).await, Committed::Duplicate);
+    assert!(!act::act(&registry, &snapshot, &remove).await.unwrap());
+    assert!(registry.held_blob(&name("b"), &layer).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn asking_for_a_marked_blob_takes_the_mark_away() {
+    let (registry, _directory) = registry().await;
+    let layer = Digest::sha256(b"layer");
+    commit(&registry, "a", &layer).await;
+    let snapshot = seen_now(&registry).await;
+    let mark = Action::MarkLink { repository: name("a"), digest: layer.clone(), since: NOW };
+    assert!(act::act(&registry, &snapshot, &mark).await.unwrap());
+    let link = |snapshot: Snapshot| snapshot.links[&(name("a"), layer.clone())].record.unreferenced_since;
+    assert_eq!(link(seen_now(&registry).await), Some(NOW));
+    registry.held_blob(&name("a"), &layer).await.unwrap();
+    assert_eq!(link(seen_now(&registry).await), None);
+}
+
+#[tokio::test]
+async fn an_upload_that_was_given_up_cannot_be_committed() {
+    let (registry, _directory) = registry().await;
+    let offered = BlobRecord { object: "uploads/aa".into(), bytes: 1 };
+    let outcome = registry.commit_blob(&name("a"), &Digest::sha256(b"x"), &offered, "aa").await;
+    assert!(outcome.is_err());
+    assert!(registry.blob_record(&Digest::sha256(b"x")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn many_uploads_of_one_digest_are_one_blob() {
+    let (registry, _directory) = registry().await;
+    let layer = Digest::sha256(b"layer");
+    let commits = (0..64).map(|number| {
+        let (registry, layer) = (&registry, &layer);
+        async move { commit(registry, &format!("r{}", number % 3), layer).await }
+    });
+    let outcomes = futures::future::join_all(commits).await;
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Committed::Taken).count(), 1);
+    assert_eq!(seen_now(&registry).await.links.len(), 3);
 }

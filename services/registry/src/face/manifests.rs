@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 
 /// Tags that one PUT may set: they go into one transaction of 128 operations.
 const TAGS_MAX: usize = 100;
-/// Bytes of a manifest's record: the store takes 1.5 MiB in one request. It lists what the manifest references.
+/// Blobs that one manifest may reference: its record lists them, and the store takes 1.5 MiB in one request.
 const REFERENCES_MAX: usize = 6_000;
 
 pub async fn get(call: &Call, repository: &Repository, version: &Version) -> Result<Response, RegistryError> {

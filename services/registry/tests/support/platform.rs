@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
+use http_body_util::BodyExt;
 use identity::{Role, Token, Verifier};
 use lifecycle::Stop;
 use oci::{Digest, RegistryClient};
@@ -45,9 +46,10 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{:?}", self.body))
     }
 
-    /// The code of the error.
+    /// The code of the error; empty when the answer is none.
     pub fn code(&self) -> String {
-        self.json()["errors"][0]["code"].as_str().unwrap_or_default().to_owned()
+        let json: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        json["errors"][0]["code"].as_str().unwrap_or_default().to_owned()
     }
 }
 
@@ -204,6 +206,12 @@ impl Platform {
     pub async fn objects(&self) -> Vec<String> {
         let page = self.s3.list(BUCKET, "", None, None).await.unwrap();
         page.objects.into_iter().map(|object| object.key).collect()
+    }
+
+    /// An object's bytes, read past the registry.
+    pub async fn object(&self, key: &str) -> Bytes {
+        let object = self.s3.get(BUCKET, key, None).await.unwrap();
+        object.body.collect().await.unwrap().to_bytes()
     }
 
     pub async fn eventually(&self, what: &str, mut condition: impl AsyncFnMut() -> bool) {
