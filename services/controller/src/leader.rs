@@ -214,6 +214,7 @@ impl Leader {
             self.routes.apply(route, self.revision);
         }
         for change in &batch.changes {
+            Self::log(change);
             let events = self.events_of(change);
             self.world.apply(change);
             if let Change::Retire { task, .. } = change

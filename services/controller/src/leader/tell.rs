@@ -3,6 +3,7 @@
 use super::{Leader, now};
 use crate::desired;
 use crate::desk::{Event, EventKind};
+use model::AppId;
 use protocol::Desired;
 use scheduler::{Change, RetireReason};
 use std::sync::Arc;
@@ -34,6 +35,29 @@ impl Leader {
     pub(super) fn tell(&self, kind: EventKind) {
         // Without listeners there is no one to tell.
         let _listeners = self.inbox.events.send(Arc::new(Event { at: now(), kind }));
+    }
+
+    /// What a person reads afterwards.
+    pub(super) fn log(change: &Change) {
+        match change {
+            Change::StartDeployment(deployment) => {
+                let apps: Vec<&str> = deployment.target.keys().map(AppId::as_str).collect();
+                tracing::info!(deployment = %deployment.id, apps = apps.join(" "), "a deployment begins");
+            }
+            Change::EndDeployment { deployment, failure: None } => {
+                tracing::info!(deployment = %deployment.id, "a deployment has ended");
+            }
+            Change::EndDeployment { deployment, failure: Some(reason) } => {
+                tracing::info!(deployment = %deployment.id, reason, "a deployment was given up");
+            }
+            Change::Launch(task) => tracing::debug!(task = %task.id, node = %task.node, "launch"),
+            Change::Retire { task, reason } => tracing::debug!(task = %task.id, %reason, "retire"),
+            Change::Delay { app, backoff, failure: Some(failure) } => {
+                let (state, failures) = (failure.state.mesos_name(), backoff.failures);
+                tracing::info!(%app, task = %failure.task, state, message = failure.message, failures, "a task failed");
+            }
+            _ => {}
+        }
     }
 
     /// Asked before the change is applied.
