@@ -5,6 +5,7 @@ mod load;
 mod metrics;
 mod narrator;
 mod picture;
+mod ports;
 mod report;
 mod stage;
 mod story;
@@ -46,8 +47,9 @@ pub enum Mutant {
     UploadThroughApp,
 }
 
-/// What the demo's node offers: a roll of 20 instances of 0.1 cpu at the default upgradeStrategy needs 40 at once.
-const RESOURCES: &str = "cpus:8;mem:8192;ports:[31000-32000]";
+/// What the demo's node offers beside ports: a roll of 20 instances of 0.1 cpu at the default upgradeStrategy needs 40 at
+/// once. It may exceed the hardware: cpus are shares.
+const RESOURCES: &str = "cpus:8;mem:8192";
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     lifecycle::logs::install(lifecycle::logs::Format::Text, "warn");
@@ -100,7 +102,8 @@ async fn tell(arguments: &Arguments, data: PathBuf, stop: &Stop) -> anyhow::Resu
     }
     let mut config = Config::on_free_ports(data.clone());
     config.agent.runtime.clone_from(&arguments.runtime);
-    config.agent.resources = RESOURCES.into();
+    let slice = ports::PortSlice::take()?;
+    config.agent.resources = format!("{RESOURCES};ports:[{}-{}]", slice.ports.start(), slice.ports.end());
     config.agent.tasks_outlive = false;
     config.log = "error".into();
     config.controller.drain = arguments.mutant != Some(Mutant::NoDrain);

@@ -1,18 +1,25 @@
 //! Load in an open loop: requests leave on schedule whether or not earlier ones have been answered, so that a stall is
 //! seen as what it is. Half of the connections are kept, half are new for every request; nothing is retried.
+//!
+//! Beside the pages a few slow POSTs are always in flight. No proxy may send a POST twice, so they show what a stop without
+//! drain would lose; they pause while an instance is killed by SIGKILL, which only a GET can survive.
 
 use anyhow::Context;
 use bytes::Bytes;
+use futures::StreamExt;
 use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
+use http_body::Frame;
+use http_body_util::BodyExt;
+use http_body_util::{Empty, StreamBody};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use lifecycle::Stop;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -30,6 +37,13 @@ const DESCRIBED_MAX: usize = 20;
 /// What the page says before the name of the instance that served it.
 const MARK: &str = "Application running on ";
 
+/// Slow POSTs in flight, each on a connection of its own.
+const POSTS: usize = 4;
+/// How long a slow POST takes to send its body.
+const POST_TIME: Duration = Duration::from_millis(250);
+/// What is posted, in two pieces: the app signs it.
+const POST_BODY: [&str; 2] = ["{\"operation\":\"list\",", "\"bucket\":\"bucket1\"}"];
+
 /// What has been seen so far.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -46,7 +60,13 @@ pub struct Load {
     tally: Arc<Mutex<Tally>>,
     workers: JoinSet<()>,
     scheduler: tokio::task::JoinHandle<()>,
+    /// Taken for reading by each POST; taken for writing, it holds them off.
+    posts: Arc<RwLock<()>>,
+    ending: Stop,
 }
+
+/// While this is held no POST is sent.
+pub type PostsPaused = OwnedRwLockWriteGuard<()>;
 
 impl Load {
     /// Sends `GET /` to `edge` under the name `host`.
@@ -61,7 +81,21 @@ impl Load {
             workers.spawn(work(target, scheduled, tally.clone()));
         }
         let scheduler = tokio::spawn(schedule(queues, tally.clone()));
-        Self { tally, workers, scheduler }
+        Self { tally, workers, scheduler, posts: Arc::default(), ending: Stop::new() }
+    }
+
+    /// Adds the slow POSTs.
+    pub fn with_posts(mut self, edge: SocketAddr, host: String) -> Self {
+        for _ in 0..POSTS {
+            let target = Target { edge, host: host.clone(), keep: false };
+            self.workers.spawn(post_forever(target, self.posts.clone(), self.tally.clone(), self.ending.clone()));
+        }
+        self
+    }
+
+    /// Waits until no POST is in flight and holds further ones off.
+    pub async fn pause_posts(&self) -> PostsPaused {
+        self.posts.clone().write_owned().await
     }
 
     pub fn tally(&self) -> Tally {
@@ -70,6 +104,7 @@ impl Load {
 
     /// Ends the load after the requests that have left are answered.
     pub async fn end(mut self) -> Tally {
+        self.ending.request();
         self.scheduler.abort();
         // Cancelled by the line above; the queues close with it and the workers end.
         let _cancelled = self.scheduler.await;
@@ -107,7 +142,7 @@ async fn work(target: Target, mut scheduled: mpsc::Receiver<Instant>, tally: Arc
         if result.is_err() || !target.keep {
             kept = None;
         }
-        note(&tally, result);
+        note(&tally, result.map(Some));
     }
 }
 
@@ -138,6 +173,45 @@ async fn ask(target: &Target, kept: &mut Option<SendRequest<Empty<Bytes>>>) -> a
     host_name(&text).context("the answer does not say which instance gave it")
 }
 
+async fn post_forever(target: Target, posts: Arc<RwLock<()>>, tally: Arc<Mutex<Tally>>, ending: Stop) {
+    while !ending.is_requested() {
+        let _in_flight = posts.read().await;
+        let result = match tokio::time::timeout(ANSWER_TIMEOUT, post(&target)).await {
+            Ok(result) => result,
+            Err(_) => Err(anyhow::anyhow!("POST: no answer within {ANSWER_TIMEOUT:?}")),
+        };
+        note(&tally, result.map(|()| None));
+    }
+}
+
+/// One POST whose body takes [`POST_TIME`] to leave.
+async fn post(target: &Target) -> anyhow::Result<()> {
+    let stream = TcpStream::connect(target.edge).await.context("connect for a POST")?;
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.context("handshake for a POST")?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "POST connection");
+        }
+    });
+    let [first, second] = POST_BODY;
+    let pieces =
+        futures::stream::once(async move { Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from(first))) });
+    let pieces = pieces.chain(futures::stream::once(async move {
+        tokio::time::sleep(POST_TIME).await;
+        Ok(Frame::data(Bytes::from(second)))
+    }));
+    let request = Request::post("/sign")
+        .header(header::HOST, &target.host)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::CONTENT_LENGTH, first.len() + second.len())
+        .body(StreamBody::new(Box::pin(pieces)))?;
+    let response = sender.send_request(request).await.context("POST")?;
+    let status = response.status();
+    let body = response.into_body().collect().await.context("read the answer to a POST")?.to_bytes();
+    anyhow::ensure!(status == StatusCode::OK, "POST: {status}: {}", String::from_utf8_lossy(&body));
+    Ok(())
+}
+
 /// The name after [`MARK`], whatever markup surrounds it.
 fn host_name(page: &str) -> Option<String> {
     let (_, mut rest) = page.split_once(MARK)?;
@@ -149,13 +223,12 @@ fn host_name(page: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-fn note(tally: &Mutex<Tally>, result: anyhow::Result<String>) {
+/// Counts a request; a page names the instance that answered.
+fn note(tally: &Mutex<Tally>, result: anyhow::Result<Option<String>>) {
     let mut tally = lock(tally);
     tally.requests += 1;
     match result {
-        Ok(name) => {
-            tally.host_names.insert(name);
-        }
+        Ok(name) => tally.host_names.extend(name),
         Err(error) => {
             tally.failed += 1;
             if tally.failures.len() < DESCRIBED_MAX {

@@ -35,7 +35,8 @@ pub async fn tell(
     let what = "upload a 12 MiB picture straight to object storage";
     narrator.step("picture", what, async |_| upload(stage, mutant, report).await).await?;
 
-    let load = Load::start(stage.addresses().edge, APP_HOST.into());
+    let edge = stage.addresses().edge;
+    let load = Load::start(edge, APP_HOST.into()).with_posts(edge, APP_HOST.into());
     let told = stage.watching_route(under_load(stage, narrator, report, &load)).await;
     report.instances_routed_max = stage.routed_max();
     let tally = load.end().await;
@@ -58,7 +59,7 @@ async fn under_load(stage: &Stage, narrator: &mut Narrator, report: &mut Report,
         narrator.step("scale", what, async |telling| scale(stage, telling, INSTANCES).await).await?;
     narrator.step("spread", "refresh shows changing host names", async |telling| spread(load, telling).await).await?;
     narrator.step("roll", "roll to a new version", async |telling| roll(stage, telling).await).await?;
-    narrator.step("kill", "kill one instance with SIGKILL", async |_| kill_one(stage).await).await?;
+    narrator.step("kill", "kill one instance with SIGKILL", async |_| kill_one(stage, load).await).await?;
     narrator.step("shrink", "scale to 1", async |telling| scale(stage, telling, 1).await).await?;
     report.instances_final = stage.routed().await?;
     let what = "one instance goes on serving";
@@ -197,7 +198,9 @@ async fn roll(stage: &Stage, telling: &Telling) -> anyhow::Result<()> {
     .await
 }
 
-async fn kill_one(stage: &Stage) -> anyhow::Result<()> {
+/// Kills an instance under load. GETs must not be lost; POSTs pause, since nobody may send one twice.
+async fn kill_one(stage: &Stage, load: &Load) -> anyhow::Result<()> {
+    let _posts_paused = load.pause_posts().await;
     let before = task_ids(stage).await?;
     let victim = before.first().context("the app has tasks")?.clone();
     kill::task(&victim)?;

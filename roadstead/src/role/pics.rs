@@ -5,9 +5,13 @@ use super::{only, serve};
 use crate::config::ConfigError;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The article's name of the program.
 const CALLED_AS: &str = "s3pics";
+
+/// What a shell shows of a program that SIGTERM ended: 128 + 15.
+const SIGTERM_STATUS: i32 = 143;
 
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
@@ -26,7 +30,22 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Err(error) => return Err(ConfigError::Usage(lifecycle::ErrorChain(&error).to_string()).into()),
     };
-    serve(false, async |stop| Ok(only("pics", ::pics::start(flags.into(), stop).await?)))
+    serve(false, async |stop| {
+        die_at_once_on_signals()?;
+        Ok(only("pics", ::pics::start(flags.into(), stop).await?))
+    })
+}
+
+/// The article's program knew nothing of draining, and neither does this one: that no request is lost when a task is
+/// stopped is the platform's part, and shows only with an application that drops what it has in hand. (A handler, since
+/// process 1 of a container ignores a signal without one.)
+fn die_at_once_on_signals() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        terminate.recv().await;
+        std::process::exit(SIGTERM_STATUS);
+    });
+    Ok(())
 }
 
 /// Whether this process was started under the article's name.
