@@ -30,25 +30,29 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
-use crate::desk::Desk;
+use crate::desk::{Answer, Ask, Desk};
 use answer::Failure;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use call::Call;
-use http::Method;
+use http::{Method, StatusCode};
 use identity::Role;
 use lifecycle::Stop;
 use lifecycle::metrics::Registry;
 use path::Route;
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::broadcast;
 
 /// Bytes the body of one request may hold.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// Posts told on `/v2/events` that one slow listener may be behind before it is cut.
 const POSTS_QUEUED_MAX: usize = 1024;
+
+/// The controller answers a request within this time (it waits for the store), or the caller gets 504.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the face says of its surroundings.
 #[derive(Clone)]
@@ -73,6 +77,16 @@ struct Api {
     context: Context,
     /// `api_post_event`s, which the face itself tells.
     posts: broadcast::Sender<Arc<Value>>,
+}
+
+impl Api {
+    /// Asks the controller; what takes too long may still happen.
+    async fn ask(&self, ask: Ask) -> Result<Answer, Failure> {
+        match tokio::time::timeout(ANSWER_TIMEOUT, self.desk.ask(ask)).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Failure::message(StatusCode::GATEWAY_TIMEOUT, "the controller did not answer in time")),
+        }
+    }
 }
 
 /// The face, without a gate.

@@ -21,6 +21,11 @@ pub(crate) struct Routes {
     pub written_at: BTreeMap<AppId, Revision>,
 }
 
+/// The host name an app is reached under; `None` when its rules name none.
+pub(crate) fn public_name(app: &model::App, domain: &str) -> Option<String> {
+    rules::host_name(app, domain)
+}
+
 /// A route to write, or (without a document) to delete.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RouteChange {

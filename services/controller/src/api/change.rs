@@ -66,13 +66,13 @@ pub async fn update_all(api: &Api, call: &Call) -> Result<Response, Failure> {
 /// `DELETE /v2/apps/{id}`: forced unless told otherwise.
 pub async fn remove(api: &Api, id: &str, call: &Call) -> Result<Response, Failure> {
     let ask = Ask::Remove { app: known(id)?, force: call.flag("force", true) };
-    Ok(deployment_result(&api.desk.ask(ask).await?))
+    Ok(deployment_result(&api.ask(ask).await?))
 }
 
 /// `POST /v2/apps/{id}/restart`
 pub async fn restart(api: &Api, id: &str, call: &Call) -> Result<Response, Failure> {
     let ask = Ask::Restart { app: known(id)?, force: call.flag("force", false) };
-    Ok(deployment_result(&api.desk.ask(ask).await?))
+    Ok(deployment_result(&api.ask(ask).await?))
 }
 
 fn applied(world: &World, change: &Change<'_>, is_partial: bool) -> Result<App, Failure> {
@@ -91,7 +91,7 @@ fn applied(world: &World, change: &Change<'_>, is_partial: bool) -> Result<App, 
 }
 
 async fn put(api: &Api, apps: Vec<App>, call: &Call) -> Result<Answer, Failure> {
-    let answer = api.desk.ask(Ask::Put { apps: apps.clone(), force: call.flag("force", false) }).await?;
+    let answer = api.ask(Ask::Put { apps: apps.clone(), force: call.flag("force", false) }).await?;
     for mut app in apps {
         app.version = answer.version;
         // Nobody listens: the event is of no use.

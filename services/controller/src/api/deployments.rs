@@ -21,7 +21,7 @@ pub fn list(api: &Api) -> Result<Response, Failure> {
 /// Without `force`: 200 and the inverse deployment. With it: 202 and nothing.
 pub async fn cancel(api: &Api, id: &str, call: &Call) -> Result<Response, Failure> {
     let force = call.flag("force", false);
-    let answer = api.desk.ask(Ask::CancelDeployment { id: DeploymentId::new(id), force }).await?;
+    let answer = api.ask(Ask::CancelDeployment { id: DeploymentId::new(id), force }).await?;
     if force { Ok(StatusCode::ACCEPTED.into_response()) } else { Ok(deployment_result(&answer)) }
 }
 
@@ -53,7 +53,7 @@ pub async fn reset_delay(api: &Api, id: &str) -> Result<Response, Failure> {
     if !api.desk.view().apps.contains_key(&id) {
         return Err(missing());
     }
-    api.desk.ask(Ask::ResetDelay { app: id }).await?;
+    api.ask(Ask::ResetDelay { app: id }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

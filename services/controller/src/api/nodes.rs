@@ -4,6 +4,7 @@ use super::answer::{Failure, json_ok};
 use super::apps::known;
 use super::render::{Embed, Scene};
 use super::{Api, now};
+use crate::routes;
 use axum::response::Response;
 use model::resources::{bytes_to_mib, milli_to_cpus};
 use model::{App, Resources};
@@ -48,11 +49,12 @@ pub fn explain(api: &Api, id: &str) -> Result<Response, Failure> {
     Ok(json_ok(&json!({ "app": id.as_str(), "reasons": reasons })))
 }
 
-/// `None` for an app without ports.
+/// `None` for an app without ports, or whose labels name no host.
 fn url(api: &Api, app: &App) -> Option<String> {
     app.ports.first()?;
+    let name = routes::public_name(app, &api.context.domain)?;
     let port = api.context.edge_port.filter(|port| *port != 80).map_or(String::new(), |port| format!(":{port}"));
-    Some(format!("http://{}.{}{port}/", app.id.host_label(), api.context.domain))
+    Some(format!("http://{name}{port}/"))
 }
 
 fn node(world: &World, record: &NodeRecord) -> Value {

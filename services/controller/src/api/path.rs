@@ -63,9 +63,9 @@ pub fn route(path: &str) -> Option<Route> {
         ["v2", "leader"] => Some(Route::Leader),
         ["v2", "events"] => Some(Route::Events),
         ["v1", "nodes"] => Some(Route::Nodes),
+        ["v1", "tasks", id, "logs"] | ["v1", "apps", _, .., "tasks", id, "logs"] => Some(Route::Logs((*id).to_owned())),
         ["v1", "apps", id @ .., "explain"] if !id.is_empty() => Some(Route::Explain(joined(id))),
         ["v1", "apps", id @ ..] if !id.is_empty() => Some(Route::AppDetails(joined(id))),
-        ["v1", "tasks", id, "logs"] => Some(Route::Logs((*id).to_owned())),
         _ => None,
     }
 }
@@ -113,6 +113,8 @@ mod tests {
             ("/v2/apps/a/*", Some(Route::AppsBelow("/a".into()))),
             ("/v2/queue//a/b/delay", Some(Route::QueueDelay("/a/b".into()))),
             ("/v1/apps/a/b/explain", Some(Route::Explain("/a/b".into()))),
+            ("/v1/tasks/a.1/logs", Some(Route::Logs("a.1".into()))),
+            ("/v1/apps/a/b/tasks/a_b.1/logs", Some(Route::Logs("a_b.1".into()))),
             ("/v2", None),
             ("/", None),
             ("/v2/apps/%ff", None),

@@ -34,11 +34,16 @@ pub fn list(api: &Api, call: &Call) -> Result<Response, Failure> {
     Ok(json_ok(&json!({ "tasks": tasks })))
 }
 
-/// `GET /v2/apps/{id}/tasks`, and `{group}/*/tasks` is not served. An app without tasks has an empty list (≥ 1.0; Marathon
+/// `GET /v2/apps/{id}/tasks`, and `{group}/*/tasks` for all below. An app without tasks has an empty list (≥ 1.0; Marathon
 /// 0.7 answered 404, which no client can tell from an app that does not exist).
 pub fn of_app(api: &Api, id: &str, call: &Call) -> Result<Response, Failure> {
-    let id = known(id)?;
     let world = api.desk.view();
+    if let Some(group) = id.strip_suffix('*') {
+        let is_below = |record: &&TaskRecord| record.task.app.as_str().starts_with(group) && render::is_shown(record);
+        let tasks: Vec<Value> = world.tasks.values().filter(is_below).map(|task| render::task(&world, task)).collect();
+        return Ok(json_ok(&json!({ "tasks": tasks })));
+    }
+    let id = known(id)?;
     let record = world.apps.get(&id).ok_or_else(|| Failure::no_app(id.as_str()))?;
     let scene = Scene::of(&world);
     if call.prefers_text() {
@@ -117,7 +122,7 @@ fn ids(document: &Value) -> Result<Vec<TaskId>, Failure> {
 async fn kill(api: &Api, records: &[&TaskRecord], call: &Call) -> Result<Answer, Failure> {
     let tasks = records.iter().map(|record| record.task.id.clone()).collect();
     let ask = Ask::KillTasks { tasks, scale: call.flag("scale", false), force: call.flag("force", false) };
-    Ok(api.desk.ask(ask).await?)
+    api.ask(ask).await
 }
 
 /// The killed tasks; with `scale` also the deployment, which 1.x answers in their place.

@@ -206,6 +206,8 @@ async fn tasks_are_listed_and_killed() {
     assert_eq!((&tasks[0]["ports"], &tasks[0]["servicePorts"]), (&json!([31000]), &json!([10_000])));
     assert_eq!(face.get("/v2/tasks?status=staging").await.json()["tasks"], json!([]));
     assert_eq!(face.get("/v2/tasks?status=running").await.json()["tasks"].as_array().unwrap().len(), 3);
+    assert_eq!(face.get("/v2/apps/*/tasks").await.json()["tasks"].as_array().unwrap().len(), 3);
+    assert_eq!(face.get("/v2/apps/none/*/tasks").await.json(), json!({ "tasks": [] }));
     let text = face.get_accepting("/v2/apps/s3pics/tasks", "text/plain").await;
     assert_eq!(text.text(), "s3pics\t10000\tnode.example:31000\tnode.example:31001\tnode.example:31002\t\n");
     assert_eq!(face.get_accepting("/v2/tasks", "text/plain").await.text(), text.text());
@@ -298,6 +300,20 @@ async fn the_service_tells_of_itself() {
     assert!(!face.context.stop.is_requested());
     assert_eq!(face.send(Method::DELETE, "/v2/leader", None).await.json(), json!({ "message": "Leadership abdicted" }));
     assert!(face.context.stop.is_requested());
+}
+
+#[tokio::test]
+async fn the_address_shown_is_the_one_its_labels_name() {
+    let face = Face::empty();
+    for (body, expected) in [
+        (r#"{"id":"/shop/web","cmd":"c"}"#, json!("http://web.shop.localhost:8000/")),
+        (r#"{"id":"/b","cmd":"c","labels":{"HAPROXY_0_VHOST":"Shop.example,x"}}"#, json!("http://shop.example:8000/")),
+        (r#"{"id":"/c","cmd":"c","labels":{"roadstead.rule":"PathPrefix(`/c`)"}}"#, Value::Null),
+        (r#"{"id":"/d","cmd":"c","ports":[]}"#, Value::Null),
+    ] {
+        let id = face.send(Method::POST, "/v2/apps", Some(body)).await.json()["id"].as_str().unwrap().to_owned();
+        assert_eq!(face.get(&format!("/v1/apps{id}")).await.json()["url"], expected, "{id}");
+    }
 }
 
 #[test]

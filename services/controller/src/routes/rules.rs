@@ -29,6 +29,14 @@ pub(super) fn rules(app: &App, domain: &str) -> Vec<Rule> {
     rules
 }
 
+/// The first host name among the rules, for an address to show.
+pub(super) fn host_name(app: &App, domain: &str) -> Option<String> {
+    rules(app, domain).iter().find_map(|rule| {
+        let (name, _) = rule.expression.strip_prefix("Host(`")?.split_once("`)")?;
+        Some(name.to_owned())
+    })
+}
+
 fn labelled(app: &App) -> Vec<Rule> {
     if let Some(rule) = app.labels.get("roadstead.rule") {
         return vec![Rule::new(rule.clone())];
