@@ -14,6 +14,8 @@ pub struct Object {
     pub len: u64,
     pub modified_ms: i64,
     pub headers: Headers,
+    /// The upload it came from: whoever completes that again learns that it is done.
+    pub upload: Option<String>,
     pub(crate) stored: Stored,
     pub(crate) position: Position,
 }
@@ -138,7 +140,8 @@ impl State {
             }
         };
         let (etag, modified_ms, headers) = (put.etag, put.modified_ms, put.headers);
-        let object = Arc::new(Object { etag, len, modified_ms, headers, stored, position });
+        let upload = put.upload.clone();
+        let object = Arc::new(Object { etag, len, modified_ms, headers, upload, stored, position });
         let bucket = self.buckets.entry(put.bucket).or_default();
         bucket.objects.insert(put.key.clone(), object);
         if let Some(upload) = put.upload {
@@ -201,7 +204,7 @@ impl Object {
     pub(crate) fn example() -> Self {
         let position = Position { segment: 1, offset: 0, len: 0 };
         let stored = Stored::Inline { offset: 0 };
-        Self { etag: String::new(), len: 0, modified_ms: 0, headers: Headers::new(), stored, position }
+        Self { etag: String::new(), len: 0, modified_ms: 0, headers: Headers::new(), upload: None, stored, position }
     }
 }
 

@@ -105,10 +105,9 @@ impl Writer {
             chosen.push((number, part.etag.clone()));
             self.log.put_part("b", key, &upload, number, part).await?;
         }
-        let etag_of = |etags: &[&str]| etags[0].to_owned();
-        let condition = &Condition::Always;
-        let completion = Completion { chosen: &chosen, part_bytes_min: 0, modified_ms: 0, condition, etag_of };
-        self.log.complete_upload("b", key, &upload, completion).await.map(|_| ())
+        let (etag, headers, condition) = (tag.to_string(), Headers::new(), &Condition::Always);
+        let completion = Completion { chosen: &chosen, part_bytes_min: 0, modified_ms: 0, condition, etag, headers };
+        self.log.complete_upload("b", key, &upload, completion).await
     }
 }
 

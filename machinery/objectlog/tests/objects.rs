@@ -86,20 +86,22 @@ async fn a_completed_upload_is_its_parts_in_order_and_nothing_is_copied() {
     }
     let complete = async |chosen: &[(u32, &str)]| {
         let chosen: Vec<(u32, String)> = chosen.iter().map(|(number, etag)| (*number, (*etag).to_owned())).collect();
-        let etag_of = |etags: &[&str]| etags.concat();
+        let (etag, headers) = ("whole".to_owned(), Headers::from([("sum".into(), "1".into())]));
         let (part_bytes_min, modified_ms, condition) = (100_000, 9, &Condition::Always);
-        let completion = Completion { chosen: &chosen, part_bytes_min, modified_ms, condition, etag_of };
+        let completion = Completion { chosen: &chosen, part_bytes_min, modified_ms, condition, etag, headers };
         log.complete_upload("b", "k", &upload, completion).await
     };
     assert!(matches!(complete(&[(1, "e2")]).await, Err(Error::InvalidPart { number: 1 })));
     assert!(matches!(complete(&[(2, "e2"), (1, "e1")]).await, Err(Error::InvalidPartOrder { number: 1 })));
     assert_eq!(extents(dir.path()), 3);
-    assert_eq!(complete(&[(1, "e1"), (3, "e3")]).await.unwrap(), "e1e3");
+    complete(&[(1, "e1"), (3, "e3")]).await.unwrap();
     until("the part that was left out is removed", || extents(dir.path()) == 2).await;
     let expected = [bytes(100_000, 1), bytes(100_000, 3)].concat();
     assert_eq!(read(&log, "k", 0..200_000).await.unwrap(), expected);
     assert_eq!(read(&log, "k", 99_990..100_010).await.unwrap(), expected[99_990..100_010]);
-    assert_eq!(log.get("b", "k").unwrap().unwrap().headers["content-type"], "a/b");
+    let object = log.get("b", "k").unwrap().unwrap();
+    assert_eq!((object.headers["content-type"].as_str(), object.headers["sum"].as_str()), ("a/b", "1"));
+    assert_eq!((object.etag.as_str(), object.upload.as_ref()), ("whole", Some(&upload)));
     assert!(matches!(complete(&[(1, "e1")]).await, Err(Error::NoSuchUpload { .. })));
 }
 

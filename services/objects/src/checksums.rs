@@ -94,6 +94,15 @@ pub fn declared(headers: &HeaderMap) -> Result<Option<(Checksum, Option<String>)
     Ok(found)
 }
 
+/// The checksum of an object from those of its parts: the checksum of their values, and how many there are.
+pub fn composite(header: &str, parts: &[&str]) -> Option<String> {
+    let mut checksum = Checksum::of_header(header)?;
+    for part in parts {
+        checksum.update(&STANDARD.decode(part).ok()?);
+    }
+    Some(format!("{}-{}", checksum.finish(), parts.len()))
+}
+
 /// CRC-64/NVME: reflected, polynomial 0xad93d23594c93659, all ones in and out (NVM Express, 5.2.1.3.4).
 fn crc64_nvme(crc: u64, bytes: &[u8]) -> u64 {
     const TABLE: [u64; 256] = {

@@ -1,4 +1,4 @@
-//! Conditional requests: reads by RFC 9110, 13.2.2; writes by S3's `If-None-Match: *` and `If-Match`.
+//! Conditional requests: reads by RFC 9110, 13.2.2; writes by S3's `If-None-Match` and `If-Match`.
 
 use crate::fault::{Fault, Result};
 use http::HeaderMap;
@@ -35,8 +35,9 @@ pub fn of_write(headers: &HeaderMap) -> Result<Condition> {
     match (header("if-none-match"), header("if-match")) {
         (None, None) => Ok(Condition::Always),
         (Some("*"), None) => Ok(Condition::Absent),
+        (Some(etag), None) => Ok(Condition::Differs(unquoted(etag).to_owned())),
         (None, Some(etag)) => Ok(Condition::Matches(unquoted(etag).to_owned())),
-        _ => Err(Fault::not_implemented()),
+        (Some(_), Some(_)) => Err(Fault::not_implemented()),
     }
 }
 

@@ -31,7 +31,6 @@ faults! {
     access_denied 403 "AccessDenied" "Access Denied";
     bad_digest 400 "BadDigest" "The Content-MD5 or checksum you specified did not match what we received.";
     bucket_already_exists 409 "BucketAlreadyExists" "The requested bucket name is not available.";
-    bucket_already_owned 409 "BucketAlreadyOwnedByYou" "Your previous request to create the named bucket succeeded and you already own it.";
     bucket_not_empty 409 "BucketNotEmpty" "The bucket you tried to delete is not empty.";
     entity_too_large 400 "EntityTooLarge" "Your proposed upload exceeds the maximum allowed object size.";
     entity_too_small 400 "EntityTooSmall" "Your proposed upload is smaller than the minimum allowed object size.";

@@ -40,7 +40,17 @@ pub async fn object(headers: &HeaderMap, payload: Payload, body: Body, mut write
 
 /// Takes a small document in.
 pub async fn document(headers: &HeaderMap, payload: Payload, body: Body) -> Result<Vec<u8>> {
-    let mut incoming = Incoming::new(headers, payload, body, XML_BYTES_MAX as u64)?;
+    read(Incoming::new(headers, payload, body, XML_BYTES_MAX as u64)?).await
+}
+
+/// Takes the document in that completes an upload: a checksum in its head is the object's, not the document's.
+pub async fn completion(headers: &HeaderMap, payload: Payload, body: Body) -> Result<Vec<u8>> {
+    let mut headers = headers.clone();
+    checksums::HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
+    read(Incoming::new(&headers, payload, body, XML_BYTES_MAX as u64)?).await
+}
+
+async fn read(mut incoming: Incoming) -> Result<Vec<u8>> {
     let mut document = Vec::new();
     while let Some(bytes) = incoming.next().await? {
         document.extend_from_slice(&bytes);

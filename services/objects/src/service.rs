@@ -141,7 +141,7 @@ impl Service {
 
     fn preflight(&self, target: &Target, headers: &HeaderMap) -> Result<Response<Body>> {
         let rules = target.bucket.as_deref().and_then(|bucket| self.cors_rules(bucket));
-        let allowed = rules.ok_or_else(Fault::cors_forbidden)?.preflight(headers)?;
+        let allowed = Rules::preflight(rules.as_ref(), headers)?;
         let mut response = Response::new(Body::empty());
         *response.headers_mut() = allowed;
         Ok(response)

@@ -41,7 +41,7 @@ pub fn from_request(headers: &HeaderMap) -> Result<Headers> {
             // The framing of the transfer is not a property of the object.
             let codings =
                 value.split(',').map(str::trim).filter(|coding| *coding != "aws-chunked" && !coding.is_empty());
-            value = codings.collect::<Vec<_>>().join(",");
+            value = codings.collect::<Vec<_>>().join(", ");
             if value.is_empty() {
                 continue;
             }

@@ -27,7 +27,7 @@ async fn with_bucket() -> Store {
 async fn a_bucket_lives_from_creation_to_deletion() {
     let store = with_bucket().await;
     let again = store.call(Method::PUT, "/bucket1", &[], EMPTY).await;
-    assert_eq!((again.status().as_u16(), element(again.body(), "Code")), (409, Some("BucketAlreadyOwnedByYou")));
+    assert_eq!(again.status(), 200, "as in us-east-1");
     let constraint =
         "<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>";
     assert_eq!(store.call(Method::PUT, "/bucket2/", &[], constraint).await.status(), 200);
@@ -148,6 +148,7 @@ async fn ranges_and_conditions_follow_rfc_9110() {
     assert_eq!(put("/bucket1/k", &[("if-none-match", "*")]).await, 412);
     assert_eq!(put("/bucket1/new", &[("if-none-match", "*")]).await, 200);
     assert_eq!(put("/bucket1/k", &[("if-match", "\"other\"")]).await, 412);
+    assert_eq!(put("/bucket1/k", &[("if-none-match", &etag)]).await, 412);
     assert_eq!(put("/bucket1/absent", &[("if-match", &etag)]).await, 404);
     assert_eq!(put("/bucket1/k", &[("if-match", &etag)]).await, 200);
 }
@@ -219,8 +220,10 @@ async fn a_multipart_upload_becomes_one_object() {
     let path = format!("/bucket1/big?uploadId={upload}");
     let wrong = complete.replace("<ETag>\"", "<ETag>\"0");
     assert_eq!(element(store.call(Method::POST, &path, &[], wrong).await.body(), "Code"), Some("InvalidPart"));
-    let done = store.call(Method::POST, &path, &[], complete).await;
+    let done = store.call(Method::POST, &path, &[], complete.clone()).await;
     assert_eq!(done.status(), 200);
+    let again = store.call(Method::POST, &path, &[], complete).await;
+    assert_eq!(again.body(), done.body(), "a client that missed the answer may ask again");
     assert!(element(done.body(), "ETag").unwrap().ends_with("-2&quot;"));
     let get = store.call(Method::GET, "/bucket1/big", &[], EMPTY).await;
     assert_eq!(get.headers()["content-type"], "video/mp4");
@@ -361,8 +364,8 @@ async fn only_those_with_a_right_signature_get_in_and_only_to_their_buckets() {
     let copy = guest(Method::PUT, "/guests/k", &[("x-amz-copy-source", "/bucket1/k")]).await;
     assert_eq!(copy.status(), 403, "a copy is a read");
     assert_eq!(elements(guest(Method::GET, "/", &[]).await.body(), "Name"), ["guests"]);
-    let taken = guest(Method::PUT, "/guests", &[]).await;
-    assert_eq!(code(&taken).as_deref(), Some("BucketAlreadyOwnedByYou"));
+    let taken = store.call(Method::PUT, "/guests", &[], EMPTY).await;
+    assert_eq!(code(&taken).as_deref(), Some("BucketAlreadyExists"));
 }
 
 #[tokio::test]

@@ -114,8 +114,8 @@ impl Shared {
                     Stored::Inline { .. } => (None, None),
                     Stored::Extents(extents) => (Some(to_stored(extents)), Some(Content::Extents(extents.clone()))),
                 };
-                let (etag, headers) = (object.etag.clone(), object.headers.clone());
-                let put = Put { bucket, key, etag, modified_ms: object.modified_ms, headers, extents, upload: None };
+                let (etag, headers, upload) = (object.etag.clone(), object.headers.clone(), object.upload.clone());
+                let put = Put { bucket, key, etag, modified_ms: object.modified_ms, headers, extents, upload };
                 Some((Record::Put(put), content))
             }),
             Live::Upload { bucket, key, upload } => state.bucket(&bucket).and_then(|found| {

@@ -16,6 +16,8 @@ pub enum Condition {
     Always,
     /// `If-None-Match: *`
     Absent,
+    /// `If-None-Match: <etag>`
+    Differs(String),
     /// `If-Match: <etag>`, or `*`: any object.
     Matches(String),
 }
@@ -81,10 +83,13 @@ impl Shared {
         let state = self.state();
         let object = state.bucket(bucket).and_then(|bucket| bucket.objects.get(key));
         match (condition, object) {
-            (Condition::Always, _) | (Condition::Absent, None) => Ok(()),
+            (Condition::Always, _) | (Condition::Absent | Condition::Differs(_), None) => Ok(()),
+            (Condition::Differs(etag), Some(object)) if *etag != object.etag => Ok(()),
             (Condition::Matches(etag), Some(object)) if etag == "*" || *etag == object.etag => Ok(()),
             (Condition::Matches(_), None) => Err(Error::NoSuchObject { key: key.to_owned() }),
-            (Condition::Absent | Condition::Matches(_), Some(_)) => Err(Error::Precondition { key: key.to_owned() }),
+            (Condition::Absent | Condition::Differs(_) | Condition::Matches(_), Some(_)) => {
+                Err(Error::Precondition { key: key.to_owned() })
+            }
         }
     }
 }

@@ -21,8 +21,9 @@ pub struct Completion<'a> {
     pub part_bytes_min: u64,
     pub modified_ms: i64,
     pub condition: &'a Condition,
-    /// The object's ETag from those of its parts.
-    pub etag_of: fn(&[&str]) -> String,
+    pub etag: String,
+    /// Beside those the upload began with.
+    pub headers: Headers,
 }
 
 impl ObjectLog {
@@ -107,34 +108,31 @@ impl ObjectLog {
         Ok(uploads.take(count_max).collect())
     }
 
-    /// Makes the object of the chosen parts, in order, and returns its ETag.
+    /// Makes the object of the chosen parts, in order.
     pub async fn complete_upload(
         &self,
         bucket: &str,
         key: &str,
         upload: &str,
         completion: Completion<'_>,
-    ) -> Result<String, Error> {
-        let Completion { chosen, part_bytes_min, modified_ms, condition, etag_of } = completion;
+    ) -> Result<(), Error> {
+        let Completion { chosen, part_bytes_min, modified_ms, condition, etag, headers } = completion;
         let guards = self.shared.locks.key(bucket, key).await;
         let info = self.upload(bucket, key, upload)?;
         let parts = self.parts(bucket, key, upload)?;
         let parts = choose(&parts, chosen, part_bytes_min)?;
         self.shared.check(bucket, key, condition)?;
-        let etags: Vec<&str> = parts.iter().map(|part| part.etag.as_str()).collect();
-        let etag = etag_of(&etags);
         let extents: Vec<ExtentRef> = parts.iter().flat_map(|part| part.extents.iter().cloned()).collect();
         let put = Put {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
-            etag: etag.clone(),
+            etag,
             modified_ms,
-            headers: info.headers,
+            headers: info.headers.into_iter().chain(headers).collect(),
             extents: Some(to_stored(&extents)),
             upload: Some(upload.to_owned()),
         };
-        self.shared.commit(guards, Record::Put(put), Content::Extents(extents)).await?;
-        Ok(etag)
+        self.shared.commit(guards, Record::Put(put), Content::Extents(extents)).await
     }
 
     pub async fn abort_upload(&self, bucket: &str, key: &str, upload: &str) -> Result<(), Error> {

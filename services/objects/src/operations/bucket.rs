@@ -12,16 +12,30 @@ use http::header::LOCATION;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use objectlog::{BucketInfo, Error as LogError};
 
+/// Buckets in one answer (S3).
+const BUCKETS_MAX: usize = 10_000;
 /// Every region is this one; clients sign for whatever they like.
 const REGION: &str = "us-east-1";
 const GRANTEE: &str = " xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"";
 
 pub fn list(service: &Service, call: &Call) -> Result<Response<Body>> {
-    let buckets = service.log.buckets().into_iter().filter(|bucket| call.caller.may_use(&bucket.name));
+    let prefix = call.query.get("prefix").unwrap_or_default();
+    let after = call.query.get("continuation-token").unwrap_or_default();
+    let count_max = call.query.number::<usize>("max-buckets")?.unwrap_or(BUCKETS_MAX).clamp(1, BUCKETS_MAX);
+    let mut buckets: Vec<BucketInfo> = service.log.buckets();
+    buckets.retain(|bucket| {
+        let name = bucket.name.as_str();
+        call.caller.may_use(name) && name.starts_with(prefix) && name > after
+    });
+    let is_truncated = buckets.len() > count_max;
+    buckets.truncate(count_max);
     Ok(xml_response(Xml::document("ListAllMyBucketsResult", |xml| {
+        if let Some(last) = buckets.last().filter(|_| is_truncated) {
+            xml.text("ContinuationToken", &last.name);
+        }
         owner(xml, "Owner", &call.caller.access_key);
         xml.group("Buckets", |xml| {
-            for bucket in buckets {
+            for bucket in &buckets {
                 xml.group("Bucket", |xml| {
                     xml.text("Name", &bucket.name);
                     xml.text("CreationDate", iso_date(bucket.created_ms));
@@ -40,8 +54,10 @@ pub async fn create(service: &Service, call: &Call, body: Body) -> Result<Respon
     match service.log.create_bucket(&call.bucket, &call.caller.access_key, now_ms()).await {
         Ok(()) => {}
         Err(LogError::BucketExists { .. }) => {
-            let mine = info(service, &call.bucket)?.owner == call.caller.access_key;
-            return Err(if mine { Fault::bucket_already_owned() } else { Fault::bucket_already_exists() });
+            // As in S3's us-east-1: to make one's own bucket again is no error.
+            if info(service, &call.bucket)?.owner != call.caller.access_key {
+                return Err(Fault::bucket_already_exists());
+            }
         }
         Err(error) => return Err(error.into()),
     }

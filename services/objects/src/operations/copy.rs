@@ -107,8 +107,9 @@ async fn copy_part(
     let asked = call.head.headers.get("x-amz-copy-source-range").and_then(|value| value.to_str().ok());
     let range = match range::wanted(asked, object.len) {
         Wanted::Whole if asked.is_none() => 0..object.len,
-        Wanted::Part(range) => range,
-        Wanted::Whole | Wanted::Unsatisfiable => {
+        // A range that had to be cut is not one of this source.
+        Wanted::Part(range) if asked == Some(&format!("bytes={}-{}", range.start, range.end - 1)) => range,
+        Wanted::Whole | Wanted::Part(_) | Wanted::Unsatisfiable => {
             return Err(Fault::invalid_argument("The x-amz-copy-source-range is not valid"));
         }
     };

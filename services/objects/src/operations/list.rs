@@ -52,7 +52,6 @@ impl<'a> Page<'a> {
 
     fn head(&self, xml: &mut Xml, call: &Call, is_truncated: bool) {
         xml.text("Name", &call.bucket);
-        xml.text("Prefix", self.name(self.prefix));
         xml.text("MaxKeys", self.items_max.to_string());
         if let Some(delimiter) = self.delimiter {
             xml.text("Delimiter", self.name(delimiter));
@@ -93,6 +92,8 @@ pub fn version_1(service: &Service, call: &Call) -> Result<Response<Body>> {
     let listing = page.list(service, call, Some(marker))?;
     Ok(xml_response(Xml::document("ListBucketResult", |xml| {
         page.head(xml, call, listing.next.is_some());
+        // Version 1 alone says its prefix back unencoded.
+        xml.text("Prefix", page.prefix);
         xml.text("Marker", page.name(marker));
         // S3 names the next marker only where the last key would not do.
         if let Some(next) = listing.next.as_ref().filter(|_| page.delimiter.is_some()) {
@@ -120,6 +121,7 @@ pub fn version_2(service: &Service, call: &Call) -> Result<Response<Body>> {
     let with_owner = call.query.get("fetch-owner") == Some("true");
     Ok(xml_response(Xml::document("ListBucketResult", |xml| {
         page.head(xml, call, listing.next.is_some());
+        xml.text("Prefix", page.name(page.prefix));
         xml.text("KeyCount", (listing.objects.len() + listing.prefixes.len()).to_string());
         if let Some(token) = token {
             xml.text("ContinuationToken", token);
@@ -143,6 +145,7 @@ pub fn versions(service: &Service, call: &Call) -> Result<Response<Body>> {
     let listing = page.list(service, call, Some(marker))?;
     Ok(xml_response(Xml::document("ListVersionsResult", |xml| {
         page.head(xml, call, listing.next.is_some());
+        xml.text("Prefix", page.name(page.prefix));
         xml.text("KeyMarker", page.name(marker));
         xml.text("VersionIdMarker", call.query.get("version-id-marker").unwrap_or_default());
         if let Some(next) = &listing.next {

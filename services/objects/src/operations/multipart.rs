@@ -1,6 +1,7 @@
 //! Multipart uploads.
 
 use super::{bucket, put};
+use crate::checksums;
 use crate::conditions;
 use crate::fault::{Fault, Result};
 use crate::limits::{OBJECT_BYTES_MAX, PAGE_ITEMS_MAX, PART_BYTES_MIN};
@@ -9,9 +10,9 @@ use crate::service::{Call, Service, empty_response, iso_date, now_ms, xml_respon
 use crate::stored;
 use crate::xml::{self, Xml};
 use axum::body::Body;
-use http::{HeaderName, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 use md5::Md5;
-use objectlog::{Completion, Headers, NewObject, PARTS_MAX};
+use objectlog::{Completion, Headers, NewObject, PARTS_MAX, Part};
 use serde::Deserialize;
 use sha2::Digest;
 
@@ -68,44 +69,81 @@ struct NamedPart {
 }
 
 pub async fn complete(service: &Service, call: &Call, body: Body) -> Result<Response<Body>> {
-    let upload = call.query.get("uploadId").unwrap_or_default().to_owned();
-    let parts = service.log.parts(&call.bucket, &call.key, &upload)?;
+    let upload = call.query.get("uploadId").unwrap_or_default();
     let condition = conditions::of_write(&call.head.headers)?;
-    let document = receive::document(&call.head.headers, call.caller.payload.clone(), body).await?;
+    let document = receive::completion(&call.head.headers, call.caller.payload.clone(), body).await?;
     let request: Request = xml::parse(&document)?;
     if request.parts.is_empty() || request.parts.len() > PARTS_MAX as usize {
         return Err(Fault::malformed_xml());
     }
+    let parts = match service.log.parts(&call.bucket, &call.key, upload) {
+        Ok(parts) => parts,
+        Err(error) => {
+            // A client that missed the answer asks again.
+            let object = service.log.get(&call.bucket, &call.key)?;
+            let done = object.filter(|object| object.upload.as_deref() == Some(upload));
+            return done.map(|object| completed(call, &object.etag, &object.headers)).ok_or_else(|| error.into());
+        }
+    };
     let chosen = request.parts.iter().map(|part| (part.part_number, conditions::unquoted(&part.etag).to_owned()));
     let chosen: Vec<(u32, String)> = chosen.collect();
-    let lens = chosen.iter().filter_map(|(number, _)| parts.get(number)).map(|part| part.len);
-    if lens.sum::<u64>() > OBJECT_BYTES_MAX {
+    let found: Vec<&Part> = chosen.iter().filter_map(|(number, _)| parts.get(number)).collect();
+    if found.iter().map(|part| part.len).sum::<u64>() > OBJECT_BYTES_MAX {
         return Err(Fault::entity_too_large());
     }
-    let completion = Completion {
-        chosen: &chosen,
-        part_bytes_min: PART_BYTES_MIN,
-        modified_ms: now_ms(),
-        condition: &condition,
-        etag_of: multipart_etag,
-    };
-    let etag = service.log.complete_upload(&call.bucket, &call.key, &upload, completion).await?;
-    Ok(xml_response(Xml::document("CompleteMultipartUploadResult", |xml| {
+    let headers = composite_checksum(&found, &call.head.headers);
+    for (name, value) in &headers {
+        let expected = call.head.headers.get(name).and_then(|expected| expected.to_str().ok());
+        // Clients write it with and without the count.
+        if expected.is_some_and(|expected| value != expected && value.split('-').next() != Some(expected)) {
+            return Err(Fault::bad_digest());
+        }
+    }
+    let etag = multipart_etag(&found);
+    let answer = completed(call, &etag, &headers);
+    let (part_bytes_min, modified_ms) = (PART_BYTES_MIN, now_ms());
+    let completion = Completion { chosen: &chosen, part_bytes_min, modified_ms, condition: &condition, etag, headers };
+    service.log.complete_upload(&call.bucket, &call.key, upload, completion).await?;
+    Ok(answer)
+}
+
+fn completed(call: &Call, etag: &str, headers: &Headers) -> Response<Body> {
+    xml_response(Xml::document("CompleteMultipartUploadResult", |xml| {
         xml.text("Location", format!("/{}/{}", call.bucket, s3sign::encode_path(&call.key)));
         xml.text("Bucket", &call.bucket);
         xml.text("Key", &call.key);
         xml.text("ETag", format!("\"{etag}\""));
-    })))
+        for (name, value) in headers {
+            if let Some(algorithm) = name.strip_prefix("x-amz-checksum-") {
+                xml.text(&format!("Checksum{}", algorithm.to_ascii_uppercase()), value);
+                xml.text("ChecksumType", "COMPOSITE");
+            }
+        }
+    }))
 }
 
 /// The MD5 of the parts' MD5s, and how many there are.
-fn multipart_etag(etags: &[&str]) -> String {
+fn multipart_etag(parts: &[&Part]) -> String {
     let mut md5 = Md5::new();
-    for etag in etags {
+    for part in parts {
         // Parts are stored with the MD5 computed here; anything else hashes as it is.
-        md5.update(hex::decode(etag).unwrap_or_else(|_| etag.as_bytes().to_vec()));
+        md5.update(hex::decode(&part.etag).unwrap_or_else(|_| part.etag.as_bytes().to_vec()));
     }
-    format!("{}-{}", hex::encode(md5.finalize()), etags.len())
+    format!("{}-{}", hex::encode(md5.finalize()), parts.len())
+}
+
+/// The object's checksum, if all parts came with one of the same kind. A checksum over the whole object is not known: it
+/// is not checked and not kept.
+fn composite_checksum(parts: &[&Part], headers: &HeaderMap) -> Headers {
+    let of_whole = headers.get("x-amz-checksum-type").is_some_and(|kind| kind == "FULL_OBJECT");
+    let name = parts.first().and_then(|part| part.headers.keys().next());
+    // CRC-64/NVME is always over the whole object.
+    let name = name.filter(|name| !of_whole && *name != "x-amz-checksum-crc64nvme");
+    let composite = name.and_then(|name| {
+        let values: Option<Vec<&str>> = parts.iter().map(|part| part.headers.get(name).map(String::as_str)).collect();
+        Some((name.clone(), checksums::composite(name, &values?)?))
+    });
+    composite.into_iter().collect()
 }
 
 pub async fn abort(service: &Service, call: &Call) -> Result<Response<Body>> {
