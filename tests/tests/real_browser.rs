@@ -200,6 +200,7 @@ async fn a_small_and_a_large_picture(name: &str, endpoint: impl Fn(u16) -> Strin
     assert_eq!((large.natural_width, large.sha256.as_str()), (2048, sha256.as_str()));
     assert_eq!(methods(&large), ["POST", "PUT", "PUT", "PUT", "POST", "GET"], "{large:#?}");
     assert_ne!(small.key, large.key);
+    browser.click("#requests summary").await.unwrap();
     for (view, look) in [("desk", View::DESK), ("dark", View::DARK), ("phone", View::PHONE)] {
         browser.look(look).await.unwrap();
         browser.screenshot(&artefact(&format!("{name}-{view}"))).await.unwrap();
