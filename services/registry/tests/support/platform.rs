@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::Store;
 use web::Credentials;
 
 pub const BUCKET: &str = "images";
@@ -26,7 +27,7 @@ pub struct Platform {
     pub admin: Token,
     pub viewer: Token,
     pub edge: Token,
-    store: Arc<store::Embedded>,
+    embedded: Option<Arc<store::Embedded>>,
     stop: Stop,
     started: Vec<lifecycle::Started>,
 }
@@ -63,6 +64,12 @@ impl Platform {
     }
 
     pub async fn start_in(directory: Arc<tempfile::TempDir>, graces: Graces) -> Self {
+        let store = Arc::new(store::Embedded::open(directory.path().join("store")).await.unwrap());
+        Self { embedded: Some(store.clone()), ..Self::start_on(store, directory, graces).await }
+    }
+
+    /// On any store.
+    pub async fn start_on(store: Arc<dyn Store>, directory: Arc<tempfile::TempDir>, graces: Graces) -> Self {
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let stop = Stop::new();
         let objects = objects::Config {
@@ -84,13 +91,12 @@ impl Platform {
             secret_key: "secret".into(),
             region: "us-east-1".into(),
         };
-        let store = Arc::new(store::Embedded::open(directory.path().join("store")).await.unwrap());
         let [admin, viewer, edge] = [(); 3].map(|()| Token::generate().unwrap());
         let accepted =
             vec![admin.accepted_as(Role::Admin), viewer.accepted_as(Role::Viewer), edge.accepted_as(Role::Edge)];
         let config = registry::Config {
             listen: any,
-            store: store.clone(),
+            store,
             s3: s3.clone(),
             bucket: BUCKET.into(),
             verifier: Verifier::Tokens(accepted),
@@ -100,7 +106,7 @@ impl Platform {
         let address = registry.address("").unwrap();
         let s3 = s3client::Client::new(s3).unwrap();
         let started = vec![registry, objects];
-        let platform = Self { directory, address, s3, admin, viewer, edge, store, stop, started };
+        let platform = Self { directory, address, s3, admin, viewer, edge, embedded: None, stop, started };
         platform
             .eventually("the bucket is there", async || platform.s3.list(BUCKET, "", None, None).await.is_ok())
             .await;
@@ -119,7 +125,9 @@ impl Platform {
         for started in self.started {
             started.finished().await.unwrap();
         }
-        self.store.close().await;
+        if let Some(store) = self.embedded {
+            store.close().await;
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
