@@ -1,7 +1,7 @@
 //! What a plan or a request changes, as data. The controller makes each durable before it applies it.
 
 use crate::{AppRecord, Backoff, Failure, TaskRecord, World};
-use model::{App, AppId, Deployment, Observation, Task, TaskId, Timestamp};
+use model::{App, AppId, Deployment, NodeId, Observation, Task, TaskId, Timestamp};
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,6 +30,13 @@ pub enum Change {
     },
     /// An ended task, which nothing asks for any more.
     Forget(TaskId),
+    /// Kept in memory only.
+    Shun {
+        node: NodeId,
+        ports: Vec<u16>,
+        since: Timestamp,
+        until: Timestamp,
+    },
     /// Kept in memory only: a controller that restarts tries at once.
     Delay {
         app: AppId,
@@ -103,6 +110,10 @@ impl World {
             }
             Change::Forget(task) => {
                 self.tasks.remove(task);
+            }
+            Change::Shun { node, ports, since, until } => {
+                self.shunned_ports.retain(|_, until| since < until);
+                self.shunned_ports.extend(ports.iter().map(|port| ((node.clone(), *port), *until)));
             }
             Change::Delay { app, backoff, failure } => {
                 if let Some(record) = self.apps.get_mut(app) {

@@ -28,7 +28,7 @@ pub fn explain(world: &World, id: &AppId, now: Timestamp) -> Vec<String> {
                         record.backoff.failures
                     ));
                 }
-                lines.extend(why_not_placed(world, app));
+                lines.extend(why_not_placed(world, app, now));
             }
             if let Some(failure) = &record.last_failure {
                 lines.push(format!("the last failure was {} on {}: {}", failure.task, failure.host, failure.message));
@@ -39,11 +39,11 @@ pub fn explain(world: &World, id: &AppId, now: Timestamp) -> Vec<String> {
     lines
 }
 
-fn why_not_placed(world: &World, app: &model::App) -> Vec<String> {
+fn why_not_placed(world: &World, app: &model::App, now: Timestamp) -> Vec<String> {
     if world.nodes.is_empty() {
         return vec!["no node has ever joined".to_owned()];
     }
-    match Placer::of(world).place(world, app) {
+    match Placer::of(world, now).place(world, app) {
         Ok(_) => Vec::new(),
         Err(unplaced) => {
             let hostname = |id| world.nodes.get(id).map_or("", |record| record.node.hostname.as_str());

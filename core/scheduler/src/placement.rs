@@ -6,7 +6,7 @@ mod ports;
 
 use crate::{NodeRecord, World};
 use constraints::Constraints;
-use model::{App, NodeId};
+use model::{App, NodeId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -58,6 +58,7 @@ pub struct Unplaced(pub BTreeMap<NodeId, Reason>);
 #[derive(Clone, Debug)]
 pub(crate) struct Placer {
     usage: BTreeMap<NodeId, NodeUsage>,
+    now: Timestamp,
 }
 
 #[derive(Clone, Debug)]
@@ -68,8 +69,8 @@ pub(crate) struct Placement {
 
 impl Placer {
     /// Every task holds its resources until it was seen to have ended.
-    pub(crate) fn of(world: &World) -> Self {
-        let mut placer = Self { usage: BTreeMap::new() };
+    pub(crate) fn of(world: &World, now: Timestamp) -> Self {
+        let mut placer = Self { usage: BTreeMap::new(), now };
         for record in world.tasks.values().filter(|record| !record.seen.state.is_terminal()) {
             let app = world.app_of(&record.task);
             placer.take(&record.task.node, app.map(AsRef::as_ref), &record.task.ports);
@@ -94,7 +95,9 @@ impl Placer {
         let unused = NodeUsage::default();
         for (id, record) in &world.nodes {
             let usage = self.usage.get(id).unwrap_or(&unused);
-            match fit(record, usage, app, &constraints) {
+            let shunned =
+                |port: u16| world.shunned_ports.get(&(id.clone(), port)).is_some_and(|until| self.now < *until);
+            match fit(record, usage, app, &constraints, &shunned) {
                 Ok(ports) => {
                     let share = free_share(record, usage);
                     if best.as_ref().is_none_or(|(most, _)| share > *most) {
@@ -108,7 +111,13 @@ impl Placer {
     }
 }
 
-fn fit(record: &NodeRecord, usage: &NodeUsage, app: &App, constraints: &Constraints) -> Result<Vec<u16>, Reason> {
+fn fit(
+    record: &NodeRecord,
+    usage: &NodeUsage,
+    app: &App,
+    constraints: &Constraints,
+    shunned: &dyn Fn(u16) -> bool,
+) -> Result<Vec<u16>, Reason> {
     let offered = &record.node.resources;
     if !record.connected {
         return Err(Reason::Disconnected);
@@ -127,7 +136,7 @@ fn fit(record: &NodeRecord, usage: &NodeUsage, app: &App, constraints: &Constrai
         return Err(Reason::Disk { needed_bytes: app.disk_bytes, free_bytes });
     }
     constraints.check(&record.node)?;
-    ports::choose(&offered.ports, &usage.ports, app)
+    ports::choose(&offered.ports, &usage.ports, shunned, app)
 }
 
 /// The smaller of the free shares of cpu and memory, in parts of 2^32.

@@ -45,7 +45,7 @@ struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     fn new(world: World, now: Timestamp, policy: &'a Policy, make_uuid: MakeUuid<'a>) -> Self {
-        let placer = Placer::of(&world);
+        let placer = Placer::of(&world, now);
         Self { world, placer, now, policy, make_uuid, changes: Vec::new() }
     }
 

@@ -16,6 +16,9 @@ pub struct World {
     pub deployments: BTreeMap<DeploymentId, Arc<Deployment>>,
     /// Live sessions of edges.
     pub edges: BTreeMap<String, EdgeRecord>,
+    /// Host ports on which a task failed before it ever worked, until when they are chosen last: another program may hold
+    /// them.
+    pub shunned_ports: BTreeMap<(NodeId, u16), Timestamp>,
 }
 
 #[derive(Clone, Debug)]

@@ -247,7 +247,7 @@ impl Leader {
                 for (id, record) in old.nodes {
                     self.world.nodes.insert(id, record);
                 }
-                self.world.edges = old.edges;
+                (self.world.edges, self.world.shunned_ports) = (old.edges, old.shunned_ports);
                 (self.routes, self.revision, self.launched_at) = (loaded.routes, loaded.revision, loaded.launched_at);
                 (self.doubtful, self.unpublished) = (false, true);
                 Ok(true)

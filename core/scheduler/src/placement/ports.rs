@@ -1,10 +1,16 @@
-//! Host ports: a fixed one as asked, the others the lowest free ones the node offers.
+//! Host ports: a fixed one as asked, the others the lowest free ones the node offers; those on which a task just failed
+//! come last.
 
 use super::Reason;
 use model::{App, PortMapping, PortRange};
 use std::collections::BTreeSet;
 
-pub(super) fn choose(offered: &[PortRange], taken: &BTreeSet<u16>, app: &App) -> Result<Vec<u16>, Reason> {
+pub(super) fn choose(
+    offered: &[PortRange],
+    taken: &BTreeSet<u16>,
+    shunned: &dyn Fn(u16) -> bool,
+    app: &App,
+) -> Result<Vec<u16>, Reason> {
     let is_offered = |port: u16| offered.iter().any(|range| range.contains(port));
     let fixed: Vec<u16> = app.ports.iter().map(|mapping| fixed_port(app, mapping)).collect();
     let mut held: BTreeSet<u16> = BTreeSet::new();
@@ -18,7 +24,8 @@ pub(super) fn choose(offered: &[PortRange], taken: &BTreeSet<u16>, app: &App) ->
     }
     let mut ranges: Vec<PortRange> = offered.to_vec();
     ranges.sort_by_key(|range| range.begin);
-    let mut free = ranges.into_iter().flat_map(|range| range.begin..=range.end).filter(|port| !taken.contains(port));
+    let free = || ranges.iter().flat_map(|range| range.begin..=range.end).filter(|port| !taken.contains(port));
+    let mut free = free().filter(|port| !shunned(*port)).chain(free().filter(|port| shunned(*port)));
     let mut ports = Vec::with_capacity(fixed.len());
     for port in fixed {
         let chosen = if port != 0 { Some(port) } else { free.find(|port| !held.contains(port)) };

@@ -56,7 +56,7 @@ fn fixed_and_required_ports_are_honoured() {
     bench.put(vec![required.clone()]).unwrap();
     bench.pass();
     assert!(bench.tasks("y").is_empty());
-    let why = Placer::of(&bench.world).place(&bench.world, &required).unwrap_err();
+    let why = Placer::of(&bench.world, bench.now).place(&bench.world, &required).unwrap_err();
     assert_eq!(why.0[&NodeId::new("a")], Reason::PortNotOffered { port: 80 });
 
     let mut two = app("z", 1);
@@ -72,9 +72,9 @@ fn fixed_and_required_ports_are_honoured() {
 fn the_lowest_free_port_is_taken_and_freed_ones_again() {
     let offered = [PortRange { begin: 40, end: 41 }, PortRange { begin: 10, end: 11 }];
     let taken = BTreeSet::from([10]);
-    assert_eq!(ports::choose(&offered, &taken, &app("x", 1)), Ok(vec![11]));
+    assert_eq!(ports::choose(&offered, &taken, &|_| false, &app("x", 1)), Ok(vec![11]));
     let taken = BTreeSet::from([10, 11, 40, 41]);
-    assert_eq!(ports::choose(&offered, &taken, &app("x", 1)), Err(Reason::Ports { needed: 1 }));
+    assert_eq!(ports::choose(&offered, &taken, &|_| false, &app("x", 1)), Err(Reason::Ports { needed: 1 }));
 }
 
 #[test]

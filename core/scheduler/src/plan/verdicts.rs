@@ -4,7 +4,10 @@
 use super::Pass;
 use crate::{Backoff, Change, Failure, RetireReason, TaskRecord, launch_delay};
 use model::{TaskId, TaskState};
+use std::time::Duration;
 
+/// A port on which a task failed before it ever worked is chosen last for this long.
+const PORT_SHUNNED: Duration = Duration::from_secs(60);
 /// Versions kept of each app, besides those that tasks and deployments still need (Marathon's `--zk_max_versions`).
 const VERSIONS_MAX: usize = 50;
 
@@ -19,8 +22,20 @@ impl Pass<'_> {
             let unwanted = record.task.intent.is_run();
             if unwanted {
                 self.note_failure(&record, record.seen.message.clone(), failed);
+                self.shun_ports(&record);
             }
             self.change(Change::Forget(record.task.id.clone()));
+        }
+    }
+
+    /// A task that fails before it ever worked may have found its port in use.
+    fn shun_ports(&mut self, record: &TaskRecord) {
+        let failed = matches!(record.seen.state, TaskState::Failed | TaskState::Error);
+        let worked =
+            !record.seen.checks.is_empty() && record.seen.checks.iter().all(|check| check.first_success.is_some());
+        if failed && !worked && !record.task.ports.is_empty() {
+            let (node, ports) = (record.task.node.clone(), record.task.ports.clone());
+            self.change(Change::Shun { node, ports, since: self.now, until: self.now.after(PORT_SHUNNED) });
         }
     }
 

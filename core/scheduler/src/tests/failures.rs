@@ -128,3 +128,24 @@ fn nothing_is_killed_or_doubled_because_a_node_or_the_controller_was_away() {
     }
     assert!(bench.pass().changes.is_empty());
 }
+
+#[test]
+fn a_port_on_which_a_task_never_worked_is_chosen_last_for_a_while() {
+    let mut bench = Bench::new(&["a"]);
+    bench.put(vec![app("x", 1)]).unwrap();
+    bench.pass();
+    let port = |bench: &Bench| bench.tasks("x")[0].ports[0];
+    assert_eq!(port(&bench), 31000);
+    let task = bench.tasks("x")[0].id.clone();
+    bench.see(&task, TaskState::Error);
+    bench.world.tasks.get_mut(&task).unwrap().seen.checks.clear();
+    bench.pass();
+    bench.wait(1.1);
+    bench.pass();
+    assert_eq!(port(&bench), 31001);
+    bench.obey();
+    bench.wait(60.0);
+    bench.put(vec![app("y", 1)]).unwrap();
+    bench.pass();
+    assert_eq!(bench.tasks("y")[0].ports[0], 31000);
+}

@@ -146,7 +146,7 @@ fn operations(change: &Change) -> Vec<Operation> {
         Change::EndDeployment { deployment, .. } => vec![Operation::delete(keys::deployment(&deployment.id))],
         Change::Launch(task) | Change::Retire { task, .. } => vec![put(keys::task(&task.id), task)],
         Change::Forget(task) => vec![Operation::delete(keys::task(task))],
-        Change::Delay { .. } => Vec::new(),
+        Change::Shun { .. } | Change::Delay { .. } => Vec::new(),
     }
 }
 
@@ -156,6 +156,7 @@ fn app_of(world: &World, change: &Change) -> Option<AppId> {
         Change::Remove(app) | Change::ForgetVersions { app, .. } | Change::Delay { app, .. } => Some(app.clone()),
         Change::Launch(task) | Change::Retire { task, .. } => Some(task.app.clone()),
         Change::Forget(task) => world.tasks.get(task).map(|record| record.task.app.clone()),
+        Change::Shun { .. } => None,
         // A deployment goes with its first app.
         Change::StartDeployment(deployment)
         | Change::AdvanceDeployment(deployment)
