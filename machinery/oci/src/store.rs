@@ -15,7 +15,7 @@ use lifecycle::ErrorChain;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempPath;
@@ -197,8 +197,6 @@ impl ImageStore {
         Ok(())
     }
 }
-
-use std::os::unix::fs::PermissionsExt;
 
 fn file_error(action: &'static str, path: &Path, source: io::Error) -> ImageStoreError {
     ImageStoreError::File { action, path: path.to_owned(), source }
