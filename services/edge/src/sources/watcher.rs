@@ -13,9 +13,6 @@ use std::time::Duration;
 use store::{KeyRange, RangeRequest, Revision, Store, StoreError};
 use tokio::sync::mpsc;
 
-/// The assembler is gone: the edge stops.
-struct Closed;
-
 pub(super) async fn run(source: Source, store: Arc<dyn Store>, metrics: Arc<Metrics>, updates: mpsc::Sender<Update>) {
     let reconcile = RECONCILE_INTERVAL;
     let mut watcher = Watcher { source, store, updates, reconcile, told: 0, held_keys: false };
