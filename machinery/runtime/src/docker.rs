@@ -250,11 +250,16 @@ impl Runtime for DockerRuntime {
             return Ok(());
         }
         self.kill(id, "SIGTERM").await?;
-        if tokio::time::timeout(grace, self.wait(id)).await.is_err() {
+        let mut ended = tokio::time::timeout(grace, self.wait(id)).await;
+        if ended.is_err() {
             self.kill(id, "SIGKILL").await?;
-            self.wait(id).await?;
+            ended = Ok(self.wait(id).await);
         }
-        Ok(())
+        match ended {
+            Ok(Err(error)) if !matches!(error, Error::Unknown { .. }) => Err(error),
+            // It ended; that somebody was quick to remove it changes nothing.
+            _ => Ok(()),
+        }
     }
 
     async fn exec(&self, id: &str, command: &str, timeout: Duration) -> Result<Executed, Error> {

@@ -199,6 +199,40 @@ async fn nothing_of_a_task_outlives_its_shim() {
 }
 
 #[tokio::test]
+async fn a_task_whose_directory_was_deleted_ends() {
+    let node = Node::new();
+    let subject = node.open().await;
+    let spec = subject.shell("forgotten", "echo ready; sleep 600");
+    subject.runtime.start(&spec).await.unwrap();
+    subject.says(&spec.id, "ready").await;
+    fs::remove_dir_all(node.directory.path().join("data/tasks/forgotten")).unwrap();
+    eventually("its end", || node.leftovers().is_empty()).await;
+    subject.runtime.remove(&spec.id).await.unwrap();
+    assert!(!Path::new("/sys/fs/cgroup/memory/roadstead").join(&spec.id).exists());
+}
+
+#[tokio::test]
+async fn five_hundred_requests_on_fifty_connections_at_once_all_pass() {
+    let node = Node::new();
+    let subject = node.open().await;
+    let mut spec = subject.shell("busy", SERVE);
+    spec.memory_bytes = 0;
+    spec.ports = vec![forward(free_port(), 8080)];
+    let port = spec.ports[0].host_port;
+    subject.runtime.start(&spec).await.unwrap();
+    get_until_answered(port).await;
+    let lanes = (0..50).map(|_| async move {
+        for _ in 0..10 {
+            assert!(get(port).await.unwrap().ends_with("hello\n"));
+        }
+    });
+    let begun = Instant::now();
+    futures::future::join_all(lanes).await;
+    eprintln!("500 requests took {:?}", begun.elapsed());
+    subject.runtime.remove(&spec.id).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_task_ends_with_its_first_process_and_takes_the_others_along() {
     let node = Node::new();
     let subject = node.open().await;

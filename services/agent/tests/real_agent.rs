@@ -89,6 +89,51 @@ async fn an_agent_killed_without_warning_takes_its_tasks_back() {
     second.kill().await.unwrap();
 }
 
+/// Killed again and again while it starts tasks, at a different point each time.
+#[tokio::test]
+async fn an_agent_killed_while_it_starts_tasks_doubles_none() {
+    const TASKS: usize = 12;
+    let data = tempfile::tempdir().unwrap();
+    let controller = Controller::start().await;
+    let task = |number: usize| TaskSpec {
+        task_id: format!("t-{number}"),
+        container_name: format!("t-{number}"),
+        cmd: Some("echo $$ >> count; exec sleep 600".to_owned()),
+        ..TaskSpec::default()
+    };
+    let tasks: Vec<_> = (0..TASKS).map(task).collect();
+    for (round, begun) in [0, 1, 2, 4, 8].into_iter().enumerate() {
+        let mut agent = agent(&controller, data.path());
+        controller.until("a session", |heard| (heard.hellos.len() > round).then_some(())).await;
+        controller.desire(1, tasks.clone()).await;
+        let directories = || std::fs::read_dir(data.path().join("tasks")).map_or(0, Iterator::count);
+        let deadline = Instant::now() + DEADLINE;
+        while directories() < begun {
+            assert!(Instant::now() < deadline);
+            tokio::task::yield_now().await;
+        }
+        agent.kill().await.unwrap();
+    }
+    let mut last = agent(&controller, data.path());
+    let running = |tasks: &Vec<TaskReport>| {
+        tasks.len() == TASKS && tasks.iter().all(|task| task.state() == TaskState::TaskRunning)
+    };
+    controller.until("a session", |heard| (heard.hellos.len() > 5).then_some(())).await;
+    controller.desire(1, tasks.clone()).await;
+    controller.until("all running", |heard| heard.reports.last().filter(|tasks| running(tasks)).map(|_| ())).await;
+    let mut monitors = std::collections::BTreeMap::<String, usize>::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        if line.contains("monitor") && line.contains(&data.path().display().to_string()) {
+            *monitors.entry(line).or_default() += 1;
+        }
+    }
+    assert!(monitors.len() == TASKS && monitors.values().all(|count| *count == 1), "{monitors:?}");
+    controller.desire(2, vec![]).await;
+    controller.until("forgotten", |heard| heard.reports.last()?.is_empty().then_some(())).await;
+    last.kill().await.unwrap();
+}
+
 #[tokio::test]
 async fn twenty_tasks_are_healthy_within_three_seconds() {
     let (data, pages) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -128,7 +128,11 @@ impl Task {
             let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
             self.directory.write_stop(&StopFile { grace_ms }).map_err(self.context("write a stop in"))?;
             self.signal_shim(Signal::SIGTERM)?;
-            self.wait().await?;
+            match self.wait().await {
+                // It ended, and somebody else was quick to remove it.
+                Ok(_) | Err(Error::Unknown { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

@@ -27,6 +27,8 @@ use tokio::time::Instant;
 const LOG_READ_BYTES: usize = 64 * 1024;
 /// All writers of a log are dead with the pid namespace: what is left in the pipes is read within this time.
 const LOG_DRAIN_MAX: Duration = Duration::from_secs(2);
+/// How often a monitor looks whether its directory is still there.
+const ORPHAN_LOOK: Duration = Duration::from_secs(1);
 /// When the stop's record cannot be read.
 const GRACE_DEFAULT: Duration = Duration::from_secs(3);
 
@@ -190,6 +192,7 @@ impl Monitor {
         let mut report = Some(report);
         let mut heard = Heard::default();
         let mut kill_at: Option<Instant> = None;
+        let mut look = tokio::time::interval(ORPHAN_LOOK);
         loop {
             tokio::select! {
                 word = words.next_line() => {
@@ -220,6 +223,13 @@ impl Monitor {
                     kill_at = Some(kill_at.map_or(at, |earlier| earlier.min(at)));
                     // Init that hears no more has ended; the other branch sees it.
                     let _ended = writer.write_all(&[TERMINATE]).await;
+                }
+                _ = look.tick() => {
+                    // Without its directory no agent will ever find this task: it would run, and hold its ports, for good.
+                    if !self.directory.join("lock").exists() {
+                        eprintln!("monitor: {} was deleted", self.directory.path().display());
+                        kill(Pid::from_raw(init), Signal::SIGKILL)?;
+                    }
                 }
                 () = tokio::time::sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
                     kill_at = None;
