@@ -3,8 +3,8 @@
 use crate::desk::{Answer, LogRefusal, Refusal};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
 use marathon::Rejection;
 use model::{AppId, DeploymentId, IdError, Timestamp};
 use serde_json::{Value, json};
@@ -44,7 +44,8 @@ pub fn with_deployment(mut response: Response, answer: &Answer) -> Response {
 pub struct Failure {
     status: StatusCode,
     body: Value,
-    headers: HeaderMap,
+    /// The methods there are, when the one asked for is not.
+    allow: Option<String>,
 }
 
 impl Failure {
@@ -53,7 +54,7 @@ impl Failure {
     }
 
     pub fn with_body(status: StatusCode, body: Value) -> Self {
-        Self { status, body, headers: HeaderMap::new() }
+        Self { status, body, allow: None }
     }
 
     pub fn not_found(message: impl Into<String>) -> Self {
@@ -65,11 +66,8 @@ impl Failure {
     }
 
     pub fn method(allowed: &[&str]) -> Self {
-        let mut failure = Self::message(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
-        if let Ok(value) = HeaderValue::try_from(allowed.join(", ")) {
-            failure.headers.insert(ALLOW, value);
-        }
-        failure
+        let failure = Self::message(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+        Self { allow: Some(allowed.join(", ")), ..failure }
     }
 
     pub fn no_app(id: &str) -> Self {
@@ -88,7 +86,9 @@ impl Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = json_with(self.status, &self.body);
-        response.headers_mut().extend(self.headers);
+        if let Some(Ok(value)) = self.allow.map(HeaderValue::try_from) {
+            response.headers_mut().insert(ALLOW, value);
+        }
         response
     }
 }

@@ -8,10 +8,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 
+/// Status, `Location`, body.
+type Queued = (u16, String, &'static str);
+
 /// Answers what the test has queued, and keeps what it was asked.
 #[derive(Clone, Default)]
 struct Fake {
-    answers: Arc<Mutex<VecDeque<(u16, String, &'static str)>>>,
+    answers: Arc<Mutex<VecDeque<Queued>>>,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
