@@ -116,6 +116,7 @@ impl Engine {
 
     pub fn put(&mut self, request: &pb::PutRequest) -> Result<(pb::PutResponse, Option<Record>), Refusal> {
         check::put(request)?;
+        txn::check_lease(self, request)?;
         txn::check_put(self, request)?;
         let mut changes = Vec::new();
         let response = txn::put(self, request, &mut changes);

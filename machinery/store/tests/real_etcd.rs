@@ -15,7 +15,7 @@ use store::{
 };
 
 /// Histories asked of both.
-const HISTORIES: u64 = 40;
+const HISTORIES: u64 = 20;
 /// Steps of one history.
 const STEPS: usize = 60;
 

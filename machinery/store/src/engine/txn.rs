@@ -22,7 +22,7 @@ const PUT_OVERHEAD_BYTES: u64 = 128;
 pub fn apply(engine: &mut Engine, request: &pb::TxnRequest) -> Result<(pb::TxnResponse, Changes), Refusal> {
     let mut path = Vec::new();
     choose_branches(engine, request, &mut path);
-    check_operations(engine, request, &mut path.iter())?;
+    check_operations(engine, request, &path)?;
     let mut changes = Vec::new();
     let mut response = run(engine, request, &mut path.iter(), &mut changes);
     response.header = header(engine);
@@ -90,17 +90,28 @@ fn accepts(result: CompareResult, ordering: Ordering) -> bool {
     }
 }
 
-fn check_operations<'a>(
-    engine: &Engine,
+/// Every operation that will run, in order: first all puts, then all ranges, so that of several faults etcd's is told.
+fn check_operations(engine: &Engine, request: &pb::TxnRequest, path: &[bool]) -> Result<(), Refusal> {
+    visit_operations(request, &mut path.iter(), &mut |operation| match operation {
+        Request::RequestPut(request) => check_put(engine, request),
+        _ => Ok(()),
+    })?;
+    visit_operations(request, &mut path.iter(), &mut |operation| match operation {
+        Request::RequestRange(request) => engine.mvcc.check_revision(request.revision, engine.revision()),
+        _ => Ok(()),
+    })
+}
+
+fn visit_operations<'a>(
     request: &pb::TxnRequest,
     path: &mut impl Iterator<Item = &'a bool>,
+    visit: &mut dyn FnMut(&Request) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
     for operation in branch(request, *path.next().expect("one decision per transaction")) {
         match &operation.request {
-            Some(Request::RequestRange(request)) => engine.mvcc.check_revision(request.revision, engine.revision())?,
-            Some(Request::RequestPut(request)) => check_put(engine, request)?,
-            Some(Request::RequestTxn(request)) => check_operations(engine, request, path)?,
-            Some(Request::RequestDeleteRange(_)) | None => {}
+            Some(Request::RequestTxn(nested)) => visit_operations(nested, path, visit)?,
+            Some(operation) => visit(operation)?,
+            None => {}
         }
     }
     Ok(())
@@ -110,14 +121,18 @@ pub fn check_put(engine: &Engine, request: &pb::PutRequest) -> Result<(), Refusa
     if (request.ignore_value || request.ignore_lease) && engine.mvcc.live(&request.key).is_none() {
         return Err(Refusal::KeyNotFound);
     }
-    if request.lease != 0 && !engine.leases.contains(request.lease) {
-        return Err(Refusal::LeaseNotFound);
-    }
+    check_lease(engine, request)?;
     let bytes = PUT_OVERHEAD_BYTES + (request.key.len() + request.value.len()) as u64;
     if engine.limits.store_bytes_max < engine.mvcc.bytes() + bytes {
         return Err(Refusal::NoSpace);
     }
     Ok(())
+}
+
+/// A put outside of a transaction is refused for its lease first, inside of one for its key.
+pub fn check_lease(engine: &Engine, request: &pb::PutRequest) -> Result<(), Refusal> {
+    let is_there = request.lease == 0 || engine.leases.contains(request.lease);
+    if is_there { Ok(()) } else { Err(Refusal::LeaseNotFound) }
 }
 
 fn run<'a>(
