@@ -51,11 +51,13 @@ fn step_is_ok(report: &Value, name: &str) -> Option<bool> {
 
 #[test]
 fn the_story_is_told_as_root_without_docker() {
+    let _alone = support::alone();
     assert_told(&demo(command(&["--runtime", "process"])), "process");
 }
 
 #[test]
 fn the_story_is_told_with_dockerd() {
+    let _alone = support::alone();
     let dockerd = Dockerd::start();
     let mut command = command(&[]);
     command.env("DOCKER_HOST", dockerd.host());
@@ -65,6 +67,7 @@ fn the_story_is_told_with_dockerd() {
 
 #[test]
 fn the_story_is_told_as_an_ordinary_user_in_an_empty_home() {
+    let _alone = support::alone();
     let user = OrdinaryUser::new();
     let binary = user.copy_of(Path::new(BINARY));
     let mut command = user.command(&binary);
@@ -74,6 +77,7 @@ fn the_story_is_told_as_an_ordinary_user_in_an_empty_home() {
 
 #[test]
 fn with_drain_switched_off_requests_fail() {
+    let _alone = support::alone();
     let told = demo(command(&["--runtime", "process", "--mutant", "no-drain"]));
     assert!(!told.status.success() && told.report["ok"] == false);
     assert!(told.report["failed_requests"].as_u64().unwrap() > 0, "{:#}\n{}", told.report, told.story);
@@ -81,6 +85,7 @@ fn with_drain_switched_off_requests_fail() {
 
 #[test]
 fn a_picture_that_goes_through_the_app_fails_its_step() {
+    let _alone = support::alone();
     let told = demo(command(&["--runtime", "process", "--mutant", "upload-through-app"]));
     assert!(!told.status.success() && told.report["ok"] == false);
     assert_eq!(step_is_ok(&told.report, "picture"), Some(false), "{:#}\n{}", told.report, told.story);

@@ -52,6 +52,7 @@ fn up() -> (tempfile::TempDir, Up) {
 
 #[test]
 fn a_second_app_goes_the_same_way_and_is_served_under_its_reversed_path() {
+    let _alone = support::alone();
     let (_data, up) = up();
     run_app(&up, "/shop/cart", "2");
     until("the app answers under cart.shop", || answers(&up, "cart.shop.localhost"));
@@ -66,6 +67,7 @@ fn a_second_app_goes_the_same_way_and_is_served_under_its_reversed_path() {
 
 #[test]
 fn after_kill_9_of_any_process_apps_come_back_and_no_task_is_doubled() {
+    let _alone = support::alone();
     let (_data, up) = up();
     run_app(&up, "/lasting", "2");
     let tasks = up.tasks("/lasting");
@@ -89,6 +91,7 @@ fn after_kill_9_of_any_process_apps_come_back_and_no_task_is_doubled() {
 
 #[test]
 fn after_a_restart_of_everything_running_tasks_are_taken_back() {
+    let _alone = support::alone();
     let (_data, mut up) = up();
     run_app(&up, "/lasting", "2");
     let mut before = up.tasks("/lasting");
@@ -110,6 +113,7 @@ fn after_a_restart_of_everything_running_tasks_are_taken_back() {
 
 #[test]
 fn a_killed_supervisor_leaves_no_role_behind() {
+    let _alone = support::alone();
     let (_data, mut up) = up();
     let children: Vec<u32> = up.children().into_iter().map(|(_, pid)| pid).collect();
     assert_eq!(children.len(), 4, "four processes");

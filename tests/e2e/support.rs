@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -15,6 +16,13 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_roadstead");
 
 /// Patience with any one condition.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Held by a test that measures what a busy machine would disturb, or that hands out host ports from 31000.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed while it was alone leaves nothing half done behind the lock.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Looks until `condition` gives something; the panic names what was waited for.
 pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
@@ -188,10 +196,40 @@ pub fn http_get(address: SocketAddr, host: &str, path: &str) -> Option<(u16, Str
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-/// A dockerd of the test's own, on a socket of its own.
+/// A dockerd of the test's own, on a socket and a bridge of its own. It touches no firewall: ports are forwarded by
+/// docker-proxy.
 pub struct Dockerd {
+    // In this order they go: the daemon first, then what it used.
     _process: Process,
+    _bridge: Bridge,
     directory: TempDir,
+}
+
+/// A bridge that is gone with the test.
+struct Bridge {
+    name: String,
+}
+
+impl Bridge {
+    fn new() -> Self {
+        let bridge = Self { name: format!("rs{}", std::process::id()) };
+        // TEST-NET-2 (RFC 5737): nobody's addresses.
+        for arguments in [
+            vec!["link", "add", &bridge.name, "type", "bridge"],
+            vec!["address", "add", "198.51.100.1/24", "dev", &bridge.name],
+            vec!["link", "set", &bridge.name, "up"],
+        ] {
+            let status = Command::new("ip").args(&arguments).status().expect("iproute2 is installed");
+            assert!(status.success(), "ip {}", arguments.join(" "));
+        }
+        bridge
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _gone_already = Command::new("ip").args(["link", "delete", &self.name]).status();
+    }
 }
 
 impl Dockerd {
@@ -199,6 +237,7 @@ impl Dockerd {
         let directory = tempfile::Builder::new().prefix("roadstead-dockerd-").tempdir().expect("a temporary directory");
         let path = |name: &str| directory.path().join(name);
         let log = std::fs::File::create(path("log")).expect("a log file");
+        let bridge = Bridge::new();
         let child = Command::new("dockerd")
             .arg("--data-root")
             .arg(path("data"))
@@ -208,13 +247,14 @@ impl Dockerd {
             .arg(path("pid"))
             .arg("--host")
             .arg(format!("unix://{}", path("docker.sock").display()))
-            .args(["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs"])
+            .args(["--bridge", &bridge.name, "--iptables=false", "--ip6tables=false", "--ip-masq=false"])
+            .args(["--ip-forward=false", "--storage-driver=vfs"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("dockerd is installed: cargo xtask setup");
-        let dockerd = Self { _process: Process(child), directory };
+        let dockerd = Self { _process: Process(child), _bridge: bridge, directory };
         until("dockerd answers", || dockerd.docker(&["version"]).status.success().then_some(()));
         dockerd
     }
