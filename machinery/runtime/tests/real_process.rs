@@ -232,6 +232,33 @@ async fn five_hundred_requests_on_fifty_connections_at_once_all_pass() {
     subject.runtime.remove(&spec.id).await.unwrap();
 }
 
+/// The last answer of a task that ends right after it is not cut short.
+#[tokio::test]
+async fn what_a_task_wrote_before_it_ended_still_arrives() {
+    use tokio::io::AsyncReadExt;
+    const ANSWER_BYTES: usize = 4_000_000;
+    let node = Node::new();
+    let subject = node.open().await;
+    for round in 0..5 {
+        let mut spec = subject.shell(&format!("last-{round}"), "exec nc -l -p 8080 -e head -c 4000000 /dev/zero");
+        spec.ports = vec![forward(free_port(), 8080)];
+        subject.runtime.start(&spec).await.unwrap();
+        let deadline = Instant::now() + DEADLINE;
+        // Until `nc` listens, connections are reset.
+        let received = loop {
+            let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", spec.ports[0].host_port)).await.unwrap();
+            let mut answer = Vec::new();
+            match stream.read_to_end(&mut answer).await {
+                Ok(received) if received > 0 => break received,
+                _ => assert!(Instant::now() < deadline),
+            }
+        };
+        assert_eq!(received, ANSWER_BYTES);
+        within("the end", subject.runtime.wait(&spec.id)).await.unwrap();
+        subject.runtime.remove(&spec.id).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_task_ends_with_its_first_process_and_takes_the_others_along() {
     let node = Node::new();

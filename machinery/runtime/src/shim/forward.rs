@@ -45,11 +45,27 @@ pub(crate) fn bind(address: IpAddr, ports: &[PortForward]) -> io::Result<Vec<Bou
     Ok(bound)
 }
 
-/// Forwards until dropped; to be run in the task's network namespace.
-pub(crate) async fn run(bound: Bound) -> io::Result<()> {
+/// The connections of one task. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Connections(Arc<Semaphore>);
+
+impl Connections {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(CONNECTIONS_MAX)))
+    }
+
+    /// Resolves once no connection is left, given that no more are accepted.
+    pub(crate) async fn ended(&self) {
+        // The semaphore is never closed: it has given back all slots, or we wait.
+        let _all = self.0.acquire_many(CONNECTIONS_MAX as u32).await;
+    }
+}
+
+/// Forwards until aborted, and even then what was accepted goes on; to be run in the task's network namespace.
+pub(crate) async fn run(bound: Bound, connections: Connections) -> io::Result<()> {
     let listener = TcpListener::from_std(bound.listener)?;
     let inside = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), bound.container_port);
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = connections.0;
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { return Ok(()) };
         match listener.accept().await {
@@ -93,7 +109,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::task::spawn_local(run(Bound { listener, container_port }));
+        tokio::task::spawn_local(run(Bound { listener, container_port }, Connections::new()));
         address
     }
 

@@ -27,6 +27,8 @@ use tokio::time::Instant;
 const LOG_READ_BYTES: usize = 64 * 1024;
 /// All writers of a log are dead with the pid namespace: what is left in the pipes is read within this time.
 const LOG_DRAIN_MAX: Duration = Duration::from_secs(2);
+/// What a task wrote before it ended is carried to its clients within this time, if they take it.
+const CONNECTIONS_DRAIN_MAX: Duration = Duration::from_secs(1);
 /// How often a monitor looks whether its directory is still there.
 const ORPHAN_LOOK: Duration = Duration::from_secs(1);
 /// When the stop's record cannot be read.
@@ -139,9 +141,9 @@ impl Monitor {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let local = LocalSet::new();
         let heard = runtime.block_on(local.run_until(async {
-            for port in ports {
-                tokio::task::spawn_local(forward::run(port));
-            }
+            let connections = forward::Connections::new();
+            let forward = |port| tokio::task::spawn_local(forward::run(port, connections.clone()));
+            let forwarders: Vec<_> = ports.into_iter().map(forward).collect();
             let logs = [(stdout, Stream::Stdout), (stderr, Stream::Stderr)].map(|(pipe, stream)| {
                 let directory = self.directory.path().to_owned();
                 tokio::task::spawn_local(async move {
@@ -154,6 +156,13 @@ impl Monitor {
             let heard = self.attend(control, init.id() as i32, init_id.clone(), report).await;
             // The end of init is the end of its whole pid namespace, and so of every writer to its pipes.
             let status = init.wait()?;
+            for forwarder in forwarders {
+                forwarder.abort();
+                // It ends by the abort, with its listener.
+                let _aborted = forwarder.await;
+            }
+            // A client that does not take what is left for it is cut.
+            let _cut = tokio::time::timeout(CONNECTIONS_DRAIN_MAX, connections.ended()).await;
             for log in logs {
                 // A log that cannot be written has said so; the task's end is more important.
                 let _late = tokio::time::timeout(LOG_DRAIN_MAX, log).await;
