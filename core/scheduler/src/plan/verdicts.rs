@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// A port on which a task failed before it ever worked is chosen last for this long.
 const PORT_SHUNNED: Duration = Duration::from_secs(60);
+/// A program that finds its port in use ends within this time.
+const PORT_IN_USE_TELLS: Duration = Duration::from_secs(10);
 /// Versions kept of each app, besides those that tasks and deployments still need (Marathon's `--zk_max_versions`).
 const VERSIONS_MAX: usize = 50;
 
@@ -31,9 +33,10 @@ impl Pass<'_> {
     /// A task that fails before it ever worked may have found its port in use.
     fn shun_ports(&mut self, record: &TaskRecord) {
         let failed = matches!(record.seen.state, TaskState::Failed | TaskState::Error);
-        let worked =
-            !record.seen.checks.is_empty() && record.seen.checks.iter().all(|check| check.first_success.is_some());
-        if failed && !worked && !record.task.ports.is_empty() {
+        let checks = &record.seen.checks;
+        let worked = !checks.is_empty() && checks.iter().all(|check| check.first_success.is_some());
+        let lasted = record.seen.started_at.is_some_and(|started_at| self.now.since(started_at) >= PORT_IN_USE_TELLS);
+        if failed && !worked && !lasted && !record.task.ports.is_empty() {
             let (node, ports) = (record.task.node.clone(), record.task.ports.clone());
             self.change(Change::Shun { node, ports, since: self.now, until: self.now.after(PORT_SHUNNED) });
         }

@@ -15,9 +15,10 @@ impl Leader {
         }
     }
 
-    /// Hands each agent its whole desired set where it has changed.
+    /// Hands each agent its whole desired set where it has changed. An agent speaks first: what it has lost while nobody
+    /// listened must not be started again under the old name before that is noticed.
     pub(super) fn push_desired(&mut self) {
-        for (id, agent) in &mut self.agents {
+        for (id, agent) in self.agents.iter_mut().filter(|(_, agent)| agent.reported.is_some()) {
             let tasks = desired::desired(&self.world, id);
             if agent.sent.as_ref() == Some(&tasks) {
                 continue;
