@@ -21,6 +21,7 @@ pub use read::{Change, SECONDS_MAX, app, change, changes, document};
 pub use rejection::{Detail, FAULTS_MAX, Rejection};
 pub use write::{
     AppStatus, TaskCounts, app as write_app, app_terminated, app_with as write_app_with, deployment, deployment_failed,
-    deployment_info, deployment_result, deployment_step, deployment_success, health_status_changed, info, info::Info,
-    last_task_failure, post_event, status_update, task, tasks_as_text, unhealthy_task_kill,
+    deployment_info, deployment_result, deployment_step, deployment_success, group_change_success,
+    health_status_changed, info, info::Info, last_task_failure, post_event, status_update, task, tasks_as_text,
+    unhealthy_task_kill,
 };

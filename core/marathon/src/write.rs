@@ -12,8 +12,8 @@ mod tests;
 pub use app::{AppStatus, app, app_with, last_task_failure};
 pub use deployment::{deployment, deployment_result};
 pub use event::{
-    app_terminated, deployment_failed, deployment_info, deployment_step, deployment_success, health_status_changed,
-    post_event, status_update, unhealthy_task_kill,
+    app_terminated, deployment_failed, deployment_info, deployment_step, deployment_success, group_change_success,
+    health_status_changed, post_event, status_update, unhealthy_task_kill,
 };
 pub use info::info;
 pub use task::{TaskCounts, task, tasks_as_text};

@@ -59,7 +59,12 @@ pub fn post_event(at: Timestamp, client_ip: &str, uri: &str, app: &App) -> Value
     event("api_post_event", at, fields)
 }
 
-/// A deployment began, or began its next step.
+/// A change was accepted; its deployment begins.
+pub fn group_change_success(at: Timestamp, deployment: &Deployment) -> Value {
+    event("group_change_success", at, json!({ "groupId": "/", "version": deployment.version.to_string() }))
+}
+
+/// A step of a deployment begins.
 pub fn deployment_info(at: Timestamp, deployment: &Deployment, index: usize) -> Value {
     let fields = json!({ "plan": plan(deployment), "currentStep": step(deployment, index) });
     event("deployment_info", at, fields)

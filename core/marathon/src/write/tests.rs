@@ -133,6 +133,8 @@ fn a_deployment_counts_its_steps_from_one() {
     assert_eq!(event["plan"]["original"]["apps"], json!([]));
     assert_eq!(event["plan"]["target"]["apps"][0]["id"], "/shop/web");
     assert_eq!(event["currentStep"]["actions"][0]["type"], "ScaleApplication");
+    let accepted = group_change_success(Timestamp::EPOCH, &running);
+    assert_eq!((&accepted["eventType"], &accepted["groupId"]), (&json!("group_change_success"), &json!("/")));
     assert_eq!(deployment_success(Timestamp::EPOCH, &running)["id"], "d1");
 }
 

@@ -96,7 +96,7 @@ fn value(event: &Event) -> Value {
         EventKind::TaskStatus { task, seen } => marathon::status_update(at, task, seen),
         EventKind::TaskHealth { task, alive } => marathon::health_status_changed(at, task, *alive),
         EventKind::UnhealthyKill { task, reason } => marathon::unhealthy_task_kill(at, task, reason),
-        EventKind::DeploymentStarted { deployment } => marathon::deployment_info(at, deployment, 0),
+        EventKind::DeploymentStarted { deployment } => marathon::group_change_success(at, deployment),
         EventKind::DeploymentStep { deployment, step, done: false } => marathon::deployment_info(at, deployment, *step),
         EventKind::DeploymentStep { deployment, step, done: true } => marathon::deployment_step(at, deployment, *step),
         EventKind::DeploymentSucceeded { deployment } => marathon::deployment_success(at, deployment),

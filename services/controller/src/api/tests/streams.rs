@@ -46,6 +46,32 @@ async fn events_are_told_in_marathons_form() {
 }
 
 #[tokio::test]
+async fn a_deployment_is_told_from_its_acceptance_to_its_end() {
+    let face = Face::empty();
+    let mut stream = listen(&face, "").await;
+    assert_eq!(next(&mut stream).await.0, "event_stream_attached");
+    face.send(Method::POST, "/v2/apps", Some(ARTICLE)).await;
+    assert_eq!(next(&mut stream).await.0, "api_post_event");
+    let deployment = face.view().deployments.values().next().unwrap().clone();
+    face.tell(EventKind::DeploymentStarted { deployment: deployment.clone() });
+    for done in [false, true] {
+        face.tell(EventKind::DeploymentStep { deployment: deployment.clone(), step: 0, done });
+    }
+    face.tell(EventKind::DeploymentSucceeded { deployment: deployment.clone() });
+    face.tell(EventKind::DeploymentFailed { deployment: deployment.clone(), reason: "cancelled".into() });
+    assert_eq!(next(&mut stream).await.0, "group_change_success");
+    for name in ["deployment_info", "deployment_step_success"] {
+        let (told, event) = next(&mut stream).await;
+        assert_eq!((told.as_str(), &event["plan"]["id"]), (name, &deployment.id.as_str().into()));
+        assert_eq!(event["currentStep"]["actions"][0]["app"], "/s3pics");
+    }
+    for name in ["deployment_success", "deployment_failed"] {
+        let (told, event) = next(&mut stream).await;
+        assert_eq!((told.as_str(), &event["id"]), (name, &deployment.id.as_str().into()));
+    }
+}
+
+#[tokio::test]
 async fn a_listener_hears_what_it_asked_for_until_the_service_stops() {
     let face = Face::empty();
     let mut stream = listen(&face, "?event_type=app_terminated_event&event_type=deployment_success").await;
