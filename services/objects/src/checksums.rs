@@ -94,14 +94,64 @@ pub fn declared(headers: &HeaderMap) -> Result<Option<(Checksum, Option<String>)
     Ok(found)
 }
 
-/// The checksum of an object from those of its parts: the checksum of their values, and how many there are.
-pub fn composite(header: &str, parts: &[&str]) -> Option<String> {
+/// What is said of an object's checksum: computed over the whole, or over the checksums of its parts.
+pub const TYPE: &str = "x-amz-checksum-type";
+pub const FULL_OBJECT: &str = "FULL_OBJECT";
+pub const COMPOSITE: &str = "COMPOSITE";
+
+/// The checksum over the checksums of the parts, and how many there are.
+pub fn composite(header: &str, parts: &[(&str, u64)]) -> Option<String> {
     let mut checksum = Checksum::of_header(header)?;
-    for part in parts {
+    for (part, _) in parts {
         checksum.update(&STANDARD.decode(part).ok()?);
     }
     Some(format!("{}-{}", checksum.finish(), parts.len()))
 }
+
+/// The checksum of the whole from those of its parts and their lengths: known for CRCs, which are linear.
+pub fn full_object(header: &str, parts: &[(&str, u64)]) -> Option<String> {
+    let (polynomial, bytes): (u64, usize) = match header {
+        "x-amz-checksum-crc32" => (0xedb8_8320, 4),
+        "x-amz-checksum-crc32c" => (0x82f6_3b78, 4),
+        "x-amz-checksum-crc64nvme" => (CRC64_NVME_POLYNOMIAL, 8),
+        _ => return None,
+    };
+    let mut whole = 0;
+    for (part, len) in parts {
+        let part = STANDARD.decode(part).ok().filter(|part| part.len() == bytes)?;
+        let crc = part.iter().fold(0, |crc: u64, byte| (crc << 8) | u64::from(*byte));
+        whole = append_zeros(whole, *len, polynomial, 8 * bytes as u32) ^ crc;
+    }
+    Some(STANDARD.encode(&whole.to_be_bytes()[8 - bytes..]))
+}
+
+/// A CRC times x^(8 * len) modulo the polynomial, all reflected (as zlib's `crc32_combine`).
+fn append_zeros(crc: u64, mut len: u64, polynomial: u64, width: u32) -> u64 {
+    let multiply = |a: u64, mut b: u64| {
+        let mut product = 0;
+        for bit in (0..width).rev() {
+            if a >> bit & 1 == 1 {
+                product ^= b;
+            }
+            b = if b & 1 == 1 { (b >> 1) ^ polynomial } else { b >> 1 };
+        }
+        product
+    };
+    // x^8, then its squares.
+    let mut power = 1 << (width - 9);
+    let mut shifted = crc;
+    while len > 0 {
+        if len & 1 == 1 {
+            shifted = multiply(power, shifted);
+        }
+        power = multiply(power, power);
+        len >>= 1;
+    }
+    shifted
+}
+
+/// Reflected.
+const CRC64_NVME_POLYNOMIAL: u64 = 0x9a6c_9329_ac4b_c9b5;
 
 /// CRC-64/NVME: reflected, polynomial 0xad93d23594c93659, all ones in and out (NVM Express, 5.2.1.3.4).
 fn crc64_nvme(crc: u64, bytes: &[u8]) -> u64 {
@@ -112,7 +162,7 @@ fn crc64_nvme(crc: u64, bytes: &[u8]) -> u64 {
             let mut crc = index as u64;
             let mut bit = 0;
             while bit < 8 {
-                crc = if crc & 1 == 1 { (crc >> 1) ^ 0x9a6c_9329_ac4b_c9b5 } else { crc >> 1 };
+                crc = if crc & 1 == 1 { (crc >> 1) ^ CRC64_NVME_POLYNOMIAL } else { crc >> 1 };
                 bit += 1;
             }
             table[index] = crc;
@@ -143,5 +193,22 @@ mod tests {
             assert_eq!(checksum.header(), header);
             assert_eq!(hex::encode(STANDARD.decode(checksum.finish()).unwrap()), expected, "{header}");
         }
+    }
+
+    #[test]
+    fn the_whole_s_checksum_follows_from_its_parts() {
+        let data: Vec<u8> = (0..100_000u32).map(|number| (number * 7) as u8).collect();
+        let of = |header: &str, bytes: &[u8]| {
+            let mut checksum = Checksum::of_header(header).unwrap();
+            checksum.update(bytes);
+            checksum.finish()
+        };
+        for header in &HEADERS[..3] {
+            let cuts = [&data[..1], &data[1..70_000], &data[70_000..70_000], &data[70_000..]];
+            let parts: Vec<(String, u64)> = cuts.iter().map(|part| (of(header, part), part.len() as u64)).collect();
+            let parts: Vec<(&str, u64)> = parts.iter().map(|(value, len)| (value.as_str(), *len)).collect();
+            assert_eq!(full_object(header, &parts), Some(of(header, &data)), "{header}");
+        }
+        assert_eq!(full_object("x-amz-checksum-sha1", &[]), None);
     }
 }

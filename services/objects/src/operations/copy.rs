@@ -109,9 +109,8 @@ async fn copy_part(
         Wanted::Whole if asked.is_none() => 0..object.len,
         // A range that had to be cut is not one of this source.
         Wanted::Part(range) if asked == Some(&format!("bytes={}-{}", range.start, range.end - 1)) => range,
-        Wanted::Whole | Wanted::Part(_) | Wanted::Unsatisfiable => {
-            return Err(Fault::invalid_argument("The x-amz-copy-source-range is not valid"));
-        }
+        Wanted::Part(_) | Wanted::Unsatisfiable => return Err(Fault::invalid_range()),
+        Wanted::Whole => return Err(Fault::invalid_argument("The x-amz-copy-source-range is not valid")),
     };
     if range.end - range.start > PUT_BYTES_MAX {
         return Err(Fault::entity_too_large());

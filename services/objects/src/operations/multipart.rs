@@ -10,7 +10,7 @@ use crate::service::{Call, Service, empty_response, iso_date, now_ms, xml_respon
 use crate::stored;
 use crate::xml::{self, Xml};
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, Response, StatusCode};
+use http::{HeaderName, Response, StatusCode};
 use md5::Md5;
 use objectlog::{Completion, Headers, NewObject, PARTS_MAX, Part};
 use serde::Deserialize;
@@ -18,7 +18,11 @@ use sha2::Digest;
 
 pub async fn create(service: &Service, call: &Call) -> Result<Response<Body>> {
     put::refuse_encryption(&call.head.headers)?;
-    let headers = stored::from_request(&call.head.headers)?;
+    let mut headers = stored::from_request(&call.head.headers)?;
+    let kind = call.head.headers.get(checksums::TYPE).and_then(|kind| kind.to_str().ok());
+    if let Some(kind) = kind.filter(|kind| [checksums::FULL_OBJECT, checksums::COMPOSITE].contains(kind)) {
+        headers.insert(checksums::TYPE.to_owned(), kind.to_owned());
+    }
     let upload = service.log.begin_upload(&call.bucket, &call.key, now_ms(), headers).await?;
     let mut response = xml_response(Xml::document("InitiateMultipartUploadResult", |xml| {
         xml.text("Bucket", &call.bucket);
@@ -26,9 +30,10 @@ pub async fn create(service: &Service, call: &Call) -> Result<Response<Body>> {
         xml.text("UploadId", &upload);
     }));
     // Said back, or the client takes it that the store knows no checksums.
-    let algorithm = HeaderName::from_static("x-amz-checksum-algorithm");
-    if let Some(value) = call.head.headers.get(&algorithm) {
-        response.headers_mut().insert(algorithm, value.clone());
+    for name in ["x-amz-checksum-algorithm", checksums::TYPE].map(HeaderName::from_static) {
+        if let Some(value) = call.head.headers.get(&name) {
+            response.headers_mut().insert(name, value.clone());
+        }
     }
     Ok(response)
 }
@@ -91,8 +96,11 @@ pub async fn complete(service: &Service, call: &Call, body: Body) -> Result<Resp
     if found.iter().map(|part| part.len).sum::<u64>() > OBJECT_BYTES_MAX {
         return Err(Fault::entity_too_large());
     }
-    let headers = composite_checksum(&found, &call.head.headers);
-    for (name, value) in &headers {
+    let begun = service.log.upload(&call.bucket, &call.key, upload)?;
+    let kind = call.head.headers.get(checksums::TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.or_else(|| begun.headers.get(checksums::TYPE).map(String::as_str));
+    let headers = checksum_of(&found, kind == Some(checksums::FULL_OBJECT));
+    for (name, value) in headers.iter().filter(|(name, _)| *name != checksums::TYPE) {
         let expected = call.head.headers.get(name).and_then(|expected| expected.to_str().ok());
         // Clients write it with and without the count.
         if expected.is_some_and(|expected| value != expected && value.split('-').next() != Some(expected)) {
@@ -114,9 +122,10 @@ fn completed(call: &Call, etag: &str, headers: &Headers) -> Response<Body> {
         xml.text("Key", &call.key);
         xml.text("ETag", format!("\"{etag}\""));
         for (name, value) in headers {
-            if let Some(algorithm) = name.strip_prefix("x-amz-checksum-") {
-                xml.text(&format!("Checksum{}", algorithm.to_ascii_uppercase()), value);
-                xml.text("ChecksumType", "COMPOSITE");
+            match name.strip_prefix("x-amz-checksum-") {
+                None => {}
+                Some("type") => xml.text("ChecksumType", value),
+                Some(algorithm) => xml.text(&format!("Checksum{}", algorithm.to_ascii_uppercase()), value),
             }
         }
     }))
@@ -132,18 +141,21 @@ fn multipart_etag(parts: &[&Part]) -> String {
     format!("{}-{}", hex::encode(md5.finalize()), parts.len())
 }
 
-/// The object's checksum, if all parts came with one of the same kind. A checksum over the whole object is not known: it
-/// is not checked and not kept.
-fn composite_checksum(parts: &[&Part], headers: &HeaderMap) -> Headers {
-    let of_whole = headers.get("x-amz-checksum-type").is_some_and(|kind| kind == "FULL_OBJECT");
+/// The object's checksum and its type, if all parts came with one of the same kind.
+fn checksum_of(parts: &[&Part], wants_full_object: bool) -> Headers {
     let name = parts.first().and_then(|part| part.headers.keys().next());
-    // CRC-64/NVME is always over the whole object.
-    let name = name.filter(|name| !of_whole && *name != "x-amz-checksum-crc64nvme");
-    let composite = name.and_then(|name| {
-        let values: Option<Vec<&str>> = parts.iter().map(|part| part.headers.get(name).map(String::as_str)).collect();
-        Some((name.clone(), checksums::composite(name, &values?)?))
+    let checksum = name.and_then(|name| {
+        let value = |part: &&'_ Part| Some((part.headers.get(name)?.clone(), part.len));
+        let values: Vec<(String, u64)> = parts.iter().map(value).collect::<Option<_>>()?;
+        let values: Vec<(&str, u64)> = values.iter().map(|(value, len)| (value.as_str(), *len)).collect();
+        // CRC-64/NVME is always over the whole object.
+        let (value, kind) = match wants_full_object || name == "x-amz-checksum-crc64nvme" {
+            true => (checksums::full_object(name, &values)?, checksums::FULL_OBJECT),
+            false => (checksums::composite(name, &values)?, checksums::COMPOSITE),
+        };
+        Some([(name.clone(), value), (checksums::TYPE.to_owned(), kind.to_owned())])
     });
-    composite.into_iter().collect()
+    checksum.into_iter().flatten().collect()
 }
 
 pub async fn abort(service: &Service, call: &Call) -> Result<Response<Body>> {

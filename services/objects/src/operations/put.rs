@@ -1,6 +1,7 @@
 //! PutObject.
 
 use super::bucket;
+use crate::checksums;
 use crate::conditions;
 use crate::fault::{Fault, Result};
 use crate::receive;
@@ -24,6 +25,7 @@ pub async fn object(service: &Service, call: &Call, body: Body) -> Result<Respon
     let received = receive::object(&head.headers, caller.payload.clone(), body, service.log.writer()).await?;
     if let Some((name, value)) = &received.checksum {
         headers.insert((*name).to_owned(), value.clone());
+        headers.insert(checksums::TYPE.to_owned(), checksums::FULL_OBJECT.to_owned());
     }
     let object = NewObject { etag: received.md5.clone(), modified_ms: now_ms(), headers, body: received.body };
     service.log.put(bucket, key, object, &condition).await?;
