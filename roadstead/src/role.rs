@@ -11,10 +11,11 @@ pub mod pics;
 mod registry;
 mod state;
 mod store;
-//SYNC mod sync;
+mod sync;
 
 use clap::Subcommand;
 use lifecycle::{Started, Stop};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -50,7 +51,7 @@ pub enum Command {
     Pics(pics::Arguments),
     /// Marathon apps into vulcand's keys, as the article's author did; takes his flags
     #[command(display_order = 108)]
-    //SYNC     Sync(sync::Arguments),
+    Sync(sync::Arguments),
     /// Store, controller and console in one process, as `up` runs them
     #[command(hide = true)]
     State(state::Arguments),
@@ -73,7 +74,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Console(arguments) => serve(arguments.supervised, async |stop| console::start(arguments, stop).await),
         Command::Pics(arguments) => pics::run(arguments),
-        //SYNC         Command::Sync(arguments) => sync::run(arguments),
+        Command::Sync(arguments) => sync::run(arguments),
         Command::State(arguments) => serve(arguments.supervised, async |stop| state::start(arguments, stop).await),
         Command::Data(arguments) => serve(arguments.supervised, async |stop| data::start(arguments, stop).await),
     }
@@ -93,9 +94,21 @@ fn host_name() -> String {
     name.unwrap_or_else(|| "localhost".into())
 }
 
+/// A proxy and its servers need a descriptor per connection; the soft limit is usually 1024, for the sake of `select(2)`.
+fn raise_descriptor_limit() {
+    let raise = || {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    };
+    if let Err(error) = raise() {
+        tracing::warn!(%error, "raise the limit of open files");
+    }
+}
+
 /// Starts services, says where they listen, and works until a signal (or, when supervised, the end of standard input).
 fn serve(supervised: bool, start: impl AsyncFnOnce(Stop) -> anyhow::Result<Services>) -> anyhow::Result<ExitCode> {
     lifecycle::logs::install(lifecycle::logs::Format::Text, "info");
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(async {
         let stop = Stop::new();
