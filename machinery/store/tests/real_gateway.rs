@@ -62,7 +62,7 @@ fn range() -> impl Strategy<Value = Value> {
 fn put() -> impl Strategy<Value = Value> {
     let ignore = prop::bool::weighted(0.15);
     let lease = prop_oneof![8 => Just(0), 1 => Just(99)];
-    (key(), "[xyz]{0,2}", any::<bool>(), ignore.clone(), ignore, lease).prop_map(
+    (key(), "[xyz]{0,2}", any::<bool>(), ignore, ignore, lease).prop_map(
         |(key, value, prev_kv, ignore_value, ignore_lease, lease)| {
             json!({
                 "key": key, "value": base64(value), "prev_kv": prev_kv, "ignore_value": ignore_value,

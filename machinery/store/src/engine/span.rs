@@ -10,6 +10,8 @@ pub enum Span<'a> {
     From(&'a [u8]),
 }
 
+type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 impl<'a> Span<'a> {
     pub fn of(key: &'a [u8], range_end: &'a [u8]) -> Self {
         match range_end {
@@ -32,7 +34,7 @@ impl<'a> Span<'a> {
     }
 
     /// Bounds for an ordered map; `None` when nothing can lie between them.
-    pub fn bounds(&self) -> Option<(Bound<&'a [u8]>, Bound<&'a [u8]>)> {
+    pub fn bounds(&self) -> Option<Bounds<'a>> {
         match self {
             Self::One(key) => Some((Bound::Included(key), Bound::Included(key))),
             Self::Between(start, end) => (!self.is_empty()).then_some((Bound::Included(start), Bound::Excluded(end))),

@@ -10,8 +10,11 @@ struct Running {
 }
 
 async fn run(data: &Path, verifier: Verifier) -> Running {
+    run_on(SocketAddr::from(([127, 0, 0, 1], 0)), data, verifier).await
+}
+
+async fn run_on(listen: SocketAddr, data: &Path, verifier: Verifier) -> Running {
     let stop = Stop::new();
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let started = start(Config { listen, data: data.to_owned(), verifier }, stop.clone()).await.unwrap();
     let address = started.address("").unwrap();
     Running { stop, started, address }
@@ -65,6 +68,37 @@ async fn a_watch_ends_with_an_error_when_the_server_stops() {
     server.stop().await;
     assert!(matches!(watch.next().await, Some(Err(StoreError::Unavailable { .. }))));
     assert!(watch.next().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_may_start_before_its_store_and_outlive_it() {
+    let data = tempfile::tempdir().unwrap();
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let client = EtcdClient::connect(&[format!("http://{address}")], ClientCredentials::None).unwrap();
+    assert!(matches!(client.get("/a").await, Err(StoreError::Unavailable { .. })));
+    for round in 0..3 {
+        let server = run_on(address, data.path(), Verifier::Open).await;
+        // The first call may meet the connection of the server before.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while let Err(error) = client.put("/a", round.to_string().into()).await {
+            assert!(std::time::Instant::now() < deadline, "round {round}: {error}");
+        }
+        assert_eq!(client.get("/a").await.unwrap().unwrap().value, round.to_string());
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_goes_to_the_next_endpoint_when_one_is_away() {
+    let data = tempfile::tempdir().unwrap();
+    let server = run(data.path(), Verifier::Open).await;
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let endpoints = [format!("http://{away}"), format!("http://{}", server.address)];
+    let client = EtcdClient::connect(&endpoints, ClientCredentials::None).unwrap();
+    assert!(client.get("/a").await.unwrap().is_none());
+    // From then on the one that answered is asked first, for writes too.
+    client.put("/a", "1".into()).await.unwrap();
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,11 @@
 //! The `Watch` service: one stream, many watchers.
 
 use super::{Face, access, pb};
-use crate::REQUEST_BYTES_MAX;
 use crate::embedded::Subscription;
 use crate::engine::{Events, Span, WatcherOptions};
 use crate::refusal::Refusal;
 use crate::wire::mvccpb::Event;
+use crate::{REQUEST_BYTES_MAX, StoreError};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -182,13 +182,17 @@ impl WatchStream {
                         self.send(part).await?;
                     }
                 }
-                Err(_) => {
+                Err(error) => {
+                    let compact_revision = match error {
+                        StoreError::Compacted { compact_revision } => compact_revision,
+                        _ => 0,
+                    };
                     self.features.remove(&id);
                     self.send(pb::WatchResponse {
                         header,
                         watch_id: id,
                         canceled: true,
-                        compact_revision: self.face.store.status().compacted,
+                        compact_revision,
                         cancel_reason: Refusal::Compacted.message().into(),
                         ..pb::WatchResponse::default()
                     })
