@@ -135,6 +135,10 @@ impl Service {
         *seen = Some(operation);
         if let Some(bucket) = &target.bucket {
             caller.require(bucket)?;
+            // Asked before a body is begun, so that one that is not wanted can still be read away.
+            if target.key.is_some() && self.log.bucket(bucket).is_none() {
+                return Err(Fault::no_such_bucket());
+            }
         }
         Ok((caller, query, operation))
     }

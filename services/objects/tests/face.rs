@@ -5,6 +5,7 @@ mod store;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use identity::{Gate, Verifier};
 use jiff::{SignedDuration, Timestamp};
 use s3sign::v4::{self, ChunkSigner, PayloadToSign};
 use s3sign::{RequestHead, chunked, v2};
@@ -455,4 +456,26 @@ async fn an_open_store_serves_everybody_on_loopback_and_no_foreign_page() {
     (config.open, config.listen) = (true, "0.0.0.0:0".parse().unwrap());
     let refused = objects::start(config, lifecycle::Stop::new()).await;
     assert!(matches!(refused, Err(objects::Error::OpenBeyondLoopback(_))));
+}
+
+#[tokio::test]
+async fn metrics_have_a_listener_of_their_own_behind_a_gate() {
+    let store = Store::start_in(tempfile::tempdir().unwrap(), |config| {
+        let gate = Gate::new(Verifier::Open, "objects", |_, _, _| true);
+        config.metrics = Some(objects::MetricsListener { listen: "127.0.0.1:0".parse().unwrap(), gate });
+    })
+    .await;
+    store.call(Method::PUT, "/metrics", &[], EMPTY).await;
+    let bucket = store.call(Method::GET, "/metrics", &[], EMPTY).await;
+    assert_eq!(element(bucket.body(), "Name"), Some("metrics"), "on the S3 port it is a bucket like any other");
+    let answer = store.client.get(&format!("http://{}/metrics", store.metrics.unwrap())).await.unwrap();
+    let text = std::str::from_utf8(answer.body()).unwrap();
+    assert!(text.contains("objects_requests_total{operation=\"CreateBucket\",code=\"200\"} 1"), "{text}");
+}
+
+#[tokio::test]
+async fn a_refused_upload_is_told_why_even_if_it_does_not_wait_to_be_asked() {
+    let store = Store::start().await;
+    let answer = store.call(Method::PUT, "/missing/k", &[], bytes(200_000)).await;
+    assert_eq!((answer.status().as_u16(), element(answer.body(), "Code")), (404, Some("NoSuchBucket")));
 }

@@ -18,6 +18,7 @@ pub const REGION: &str = "us-east-1";
 
 pub struct Store {
     pub address: SocketAddr,
+    pub metrics: Option<SocketAddr>,
     pub dir: TempDir,
     pub client: web::Client,
     stop: Stop,
@@ -50,9 +51,9 @@ impl Store {
         change(&mut config);
         let stop = Stop::new();
         let started = objects::start(config, stop.clone()).await.unwrap();
-        let address = started.address("").unwrap();
+        let (address, metrics) = (started.address("").unwrap(), started.address("metrics"));
         let finished = tokio::spawn(async move { started.finished().await.unwrap() });
-        Self { address, dir, client: web::Client::default(), stop, finished }
+        Self { address, metrics, dir, client: web::Client::default(), stop, finished }
     }
 
     /// Stops the store and hands back its directory.
