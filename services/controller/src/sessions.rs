@@ -26,7 +26,7 @@ pub(crate) struct SessionId(u64);
 
 /// What sessions tell the leader.
 pub(crate) enum Message {
-    AgentOpened { session: SessionId, hello: AgentHello, link: AgentLink },
+    AgentOpened { session: SessionId, hello: Box<AgentHello>, link: AgentLink },
     AgentReports { session: SessionId, node: String, reports: Vec<TaskReport> },
     AgentSeen { session: SessionId, node: String },
     AgentClosed { session: SessionId, node: String },

@@ -16,7 +16,7 @@ impl Leader {
             Message::AgentOpened { session, hello, link } => {
                 let id = NodeId::new(hello.node_id.clone());
                 let held = hello.generation;
-                self.join(node(hello)).await?;
+                self.join(node(*hello)).await?;
                 // An older session of this node loses its link, and ends.
                 self.agents.insert(id, Agent { session, link, held, reported: None, sent: None });
                 Ok(true)

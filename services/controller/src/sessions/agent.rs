@@ -58,7 +58,8 @@ impl Session {
         let (desired, desired_receiver) = watch::channel(Desired::default());
         let (logs, logs_receiver) = mpsc::channel(LOGS_PENDING_MAX);
         tracing::info!(node, hostname = hello.hostname, "an agent's session begins");
-        self.tell(Message::AgentOpened { session: self.id, hello, link: AgentLink { desired, logs } }).await?;
+        self.tell(Message::AgentOpened { session: self.id, hello: Box::new(hello), link: AgentLink { desired, logs } })
+            .await?;
         Ok((node, desired_receiver, logs_receiver))
     }
 

@@ -115,7 +115,7 @@ async fn edges_from_before_the_restart_are_waited_for() {
     until("the task stops", || {
         let waited_for = waiting(&trial.desk.view());
         let stopped = agent.running().is_empty();
-        assert!(!(waited_for && stopped) || !waiting(&trial.desk.view()));
+        assert!(!(waited_for && stopped && waiting(&trial.desk.view())), "it stopped before the edges could come back");
         stopped
     })
     .await;
