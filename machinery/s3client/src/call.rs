@@ -2,7 +2,7 @@
 
 use crate::{Client, S3Error, xml};
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
@@ -136,6 +136,10 @@ impl Client {
         if let Some(headers) = request.headers_mut() {
             headers.extend(call.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
             headers.extend(signed);
+            // S3 wants the length of an empty body, too, which HTTP lets a client leave out.
+            if matches!(call.method, Method::PUT | Method::POST) {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(call.body.len()));
+            }
         }
         let built = request.body(web::full_body(call.body.clone()));
         built.map_err(|source| S3Error::Request { resource: call.resource(), source })

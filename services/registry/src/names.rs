@@ -82,27 +82,49 @@ impl Registry {
         offered: &BlobRecord,
         upload_id: &str,
     ) -> Result<Committed, RegistryError> {
-        let blob_key = keys::blob(digest);
+        let committed = self.commit(repository, digest, Some(offered), upload_id).await?;
+        Ok(committed.expect("an object was offered"))
+    }
+
+    /// Ends an upload of a digest that has its object already; false when it has none (any more).
+    pub async fn commit_known_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        upload_id: &str,
+    ) -> Result<bool, RegistryError> {
+        self.commit(repository, digest, None, upload_id).await.map(|committed| committed.is_some())
+    }
+
+    /// `None` when the digest has no object and none is offered.
+    async fn commit(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        offered: Option<&BlobRecord>,
+        upload_id: &str,
+    ) -> Result<Option<Committed>, RegistryError> {
+        let (blob_key, upload_key) = (keys::blob(digest), keys::upload(upload_id));
         for _ in 0..ATTEMPTS_MAX {
             let existing = self.read::<BlobRecord>(&blob_key).await?;
             let guard = same_blob(&blob_key, existing.as_ref());
-            let (record, outcome) = match &existing {
-                None => (offered, Committed::Taken),
-                Some(read) => (&read.record, Committed::Duplicate),
+            let (record, outcome) = match (&existing, offered) {
+                (Some(read), _) => (&read.record, Committed::Duplicate),
+                (None, Some(offered)) => (offered, Committed::Taken),
+                (None, None) => return Ok(None),
             };
             // The blob's record is written in both cases: so a collection that saw it unused fails.
             let success = vec![
                 Operation::put(blob_key.clone(), records::write(record)),
                 Operation::put(keys::link(repository, digest), records::write(&LinkRecord::default())),
                 Operation::put(keys::catalog(repository), "{}"),
-                Operation::delete(keys::upload(upload_id)),
+                Operation::delete(upload_key.clone()),
             ];
-            let upload = Compare::exists(keys::upload(upload_id));
-            let request = TxnRequest { compare: vec![guard, upload], success, failure: Vec::new() };
-            if self.store.txn(request).await?.succeeded {
-                return Ok(outcome);
+            let compare = vec![guard, Compare::exists(upload_key.clone())];
+            if self.store.txn(TxnRequest { compare, success, failure: Vec::new() }).await?.succeeded {
+                return Ok(Some(outcome));
             }
-            if self.store.get(&keys::upload(upload_id)).await?.is_none() {
+            if self.store.get(&upload_key).await?.is_none() {
                 return Err(RegistryError::refused(Code::BlobUploadUnknown, "the upload was given up"));
             }
         }
@@ -164,14 +186,14 @@ impl Registry {
         required: &BTreeSet<Digest>,
     ) -> Result<Committed, RegistryError> {
         let (blob_key, unlinked_key) = (keys::blob(digest), keys::unlinked(repository));
+        let offered = BlobRecord { object: record.object.clone(), bytes: record.bytes };
         for _ in 0..ATTEMPTS_MAX {
             let unlinked = self.store.get(&unlinked_key).await?.map_or(0, |kv| kv.mod_revision);
             self.require_links(repository, required).await?;
             let existing = self.read::<BlobRecord>(&blob_key).await?;
             let guard = same_blob(&blob_key, existing.as_ref());
             let outcome = if existing.is_some() { Committed::Duplicate } else { Committed::Taken };
-            let offered = BlobRecord { object: record.object.clone(), bytes: record.bytes };
-            let blob = existing.map_or(offered, |read| read.record);
+            let blob = existing.map_or_else(|| offered.clone(), |read| read.record);
             record.object.clone_from(&blob.object);
             let compare = vec![guard, Compare::unchanged(unlinked_key.clone(), unlinked)];
             let mut success = vec![

@@ -136,6 +136,8 @@ async fn a_blob_comes_in_one_request_or_by_mount() {
         assert_eq!(mounted.header("location"), format!("/v2/{repository}/blobs/{digest}"));
         assert_eq!(platform.get(mounted.header("location")).await.body, "at once");
     }
+    let empty = platform.upload("a", b"").await;
+    assert_eq!(platform.get(&format!("/v2/a/blobs/{empty}")).await.header("content-length"), "0");
     let unknown = Digest::sha256(b"unknown");
     for query in
         [format!("mount={unknown}&from=a"), format!("mount={digest}&from=else"), format!("mount={digest}&from=NO")]

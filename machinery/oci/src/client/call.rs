@@ -3,8 +3,9 @@
 use super::{ClientError, RegistryClient};
 use crate::Reference;
 use bytes::Bytes;
-use http::header::{ACCEPT, LOCATION};
+use http::header::{ACCEPT, CONTENT_LENGTH, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use std::time::Duration;
 use web::Body;
@@ -73,6 +74,12 @@ pub(super) fn request(method: Method, url: &str, headers: HeaderMap, body: Body)
     let built = Request::builder().method(method).uri(url).body(body);
     let mut request = built.map_err(|source| ClientError::Request { url: url.to_owned(), source })?;
     *request.headers_mut() = headers;
+    // The specification asks for the length of an empty body, too, which HTTP lets a client leave out.
+    if !request.method().is_safe()
+        && let Some(length) = request.body().size_hint().exact()
+    {
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
     Ok(request)
 }
 

@@ -133,10 +133,14 @@ impl Layer<'_> {
         Ok(())
     }
 
-    /// Removes a path unless this layer itself put something below it.
+    /// Removes a path, but for what this layer itself put there or below it.
     fn remove_lower(&self, path: &Path) -> Result<(), UnpackError> {
         let below = self.made.range(path.to_owned()..).next().is_some_and(|made| made.starts_with(path));
-        if below { self.clear(path) } else { remove(path) }
+        match below {
+            false => remove(path),
+            true if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) => self.clear(path),
+            true => Ok(()),
+        }
     }
 
     fn remove(&mut self, path: &Path) -> Result<(), UnpackError> {

@@ -122,12 +122,15 @@ fn whiteouts_hide_lower_layers_only() {
         .file("a/.wh.one", "")
         .file(".wh.c", "")
         .file("c", "again")
+        .file("a/three", "kept: a whiteout hides lower layers only")
+        .file("a/.wh.three", "")
         .file(".wh..wh.plnk", "AUFS' own")
         .file(".wh.absent", "");
     scene.apply(upper).unwrap();
     assert!(!scene.exists("a/one") && scene.exists("a/two"));
     assert!(!scene.exists("b/deep") && scene.read("b/new") == "new");
     assert_eq!(scene.read("c"), "again");
+    assert!(scene.exists("a/three"));
     assert!(!scene.exists(".wh.absent") && !scene.exists(".wh..wh.plnk") && !scene.exists("b/.wh..wh..opq"));
 }
 

@@ -202,6 +202,20 @@ async fn an_upload_that_was_given_up_cannot_be_committed() {
     assert!(registry.blob_record(&Digest::sha256(b"x")).await.unwrap().is_none());
 }
 
+/// Between the look at a blob and the commit the collection may have removed it: then the upload's own object is needed.
+#[tokio::test]
+async fn a_digest_without_an_object_is_not_committed_as_known() {
+    let (registry, _directory) = registry().await;
+    let layer = Digest::sha256(b"layer");
+    let upload = UploadRecord { repository: "a".into(), touched: 0, multipart_id: None };
+    registry.store.put(&keys::upload("aa"), records::write(&upload)).await.unwrap();
+    assert!(!registry.commit_known_blob(&name("a"), &layer, "aa").await.unwrap());
+    assert!(registry.blob_record(&layer).await.unwrap().is_none());
+    commit(&registry, "b", &layer).await;
+    assert!(registry.commit_known_blob(&name("a"), &layer, "aa").await.unwrap());
+    assert!(registry.held_blob(&name("a"), &layer).await.unwrap().is_some());
+}
+
 #[tokio::test]
 async fn many_uploads_of_one_digest_are_one_blob() {
     let (registry, _directory) = registry().await;

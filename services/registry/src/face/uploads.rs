@@ -223,19 +223,15 @@ async fn commit(
         return Err(differs(digest, &hashed));
     }
     // What is known already need not be finished.
-    let record = match registry.blob_record(digest).await? {
-        Some(existing) if hashed == *digest => {
-            let committed = registry.commit_blob(repository, digest, &existing, id).await;
-            if let Err(error) = session.upload.abort().await {
-                tracing::warn!(id, error = %ErrorChain(&error), "drop a duplicate's bytes");
-            }
-            committed?;
-            registry.metrics.commits.inc();
-            registry.metrics.duplicate_commits.inc();
-            return Ok(created(repository, digest));
+    if hashed == *digest && registry.commit_known_blob(repository, digest, id).await? {
+        if let Err(error) = session.upload.abort().await {
+            tracing::warn!(id, error = %ErrorChain(&error), "drop a duplicate's bytes");
         }
-        _ => BlobRecord { bytes: session.upload.finish().await?, object },
-    };
+        registry.metrics.commits.inc();
+        registry.metrics.duplicate_commits.inc();
+        return Ok(created(repository, digest));
+    }
+    let record = BlobRecord { bytes: session.upload.finish().await?, object };
     if hashed.algorithm() != digest.algorithm() {
         // The digest of another kind than was announced: the bytes are read once more.
         let found = rehash(registry, &record.object, digest.algorithm()).await?;
