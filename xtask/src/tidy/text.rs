@@ -5,7 +5,7 @@ use super::Source;
 use cargo_metadata::Metadata;
 
 /// Files that may hold unsafe code; each block in them says why it is sound.
-const UNSAFE_ROOMS: [&str; 0] = [];
+const UNSAFE_ROOMS: [&str; 1] = ["machinery/runtime/src/shim/capabilities.rs"];
 
 pub fn check(metadata: &Metadata, sources: &[Source]) -> Vec<String> {
     let mut problems = Vec::new();
@@ -19,7 +19,7 @@ pub fn check(metadata: &Metadata, sources: &[Source]) -> Vec<String> {
         let own = source.path.ends_with("tidy/text.rs");
         for (number, line) in source.text.lines().enumerate() {
             let mut problem = |what: &str| problems.push(format!("{}:{}: {what}", source.path.display(), number + 1));
-            if line.contains("#[error(") && (line.contains("{source}") || line.contains("{source:")) {
+            if !own && line.contains("#[error(") && (line.contains("{source}") || line.contains("{source:")) {
                 problem("an error's message leaves its cause to source()");
             }
             if !own
