@@ -7,14 +7,13 @@
 //! - a failed sync loses what it was to make durable, and a later successful one does not bring it back (as Linux does);
 //! - after [`FaultyDisk::crash`] every handle opened before is dead, as the process that held it is.
 
+mod world;
+
 use super::{Disk, DiskFile, LockGuard};
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-
-/// The unit a disk writes whole or not at all.
-const SECTOR_BYTES: u64 = 512;
+use world::{Change, Content, NameChange, World, apply};
 
 pub struct FaultyDisk {
     world: Mutex<World>,
@@ -26,66 +25,9 @@ pub struct FaultyDisk {
 /// While this lives, every sync waits; its drop lets them go on.
 pub struct HeldSyncs(Arc<FaultyDisk>);
 
-struct World {
-    random: Random,
-    /// Counts crashes; a handle of an earlier epoch is dead.
-    epoch: u64,
-    files: BTreeMap<u64, Content>,
-    file_next: u64,
-    names: Names,
-    durable_names: Names,
-    unsynced_names: Vec<NameChange>,
-    directories: BTreeSet<PathBuf>,
-    locks: BTreeSet<PathBuf>,
-    /// The mutant: sync answers and does nothing.
-    sync_is_ignored: bool,
-    sync_fails_next: bool,
-    syncs_held: bool,
-    syncs_waiting: usize,
-    syncs: u64,
-    /// Operations that still succeed before the power goes.
-    operations_left: Option<u64>,
-}
-
-type Names = BTreeMap<PathBuf, u64>;
-
-#[derive(Default)]
-struct Content {
-    seen: Vec<u8>,
-    durable: Vec<u8>,
-    unsynced: Vec<Change>,
-}
-
-enum Change {
-    Write { offset: u64, bytes: Vec<u8> },
-    SetLen(u64),
-}
-
-enum NameChange {
-    Link(PathBuf, u64),
-    Rename(PathBuf, PathBuf),
-    Remove(PathBuf),
-}
-
 impl FaultyDisk {
     pub fn new(seed: u64) -> Arc<Self> {
-        let world = World {
-            random: Random(seed),
-            epoch: 0,
-            files: BTreeMap::new(),
-            file_next: 0,
-            names: Names::new(),
-            durable_names: Names::new(),
-            unsynced_names: Vec::new(),
-            directories: BTreeSet::from([PathBuf::from("/")]),
-            locks: BTreeSet::new(),
-            sync_is_ignored: false,
-            sync_fails_next: false,
-            syncs_held: false,
-            syncs_waiting: 0,
-            syncs: 0,
-            operations_left: None,
-        };
+        let world = World::new(seed);
         Arc::new_cyclic(|this| Self { world: Mutex::new(world), changed: Condvar::new(), this: this.clone() })
     }
 
@@ -326,117 +268,5 @@ impl DiskFile for FaultyFile {
 
     fn allocate(&self, _len: u64) -> io::Result<()> {
         self.with(|_, _| Ok(()))
-    }
-}
-
-impl World {
-    fn content(&mut self, file: u64) -> &mut Content {
-        self.files.get_mut(&file).expect("files are never forgotten")
-    }
-
-    fn spend_operation(&mut self) -> io::Result<()> {
-        match &mut self.operations_left {
-            None => Ok(()),
-            Some(0) => Err(io::Error::other("injected: the power is gone")),
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
-        }
-    }
-
-    fn change_names(&mut self, change: NameChange) {
-        apply_name(&mut self.names, &change);
-        self.unsynced_names.push(change);
-    }
-
-    fn crash(&mut self) {
-        self.epoch += 1;
-        self.locks.clear();
-        self.operations_left = None;
-        let kept = self.random.below(self.unsynced_names.len() as u64 + 1) as usize;
-        for change in std::mem::take(&mut self.unsynced_names).iter().take(kept) {
-            apply_name(&mut self.durable_names, change);
-        }
-        self.names = self.durable_names.clone();
-        for content in self.files.values_mut() {
-            // Whole runs differ in how much the disk's cache had got down: nothing, everything, or a part.
-            let kept_of_4 = self.random.below(5);
-            for change in std::mem::take(&mut content.unsynced) {
-                match change {
-                    Change::SetLen(_) if self.random.below(4) < kept_of_4 => apply(&mut content.durable, &change),
-                    Change::SetLen(_) => {}
-                    Change::Write { offset, bytes } => {
-                        for (offset, sector) in sectors(offset, &bytes) {
-                            if self.random.below(4) < kept_of_4 {
-                                let bytes = sector.to_vec();
-                                apply(&mut content.durable, &Change::Write { offset, bytes });
-                            }
-                        }
-                    }
-                }
-            }
-            content.seen = content.durable.clone();
-        }
-    }
-}
-
-fn apply(bytes: &mut Vec<u8>, change: &Change) {
-    match change {
-        Change::SetLen(len) => bytes.resize(*len as usize, 0),
-        Change::Write { offset, bytes: written } => {
-            let start = *offset as usize;
-            let end = start + written.len();
-            if bytes.len() < end {
-                bytes.resize(end, 0);
-            }
-            bytes[start..end].copy_from_slice(written);
-        }
-    }
-}
-
-fn apply_name(names: &mut Names, change: &NameChange) {
-    match change {
-        NameChange::Link(path, file) => {
-            names.insert(path.clone(), *file);
-        }
-        NameChange::Rename(from, to) => {
-            if let Some(file) = names.remove(from) {
-                names.insert(to.clone(), file);
-            }
-        }
-        NameChange::Remove(path) => {
-            names.remove(path);
-        }
-    }
-}
-
-/// A write cut at the disk's sector boundaries.
-fn sectors(mut offset: u64, mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
-    let mut parts = Vec::new();
-    while !bytes.is_empty() {
-        let room = (SECTOR_BYTES - offset % SECTOR_BYTES) as usize;
-        let (sector, rest) = bytes.split_at(room.min(bytes.len()));
-        parts.push((offset, sector));
-        offset += sector.len() as u64;
-        bytes = rest;
-    }
-    parts
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, good enough to choose faults.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
     }
 }
