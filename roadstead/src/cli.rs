@@ -35,6 +35,7 @@ pub enum Command {
     #[command(subcommand)]
     Image(image::Command),
     /// Follow what happens, as Marathon's event stream tells it
+    #[command(after_help = "Example: roadstead events --type status_update_event --output json | jq .taskStatus")]
     Events(events::Arguments),
     /// Show the tokens and S3 keys of a data directory
     #[command(subcommand)]
@@ -44,16 +45,20 @@ pub enum Command {
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     lifecycle::logs::install(lifecycle::logs::Format::Text, "warn");
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         match command {
-            Command::App(command) => app::run(command).await?,
-            Command::Node(command) => node::run(command).await?,
-            Command::Route(command) => route::run(command).await?,
-            Command::Bucket(command) => bucket::run(command).await?,
-            Command::Image(command) => image::run(command).await?,
-            Command::Events(arguments) => events::run(arguments).await?,
-            Command::Token(command) => token::run(command)?,
-        }
+            Command::App(command) => return app::run(command).await,
+            Command::Node(command) => node::run(command).await,
+            Command::Route(command) => route::run(command).await,
+            Command::Bucket(command) => bucket::run(command).await,
+            Command::Image(command) => image::run(command).await,
+            Command::Events(arguments) => events::run(arguments).await,
+            Command::Token(command) => token::run(command),
+        }?;
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    match result {
+        Err(error) if error.is::<output::ReaderGone>() => Ok(ExitCode::SUCCESS),
+        result => result,
+    }
 }

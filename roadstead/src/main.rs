@@ -41,7 +41,10 @@ fn main() -> ExitCode {
     if role::pics::is_called_as_pics() {
         return finish(role::pics::run_as_pics());
     }
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(told) => return tell(&told),
+    };
     finish(match arguments.command {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Up(arguments) => up::run(arguments),
@@ -52,6 +55,13 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
     })
+}
+
+/// Prints help, the version, or what is wrong with the command line.
+fn tell(told: &clap::Error) -> ExitCode {
+    // Nobody may read it: nothing is lost.
+    let _reader_gone = told.print();
+    if told.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS }
 }
 
 fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {

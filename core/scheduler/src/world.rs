@@ -65,6 +65,8 @@ pub struct NodeRecord {
 
 #[derive(Clone, Debug, Default)]
 pub struct EdgeRecord {
+    /// Where it serves requests, `host:port`; empty when it did not say.
+    pub address: String,
     pub applied_revision: i64,
     /// URLs of servers that left the table and still have requests in flight.
     pub busy: BTreeSet<String>,

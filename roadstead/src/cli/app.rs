@@ -1,21 +1,23 @@
 //! `roadstead app …`, over Marathon's API.
 
 mod definition;
+mod logs;
+mod show;
 mod wait;
 
-use super::connection::{Api, Connection};
+use super::connection::Connection;
 use super::output::{Output, text};
-use anyhow::Context;
-use bytes::Bytes;
 use http::Method;
-use http_body_util::BodyExt;
 use model::AppId;
 use serde_json::{Value, json};
-use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+use wait::Purpose;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Run an app (or bring a running one to this definition) and wait until it is deployed
+    /// Run an app, or bring a running one to this definition, and wait until it is deployed
+    #[command(after_help = definition::EXAMPLES)]
     Run(definition::Run),
     /// List apps
     List {
@@ -23,47 +25,46 @@ pub enum Command {
         common: Common,
     },
     /// Show one app: its tasks, where it is served, what its runtime lacks, why a task is not placed
+    #[command(after_help = "Example: roadstead app show /shop/cart")]
     Show {
+        /// The app's id
         id: AppId,
         #[command(flatten)]
         common: Common,
     },
-    /// Change the number of instances
+    /// Change the number of instances; 0 suspends the app
+    #[command(after_help = "Example: roadstead app scale s3pics 20")]
     Scale {
+        /// The app's id
         id: AppId,
+        /// How many tasks should run
         instances: u32,
         #[command(flatten)]
         change: Change,
     },
     /// Replace every task, keeping the app served
+    #[command(after_help = "Example: roadstead app restart s3pics")]
     Restart {
+        /// The app's id
         id: AppId,
         #[command(flatten)]
         change: Change,
     },
     /// Stop every task and forget the app
+    #[command(after_help = "Example: roadstead app remove s3pics")]
     Remove {
+        /// The app's id
         id: AppId,
         #[command(flatten)]
         change: Change,
     },
     /// Print what a task wrote
-    Logs {
-        id: AppId,
-        /// A task's id; default: the youngest
-        #[arg(long)]
-        task: Option<String>,
-        /// Standard error instead of standard output
-        #[arg(long)]
-        stderr: bool,
-        /// Go on as more is written
-        #[arg(long, short)]
-        follow: bool,
-        #[command(flatten)]
-        common: Common,
-    },
-    /// List the kept versions of an app
+    #[command(after_help = "Example: roadstead app logs s3pics --follow")]
+    Logs(logs::Arguments),
+    /// List the kept versions of an app, newest first
+    #[command(after_help = "Example: roadstead app versions s3pics")]
     Versions {
+        /// The app's id
         id: AppId,
         #[command(flatten)]
         common: Common,
@@ -88,131 +89,50 @@ pub struct Change {
     /// Return at once instead of waiting for the deployment to end
     #[arg(long)]
     pub no_wait: bool,
+    /// Wait no longer than this; the deployment goes on, the exit status is 1
+    #[arg(long, value_name = "SECONDS", conflicts_with = "no_wait")]
+    pub timeout: Option<u64>,
 }
 
-pub async fn run(command: Command) -> anyhow::Result<()> {
-    match command {
-        Command::Run(run) => definition::run(run).await,
-        Command::List { common } => list(&common).await,
-        Command::Show { id, common } => show(&id, &common).await,
-        Command::Scale { id, instances, change } => {
-            put(&change, Method::PUT, &id, "", &json!({ "instances": instances })).await
-        }
-        Command::Restart { id, change } => put(&change, Method::POST, &id, "/restart", &json!({})).await,
-        Command::Remove { id, change } => put(&change, Method::DELETE, &id, "", &json!({})).await,
-        Command::Logs { id, task, stderr, follow, common } => {
-            let stream = if stderr { "stderr" } else { "stdout" };
-            logs(&common.connection.api()?, &id, task, stream, follow).await
-        }
-        Command::Versions { id, common } => versions(&id, &common).await,
+impl Change {
+    fn patience(&self) -> Option<Duration> {
+        self.timeout.map(Duration::from_secs)
     }
+}
+
+pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(run) => return definition::run(run).await,
+        Command::Scale { id, instances, change } => return scale(&id, instances, &change).await,
+        Command::Restart { id, change } => {
+            return submit(&change, Method::POST, &id, "/restart", &json!({}), Purpose::Restart).await;
+        }
+        Command::Remove { id, change } => {
+            return submit(&change, Method::DELETE, &id, "", &json!({}), Purpose::Remove).await;
+        }
+        Command::List { common } => list(&common).await,
+        Command::Show { id, common } => show::run(&id, &common).await,
+        Command::Logs(arguments) => logs::run(arguments).await,
+        Command::Versions { id, common } => versions(&id, &common).await,
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn list(common: &Common) -> anyhow::Result<()> {
     let answer: Value = common.connection.api()?.get("/v2/apps").await?;
     let apps = answer["apps"].as_array().cloned().unwrap_or_default();
     let rows = apps.iter().map(|app| {
+        let has_checks = app["healthChecks"].as_array().is_some_and(|checks| !checks.is_empty());
         vec![
             text(&app["id"]),
             format!("{} / {}", text(&app["tasksRunning"]), text(&app["instances"])),
-            text(&app["tasksHealthy"]),
+            if has_checks { text(&app["tasksHealthy"]) } else { "-".to_owned() },
             text(&app["cpus"]),
             text(&app["mem"]),
-            status(app).to_owned(),
+            show::status(app).to_owned(),
         ]
     });
     common.output.print(&["id", "tasks", "healthy", "cpus", "mem", "status"], rows.collect(), &apps)
-}
-
-fn status(app: &Value) -> &'static str {
-    if app["deployments"].as_array().is_some_and(|deployments| !deployments.is_empty()) {
-        "Deploying"
-    } else if app["instances"] == 0 {
-        "Suspended"
-    } else {
-        "Running"
-    }
-}
-
-async fn show(id: &AppId, common: &Common) -> anyhow::Result<()> {
-    let api = common.connection.api()?;
-    let mut app: Value = api.get(&format!("/v2/apps{id}")).await?;
-    let mut app = app["app"].take();
-    let explained: Value = api.get(&format!("/v1/apps{id}/explain")).await?;
-    app["explain"] = explained.clone();
-    let tasks = app["tasks"].as_array().cloned().unwrap_or_default();
-    let mut lines = vec![
-        format!("{}  {}", text(&app["id"]), status(&app)),
-        format!("  version    {}", text(&app["version"])),
-        format!("  instances  {} of {} running", text(&app["tasksRunning"]), text(&app["instances"])),
-        format!("  each       {} cpus, {} MiB", text(&app["cpus"]), text(&app["mem"])),
-    ];
-    for (name, value) in explained.as_object().into_iter().flatten() {
-        match value {
-            Value::Array(items) => lines.extend(items.iter().map(|item| format!("  {name:<10} {}", text(item)))),
-            Value::Null => {}
-            other => lines.push(format!("  {name:<10} {}", text(other))),
-        }
-    }
-    for task in &tasks {
-        let ports = task["ports"].as_array().cloned().unwrap_or_default();
-        let port = ports.first().map(text).unwrap_or_default();
-        lines.push(format!("  task       {}  {}:{port}  {}", text(&task["id"]), text(&task["host"]), health(task)));
-    }
-    common.output.say(&lines.join("\n"), &app)
-}
-
-fn health(task: &Value) -> &'static str {
-    match task["healthCheckResults"].as_array() {
-        Some(results) if !results.is_empty() => {
-            if results.iter().all(|result| result["alive"] == true) {
-                "healthy"
-            } else {
-                "not healthy"
-            }
-        }
-        _ if task["startedAt"].is_string() => "started",
-        _ => "staged",
-    }
-}
-
-async fn put(change: &Change, method: Method, id: &AppId, child: &str, body: &Value) -> anyhow::Result<()> {
-    let api = change.common.connection.api()?;
-    let path = format!("/v2/apps{id}{child}?force={}", change.force);
-    let answer: Value = api.send(method, &path, body).await?;
-    wait::finish(&api, change, id, &answer).await
-}
-
-async fn logs(api: &Api, id: &AppId, task: Option<String>, stream: &str, follow: bool) -> anyhow::Result<()> {
-    let task = match task {
-        Some(task) => task,
-        None => youngest_task(api, id).await?,
-    };
-    let uri = api.url(&format!("/v1/apps{id}/tasks/{task}/logs?stream={stream}&follow={follow}"));
-    let request = http::Request::get(&uri).body(web::empty_body())?;
-    let response = api.client.send(request).await?;
-    let status = response.status();
-    let mut body = response.into_body();
-    let mut output = std::io::stdout().lock();
-    let mut refusal = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let data: Bytes = frame.context("read the log")?.into_data().unwrap_or_default();
-        if status.is_success() {
-            output.write_all(&data)?;
-            output.flush()?;
-        } else {
-            refusal.extend_from_slice(&data);
-        }
-    }
-    anyhow::ensure!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&refusal));
-    Ok(())
-}
-
-async fn youngest_task(api: &Api, id: &AppId) -> anyhow::Result<String> {
-    let app: Value = api.get(&format!("/v2/apps{id}")).await?;
-    let tasks = app["app"]["tasks"].as_array().cloned().unwrap_or_default();
-    let youngest = tasks.iter().max_by_key(|task| text(&task["stagedAt"]));
-    youngest.map(|task| text(&task["id"])).with_context(|| format!("{id} has no task"))
 }
 
 async fn versions(id: &AppId, common: &Common) -> anyhow::Result<()> {
@@ -220,4 +140,22 @@ async fn versions(id: &AppId, common: &Common) -> anyhow::Result<()> {
     let versions = answer["versions"].as_array().cloned().unwrap_or_default();
     let rows = versions.iter().map(|version| vec![text(version)]).collect();
     common.output.print(&["version"], rows, &versions)
+}
+
+async fn scale(id: &AppId, instances: u32, change: &Change) -> anyhow::Result<ExitCode> {
+    // PATCH: unlike PUT it makes no app that is not there.
+    submit(change, Method::PATCH, id, "", &json!({ "instances": instances }), Purpose::Run).await
+}
+
+async fn submit(
+    change: &Change,
+    method: Method,
+    id: &AppId,
+    child: &str,
+    body: &Value,
+    purpose: Purpose,
+) -> anyhow::Result<ExitCode> {
+    let api = change.common.connection.api()?;
+    let answer: Value = api.send(method, &format!("/v2/apps{id}{child}?force={}", change.force), body).await?;
+    wait::finish(&api, change, id, &answer, purpose).await
 }

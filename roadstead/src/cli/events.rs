@@ -3,7 +3,6 @@
 use super::app::Common;
 use super::output::text;
 use anyhow::Context;
-use http::header::ACCEPT;
 use http_body_util::BodyExt;
 use serde_json::Value;
 
@@ -25,11 +24,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     for kind in &arguments.types {
         query.append_pair("event_type", kind);
     }
-    let uri = api.url(&format!("/v2/events?{}", query.finish()));
-    let request = http::Request::get(&uri).header(ACCEPT, "text/event-stream").body(web::empty_body())?;
-    let response = api.client.send(request).await?;
-    anyhow::ensure!(response.status().is_success(), "{uri} answered {}", response.status());
-    let mut body = response.into_body();
+    let mut body = api.open(&format!("/v2/events?{}", query.finish()), "text/event-stream").await?;
     let mut pending = Vec::new();
     while let Some(frame) = body.frame().await {
         pending.extend_from_slice(&frame.context("read the events")?.into_data().unwrap_or_default());
@@ -47,11 +42,44 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 fn tell(common: &Common, data: &str) -> anyhow::Result<()> {
     let event: Value = serde_json::from_str(data).context("an event is not JSON")?;
-    let mut words = vec![text(&event["timestamp"]), text(&event["eventType"])];
-    for name in ["appId", "taskId", "taskStatus", "id", "alive", "message"] {
-        if !event[name].is_null() && event[name] != "" {
-            words.push(text(&event[name]));
-        }
+    common.output.tell(&line(&event), &event)
+}
+
+/// When, what, and of whom; then what is said of it.
+fn line(event: &Value) -> String {
+    let mut words = vec![text(&event["timestamp"]), format!("{:<28}", text(&event["eventType"]))];
+    let app = if event["appId"].is_null() { &event["appDefinition"]["id"] } else { &event["appId"] };
+    words.extend([app, &event["taskId"], &event["taskStatus"]].map(text));
+    words.push(text(if event["plan"]["id"].is_null() { &event["id"] } else { &event["plan"]["id"] }));
+    let actions = event["currentStep"]["actions"].as_array().into_iter().flatten();
+    words.extend(actions.map(|action| format!("{} {}", text(&action["action"]), text(&action["app"]))));
+    match &event["alive"] {
+        Value::Bool(true) => words.push("healthy".into()),
+        Value::Bool(false) => words.push("not healthy".into()),
+        _ => {}
     }
-    common.output.say(&words.join("  "), &event)
+    words.push(text(&event["message"]));
+    words.retain(|word| !word.is_empty());
+    words.join("  ").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_event_is_a_line() {
+        let event = json!({
+            "eventType": "status_update_event", "timestamp": "T", "appId": "/web", "taskId": "web.1",
+            "taskStatus": "TASK_FAILED", "message": "exited with status 3",
+        });
+        assert_eq!(line(&event), "T  status_update_event           /web  web.1  TASK_FAILED  exited with status 3");
+        let step = json!({ "actions": [{ "action": "ScaleApplication", "app": "/web" }] });
+        let event =
+            json!({ "eventType": "deployment_info", "timestamp": "T", "plan": { "id": "d" }, "currentStep": step });
+        assert_eq!(line(&event), "T  deployment_info               d  ScaleApplication /web");
+        let event = json!({ "eventType": "event_stream_attached", "timestamp": "T" });
+        assert_eq!(line(&event), "T  event_stream_attached");
+    }
 }

@@ -12,8 +12,13 @@ use web::Credentials;
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Make an image of files: programs come with their interpreter and libraries. The same files give the same digest
+    #[command(after_help = "\
+Example:
+  roadstead image pack --add ./server=/app/server --add /bin/sh --cmd /app/server --expose 8000 \\
+    --layout ./image --tag server:1")]
     Pack(Pack),
     /// Push an image to a registry
+    #[command(after_help = "Example: roadstead image push ./image server:1")]
     Push {
         /// Image layout directory, as `image pack` writes it
         layout: PathBuf,
@@ -108,7 +113,7 @@ async fn push(layout: &Path, mut reference: Reference, common: &Common) -> anyho
     let image = layout::read(layout, Some(&layout::name_for(&reference))).or_else(|_| layout::read(layout, None))?;
     let own = common.connection.addresses().ok().map(|addresses| addresses.registry.to_string());
     if reference.registry.is_none() {
-        reference.registry = Some(own.clone().context("name a registry: HOST:PORT/NAME:TAG")?);
+        reference.registry = Some(own.clone().context("no platform runs here; name the registry: HOST:PORT/NAME:TAG")?);
     }
     let client = if reference.registry == own { registry(&common.connection)? } else { foreign(&common.connection) };
     let digest = client.push(&reference, &image).await?.to_string();

@@ -1,7 +1,7 @@
 //! `roadstead route …`, over the edge's API.
 
 use super::app::Common;
-use super::output::text;
+use super::output::{table, text};
 use serde_json::Value;
 
 #[derive(clap::Subcommand)]
@@ -11,7 +11,8 @@ pub enum Command {
         #[command(flatten)]
         common: Common,
     },
-    /// Say which route a request takes, which lost and why, and which server would be picked
+    /// Say which route a request takes, to which servers, and why the others do not
+    #[command(after_help = "Example: roadstead route explain GET http://s3pics.localhost/ -H 'X-Version: 2'")]
     Explain {
         /// GET, PUT, …
         method: String,
@@ -32,19 +33,19 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-async fn ask(common: &Common, path: &str) -> anyhow::Result<Value> {
-    let api = common.connection.addresses()?.edge_api;
-    Ok(common.connection.admin_client()?.get_json(&format!("http://{api}{path}")).await?)
-}
-
 async fn list(common: &Common) -> anyhow::Result<()> {
-    let answer = ask(common, "/routes").await?;
-    let routes = answer["routes"].as_array().or(answer.as_array()).cloned().unwrap_or_default();
+    let answer: Value = common.connection.edge_api()?.get("/routes").await?;
+    let routes = answer["routes"].as_array().cloned().unwrap_or_default();
     let rows = routes.iter().map(|route| {
-        let servers = route["servers"].as_array().map_or(0, Vec::len);
-        vec![text(&route["id"]), text(&route["rule"]), servers.to_string(), text(&route["source"])]
+        let servers = route["servers"].as_array().map_or(&[][..], Vec::as_slice);
+        let in_flight: u64 = servers.iter().filter_map(|server| server["in_flight"].as_u64()).sum();
+        let served = match &route["refused"] {
+            Value::String(reason) => format!("refused: {reason}"),
+            _ => servers.len().to_string(),
+        };
+        vec![text(&route["id"]), text(&route["rule"]), served, in_flight.to_string(), text(&route["app"])]
     });
-    common.output.print(&["id", "rule", "servers", "source"], rows.collect(), &routes)
+    common.output.print(&["route", "rule", "servers", "in flight", "app"], rows.collect(), &routes)
 }
 
 async fn explain(method: &str, url: &str, headers: &[String], common: &Common) -> anyhow::Result<()> {
@@ -53,10 +54,61 @@ async fn explain(method: &str, url: &str, headers: &[String], common: &Common) -
     for header in headers {
         query.append_pair("header", header);
     }
-    let answer = ask(common, &format!("/explain?{}", query.finish())).await?;
-    let lines = match answer["lines"].as_array() {
-        Some(lines) => lines.iter().map(text).collect::<Vec<_>>().join("\n"),
-        None => serde_json::to_string_pretty(&answer)?,
-    };
-    common.output.say(&lines, &answer)
+    let answer: Value = common.connection.edge_api()?.get(&format!("/explain?{}", query.finish())).await?;
+    common.output.say(&describe(method, url, &answer), &answer)
+}
+
+/// The winner and its servers, then every route in the order in which they are tried.
+fn describe(method: &str, url: &str, answer: &Value) -> String {
+    let mut lines = vec![match answer["winner"].as_str() {
+        Some(winner) => format!("{method} {url} takes the route {winner}"),
+        None => format!("{method} {url} takes no route: it is answered 404"),
+    }];
+    let servers = answer["servers"].as_array().map_or(&[][..], Vec::as_slice);
+    if answer["winner"].is_string() && servers.is_empty() {
+        lines.push("  it has no server now: the answer is 503".into());
+    }
+    lines.extend(servers.iter().map(|server| format!("  to {}", text(server))));
+    let routes = answer["routes"].as_array().map_or(&[][..], Vec::as_slice);
+    if !routes.is_empty() {
+        let rows = routes.iter().map(|route| {
+            let (verdict, why) = match route["verdict"].as_str() {
+                Some("wins") => ("wins", String::new()),
+                Some("loses") => ("loses", format!("{} goes first: {}", text(&route["by"]), text(&route["because"]))),
+                Some("does_not_match") => ("does not match", text(&route["matcher"])),
+                other => (other.unwrap_or_default(), String::new()),
+            };
+            vec![text(&route["route"]), verdict.to_owned(), why]
+        });
+        lines.push(format!("\n{}", table(&["route", "verdict", "why"], rows.collect())));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_winner_comes_first_and_every_loser_has_its_reason() {
+        let answer = json!({
+            "winner": "app.web", "servers": ["http://127.0.0.1:31000"],
+            "routes": [
+                { "route": "app.web", "verdict": "wins" },
+                { "route": "old", "verdict": "loses", "by": "app.web", "because": "higher priority" },
+                { "route": "s3", "verdict": "does_not_match", "matcher": "Host(\"s3.localhost\")" },
+            ],
+        });
+        let expected = "GET http://web.localhost/ takes the route app.web
+  to http://127.0.0.1:31000
+
+ROUTE    VERDICT         WHY
+app.web  wins
+old      loses           app.web goes first: higher priority
+s3       does not match  Host(\"s3.localhost\")";
+        assert_eq!(describe("GET", "http://web.localhost/", &answer), expected);
+        let nothing = json!({ "winner": null, "servers": [], "routes": [] });
+        assert!(describe("GET", "http://x/", &nothing).contains("takes no route"));
+    }
 }

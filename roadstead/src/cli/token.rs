@@ -8,6 +8,7 @@ use serde_json::json;
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Print a role's token, ready to paste
+    #[command(after_help = "Example: export ROADSTEAD_TOKEN=$(roadstead token show)")]
     Show {
         /// admin, viewer, …
         #[arg(default_value = "admin", value_parser = parse_role)]
@@ -15,7 +16,8 @@ pub enum Command {
         #[command(flatten)]
         common: Common,
     },
-    /// Print a pair of S3 keys
+    /// Print a pair of S3 keys, as environment variables
+    #[command(after_help = "Example: export $(roadstead token s3)")]
     S3 {
         /// admin, registry or pics
         #[arg(default_value = "admin")]
@@ -34,7 +36,9 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::S3 { user, common } => {
             let authority = common.connection.authority()?;
-            let key = authority.access_key(&user).with_context(|| format!("there is no S3 user `{user}`"))?;
+            let key = authority
+                .access_key(&user)
+                .with_context(|| format!("there is no S3 user `{user}`; expected admin, registry or pics"))?;
             let secret = key.secret_key.reveal();
             let text = format!("AWS_ACCESS_KEY_ID={}\nAWS_SECRET_ACCESS_KEY={secret}", key.access_key);
             common.output.say(&text, &json!({ "access_key": key.access_key, "secret_key": secret }))

@@ -219,7 +219,7 @@ fn host_name(page: &str) -> Option<String> {
         rest = tag.split_once('>')?.1;
     }
     let name: String =
-        rest.chars().take_while(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.')).collect();
+        rest.chars().take_while(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.')).collect();
     (!name.is_empty()).then_some(name)
 }
 

@@ -26,11 +26,30 @@ pub(crate) struct SessionId(u64);
 
 /// What sessions tell the leader.
 pub(crate) enum Message {
-    AgentOpened { session: SessionId, hello: Box<AgentHello>, link: AgentLink },
-    AgentReports { session: SessionId, node: String, reports: Vec<TaskReport> },
-    AgentSeen { session: SessionId, node: String },
-    AgentClosed { session: SessionId, node: String },
-    EdgeState { edge: String, state: EdgeState },
+    AgentOpened {
+        session: SessionId,
+        hello: Box<AgentHello>,
+        link: AgentLink,
+    },
+    AgentReports {
+        session: SessionId,
+        node: String,
+        reports: Vec<TaskReport>,
+    },
+    AgentSeen {
+        session: SessionId,
+        node: String,
+    },
+    AgentClosed {
+        session: SessionId,
+        node: String,
+    },
+    /// `address`: where the edge serves requests.
+    EdgeState {
+        edge: String,
+        address: String,
+        state: EdgeState,
+    },
 }
 
 /// The leader's end of an agent's session; dropping it ends the session.

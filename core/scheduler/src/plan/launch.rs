@@ -3,7 +3,11 @@
 use super::Pass;
 use crate::Change;
 use model::{App, Intent, Task, TaskId};
+
 use std::sync::Arc;
+
+/// Linux allows 64 (`HOST_NAME_MAX`), a label of DNS 63.
+const HOST_NAME_CHARS_MAX: usize = 63;
 
 impl Pass<'_> {
     /// Launches up to `count` tasks; stops at the first that no node takes.
@@ -16,8 +20,10 @@ impl Pass<'_> {
             let Ok(placement) = self.placer.place(&self.world, app) else { return };
             let Some(node) = self.world.nodes.get(&placement.node).map(|record| record.node.clone()) else { return };
             let unique = (self.make_uuid)();
+            let id = TaskId::of(&app.id, &unique);
+            let container_name = container_name(&id, &unique);
             let task = Task {
-                id: TaskId::of(&app.id, &unique),
+                id,
                 app: app.id.clone(),
                 version: app.version,
                 node: placement.node.clone(),
@@ -25,7 +31,7 @@ impl Pass<'_> {
                 address: node.address.clone(),
                 ports: placement.ports,
                 staged_at: self.now,
-                container_name: container_name(&unique),
+                container_name,
                 intent: Intent::Run,
             };
             self.placer.take(&task.node, Some(app), &task.ports);
@@ -34,33 +40,24 @@ impl Pass<'_> {
     }
 }
 
-/// A host name as short as Docker's, 12 hexadecimal digits, made of the 48 low bits of the UUID's time (which no two tasks
-/// share within 325 days), stirred so that tasks launched together do not look alike.
-fn container_name(uuid: &str) -> String {
-    const BITS: u64 = (1 << 48) - 1;
-    // Odd, so that multiplying is one-to-one modulo 2^48 (the golden ratio's fraction, as in Fibonacci hashing).
-    const STIR: u64 = 0x9E37_79B9_7F4B;
-    let digits: String = uuid.chars().filter(|c| *c != '-').take(12).collect();
-    let time_low = u64::from_str_radix(&digits, 16).unwrap_or_else(|_| {
-        uuid.bytes().fold(0, |hash, byte| {
-            // A UUID is hexadecimal; whatever else is handed in gets FNV-1a's name.
-            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-        })
-    });
-    let stirred = (time_low & BITS).wrapping_mul(STIR) & BITS;
-    format!("{:012x}", (stirred ^ (stirred >> 24)) & BITS)
+/// The host name inside the container: the task's id, so that who sees the one finds the other, in the characters of DNS.
+/// Where that is too long for a host name, the part that no other task shares.
+fn container_name(id: &TaskId, unique: &str) -> String {
+    let name = id.as_str().replace('_', "-");
+    if name.len() <= HOST_NAME_CHARS_MAX { name } else { unique.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
+    use model::AppId;
 
     #[test]
-    fn names_are_short_distinct_and_valid_in_dns() {
-        let names: BTreeSet<String> =
-            (0..10_000).map(|low| container_name(&format!("{low:08x}-9987-11e4-b40a-0242ac110003"))).collect();
-        assert_eq!(names.len(), 10_000);
-        assert!(names.iter().all(|name| name.len() == 12 && name.bytes().all(|byte| byte.is_ascii_hexdigit())));
+    fn a_host_name_is_the_tasks_id_where_it_fits() {
+        let unique = "3eb4f9ff-9987-11e4-b40a-0242ac110003";
+        let name = |app: &str| container_name(&TaskId::of(&AppId::parse(app).unwrap(), unique), unique);
+        assert_eq!(name("/s3pics"), format!("s3pics.{unique}"));
+        assert_eq!(name("/shop/cart"), format!("shop-cart.{unique}"));
+        assert_eq!(name(&format!("/{}", "long".repeat(20))), unique);
     }
 }

@@ -179,7 +179,9 @@ impl Bench {
 
     pub fn edge(&mut self, name: &str, applied_revision: i64, busy: &[&str]) {
         let busy = busy.iter().map(|url| (*url).to_owned()).collect();
-        self.world.edges.insert(name.into(), EdgeRecord { applied_revision, busy, last_seen: self.now });
+        self.world
+            .edges
+            .insert(name.into(), EdgeRecord { address: String::new(), applied_revision, busy, last_seen: self.now });
     }
 
     pub fn tasks(&self, name: &str) -> Vec<Arc<Task>> {

@@ -1,38 +1,54 @@
 //! `roadstead app run`: flags, or a Marathon app definition, into one request.
 
 use super::{Change, wait};
+use crate::cli::connection::Api;
 use crate::config::ConfigError;
 use anyhow::Context;
 use http::Method;
 use model::AppId;
 use serde_json::{Map, Value, json};
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use wait::Purpose;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  An image; port 8000 inside is served as http://s3pics.<domain>/:
+    roadstead app run s3pics --image 127.0.0.1:5000/s3pics:2.0 --port 8000 --health / --instances 2
+  A command on the node's own files, which listens on the port it is given:
+    roadstead app run hello --cmd 'exec python3 -m http.server $PORT0' --health /
+  A Marathon app definition, one field changed:
+    roadstead app run --file s3pics.json --instances 20";
 
 #[derive(clap::Args)]
 pub struct Run {
     /// The app's id, e.g. s3pics or /shop/cart (with --file it may be left out)
+    #[arg(required_unless_present = "file")]
     id: Option<AppId>,
-    /// A Marathon app definition (JSON); flags go over it
+    /// A Marathon app definition (JSON), - for standard input; flags go over it
     #[arg(long, short)]
     file: Option<PathBuf>,
-    /// Image, e.g. localhost:5000/s3pics:2.0; without one the command runs on the node's own files
+    /// Image, e.g. 127.0.0.1:5000/s3pics:2.0; without one the command runs on the node's own files
     #[arg(long)]
     image: Option<String>,
     /// Command, run by /bin/sh -c; default: the image's own
     #[arg(long)]
     cmd: Option<String>,
+    /// How many tasks should run; default: as many as now, 1 for a new app
     #[arg(long)]
     instances: Option<u32>,
-    /// CPU shares, 1 is one core
+    /// CPU shares of each task, 1 is one core; default: 1
     #[arg(long)]
     cpus: Option<f64>,
-    /// Memory in MiB
+    /// Memory of each task in MiB; default: 128
     #[arg(long)]
     mem: Option<f64>,
-    /// Port the program listens on inside (repeatable)
+    /// With --image: port inside the container; without: service port (the command listens on $PORT0, $PORT1 …);
+    /// repeatable
     #[arg(long = "port", value_name = "PORT")]
     ports: Vec<u16>,
-    /// NAME=VALUE (repeatable)
+    /// NAME=VALUE in the environment of each task (repeatable)
     #[arg(long = "env", short, value_name = "NAME=VALUE")]
     env: Vec<String>,
     /// NAME=VALUE (repeatable)
@@ -45,26 +61,40 @@ pub struct Run {
     change: Change,
 }
 
-pub async fn run(run: Run) -> anyhow::Result<()> {
+pub async fn run(run: Run) -> anyhow::Result<ExitCode> {
+    let mut definition = definition(&run)?;
+    let id = definition["id"].as_str().ok_or_else(|| usage("--file has no \"id\"; give one: roadstead app run ID"))?;
+    let id: AppId = id.parse().map_err(|error| usage(format!("id `{id}`: {error}")))?;
     let api = run.change.common.connection.api()?;
-    let definition = definition(&run)?;
-    let id = definition["id"].as_str().context("--file has no \"id\", and no ID was given")?;
-    let id: AppId = id.parse().map_err(|error| ConfigError::Usage(format!("id `{id}`: {error}")))?;
-    let path = format!("/v2/apps{id}?force={}", run.change.force);
+    if definition["instances"].is_null() {
+        definition["instances"] = instances_now(&api, &id).await?.into();
+    }
+    // The definition is the whole of it: what an older one had and this one has not is gone.
+    let path = format!("/v2/apps{id}?partialUpdate=false&force={}", run.change.force);
     let answer: Value = api.send(Method::PUT, &path, &definition).await?;
-    wait::finish(&api, &run.change, &id, &answer).await
+    wait::finish(&api, &run.change, &id, &answer, Purpose::Run).await
+}
+
+/// A new definition does not scale an app unless it says so.
+async fn instances_now(api: &Api, id: &AppId) -> anyhow::Result<u64> {
+    let existing: Option<Value> = api.find(&format!("/v2/apps{id}")).await?;
+    Ok(existing.and_then(|existing| existing["app"]["instances"].as_u64()).unwrap_or(1))
+}
+
+fn usage(message: impl Into<String>) -> ConfigError {
+    ConfigError::Usage(message.into())
 }
 
 fn definition(run: &Run) -> anyhow::Result<Value> {
     let mut definition = match &run.file {
-        Some(path) => {
-            let text = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-            serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", path.display()))?
+        Some(path) => read(path)?,
+        None if run.cmd.is_none() && run.image.is_none() => {
+            return Err(usage("say what to run: --cmd COMMAND, --image IMAGE, or --file FILE").into());
         }
         None => json!({}),
     };
     let Value::Object(fields) = &mut definition else {
-        return Err(ConfigError::Usage("--file must hold one app definition (a JSON object)".into()).into());
+        return Err(usage("--file must hold one app definition (a JSON object)").into());
     };
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -84,6 +114,16 @@ fn definition(run: &Run) -> anyhow::Result<Value> {
     Ok(definition)
 }
 
+fn read(path: &Path) -> anyhow::Result<Value> {
+    let mut text = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().read_to_end(&mut text).context("read standard input")?;
+    } else {
+        text = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    }
+    Ok(serde_json::from_slice(&text).map_err(|error| usage(format!("{} is not JSON: {error}", path.display())))?)
+}
+
 fn container(run: &Run) -> Option<Value> {
     let image = run.image.as_ref()?;
     let mappings: Vec<Value> =
@@ -99,7 +139,7 @@ fn pairs(flag: &str, pairs: &[String]) -> Result<Option<Value>, ConfigError> {
     let mut object = Map::new();
     for pair in pairs {
         let Some((name, value)) = pair.split_once('=') else {
-            return Err(ConfigError::Usage(format!("{flag} {pair}: expected NAME=VALUE")));
+            return Err(usage(format!("{flag} {pair}: expected NAME=VALUE")));
         };
         object.insert(name.to_owned(), json!(value));
     }

@@ -8,9 +8,10 @@ use crate::routes;
 use axum::response::Response;
 use model::resources::{bytes_to_mib, milli_to_cpus};
 use model::{App, Resources};
-use scheduler::{NodeRecord, TaskRecord, World};
+use scheduler::{EdgeRecord, NodeRecord, TaskRecord, World};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 /// `GET /v1/nodes`
 pub fn list(api: &Api) -> Result<Response, Failure> {
@@ -53,8 +54,14 @@ pub fn explain(api: &Api, id: &str) -> Result<Response, Failure> {
 fn url(api: &Api, app: &App) -> Option<String> {
     app.ports.first()?;
     let name = routes::public_name(app, &api.context.domain)?;
-    let port = api.context.edge_port.filter(|port| *port != 80).map_or(String::new(), |port| format!(":{port}"));
+    let port = edge_port(api).filter(|port| *port != 80).map_or(String::new(), |port| format!(":{port}"));
     Some(format!("http://{name}{port}/"))
+}
+
+/// The port the edges serve on: the one configured, else the one an edge has told.
+fn edge_port(api: &Api) -> Option<u16> {
+    let told = |edge: &EdgeRecord| edge.address.parse::<SocketAddr>().ok().map(|address| address.port());
+    api.context.edge_port.or_else(|| api.desk.view().edges.values().find_map(told))
 }
 
 fn node(world: &World, record: &NodeRecord) -> Value {

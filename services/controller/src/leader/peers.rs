@@ -55,9 +55,9 @@ impl Leader {
                 }
                 Ok(true)
             }
-            Message::EdgeState { edge, state } => {
+            Message::EdgeState { edge, address, state } => {
                 let busy = state.busy.into_iter().map(|server| server.url).collect();
-                let record = EdgeRecord { applied_revision: state.applied_revision, busy, last_seen: now() };
+                let record = EdgeRecord { address, applied_revision: state.applied_revision, busy, last_seen: now() };
                 let before = self.world.edges.insert(edge, record.clone());
                 let unchanged = before.is_some_and(|before| {
                     (before.applied_revision, before.busy) == (record.applied_revision, record.busy)

@@ -22,11 +22,12 @@ impl Session {
     }
 
     async fn work(&mut self) -> Status {
-        let edge = match self.next().await {
-            Ok(Some(from_edge::Message::Hello(hello))) if !hello.edge_id.is_empty() => hello.edge_id,
+        let hello = match self.next().await {
+            Ok(Some(from_edge::Message::Hello(hello))) if !hello.edge_id.is_empty() => hello,
             Ok(_) => return Status::invalid_argument("a session begins with hello, which names the edge"),
             Err(end) => return end,
         };
+        let edge = hello.edge_id;
         tracing::info!(edge, "an edge's session begins");
         loop {
             let state = match self.next().await {
@@ -35,7 +36,8 @@ impl Session {
                 Ok(None) => return Status::ok("the edge ended the session"),
                 Err(end) => return end,
             };
-            if self.leader.send(Message::EdgeState { edge: edge.clone(), state }).await.is_err() {
+            let message = Message::EdgeState { edge: edge.clone(), address: hello.address.clone(), state };
+            if self.leader.send(message).await.is_err() {
                 return Status::unavailable("the controller is stopping");
             }
         }

@@ -29,7 +29,7 @@ async fn an_app_is_deployed_and_routed() {
     assert_eq!(spec.env["PORT_8080"], "31000");
     assert_eq!(spec.env["MARATHON_APP_ID"], "/x");
     assert!(spec.task_id.starts_with("x.") && spec.task_id.len() == 38, "{}", spec.task_id);
-    assert_eq!((spec.container_name.len(), spec.checks[0].host_port), (12, 31000));
+    assert_eq!((&spec.container_name, spec.checks[0].host_port), (&spec.task_id, 31000));
 
     let route = trial.route("app.x").await.unwrap();
     assert_eq!(route.rule, "Host(`x.localhost`)");
