@@ -1,6 +1,7 @@
 //! Side by side with named peers: ours and theirs run alternately, many pairs, so that a noisy machine disturbs both alike.
 //! What is printed are ratios of each pair, their median and the interval that holds half of them; CPU per unit first.
 
+mod demo;
 mod server;
 mod statistics;
 mod store;
@@ -15,6 +16,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Subject {
+    /// Seconds until the demo's app is routed and scaled
+    Demo {
+        #[arg(long, default_value_t = 15)]
+        runs: usize,
+    },
     /// Durable puts: `roadstead store` and etcd
     Store {
         #[arg(long, default_value_t = 15)]
@@ -25,6 +31,7 @@ enum Subject {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().subject {
+        Subject::Demo { runs } => demo::run(runs),
         Subject::Store { pairs } => store::run(pairs).await,
     }
 }

@@ -5,6 +5,11 @@ use clap::Subcommand;
 
 #[derive(Subcommand)]
 pub enum Subject {
+    /// Seconds until the demo's app is routed and scaled
+    Demo {
+        #[arg(long, default_value_t = 15)]
+        runs: u32,
+    },
     /// Durable puts: our store and Debian's etcd
     Store {
         /// Pairs of runs
@@ -14,15 +19,12 @@ pub enum Subject {
 }
 
 pub fn run(subject: Subject) -> anyhow::Result<()> {
-    setup::run()?;
+    shell::run("cargo", &["build", "--release", "--package", "roadstead", "--package", "bench"])?;
     match subject {
+        Subject::Demo { runs } => shell::run("target/release/bench", &["demo", "--runs", &runs.to_string()]),
         Subject::Store { pairs } => {
-            let pairs = pairs.to_string();
-            shell::run("cargo", &["build", "--release", "--quiet", "--package", "roadstead"])?;
-            shell::run(
-                "cargo",
-                &["run", "--release", "--quiet", "--package", "bench", "--", "store", "--pairs", &pairs],
-            )
+            setup::run()?;
+            shell::run("target/release/bench", &["store", "--pairs", &pairs.to_string()])
         }
     }
 }
