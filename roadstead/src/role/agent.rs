@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Where the controller takes sessions
+    /// The controller: its API or where it takes sessions alone
     #[arg(long)]
     controller: String,
     /// Where tasks, images and logs are kept

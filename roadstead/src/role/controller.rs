@@ -16,7 +16,7 @@ pub struct Arguments {
     /// Where Marathon's API listens
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where agents and edges open their sessions
+    /// Where agents and edges open their sessions; they may on --listen, too
     #[arg(long, default_value = "127.0.0.1:8081")]
     sessions: SocketAddr,
     /// A socket for this user alone: the same API without further credentials

@@ -18,7 +18,7 @@ pub struct Arguments {
     /// Where status, routes, explanations and metrics are served
     #[arg(long)]
     api: Option<SocketAddr>,
-    /// Where the controller takes sessions; without one nothing is drained by handshake
+    /// The controller: its API or where it takes sessions alone; without one nothing is drained by handshake
     #[arg(long)]
     controller: Option<String>,
     /// This edge's name in its sessions; default: the host's

@@ -8,6 +8,8 @@ use crate::sessions::{self, MESSAGES_QUEUED_MAX};
 use crate::uuids::Uuids;
 use axum::Router;
 use axum::extract::Request;
+use http::Version;
+use http::header::CONTENT_TYPE;
 use identity::{Caller, Gate, Role, Verifier};
 use lifecycle::metrics::Registry;
 use lifecycle::{BoxError, Started, Stop};
@@ -19,14 +21,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use store::{Store, StoreError};
 use tokio::sync::mpsc;
+use tower::ServiceExt;
 use web::Bounds;
 
 pub struct Config {
-    /// The Marathon API.
+    /// The Marathon API, and sessions beside it.
     pub listen: SocketAddr,
     /// The same API for the owner of a Unix socket, without further credentials.
     pub socket: Option<PathBuf>,
-    /// The sessions of agents and edges, over gRPC.
+    /// The sessions of agents and edges alone, over gRPC.
     pub sessions: SocketAddr,
     pub store: Arc<dyn Store>,
     pub verifier: Verifier,
@@ -113,8 +116,9 @@ pub(crate) async fn start_with_desk(config: Config, stop: Stop) -> Result<(Start
 
     let bounds = Bounds::default();
     let gate = Gate::new(config.verifier, "roadstead controller", api::allowed);
-    let api = web::serve(api_listener, face.clone().layer(gate.layer()), bounds, stop.clone());
     let sessions = tonic::service::Routes::new(sessions).into_axum_router();
+    let api_with_sessions = either(sessions.clone(), face.clone().layer(gate.layer()));
+    let api = web::serve(api_listener, api_with_sessions, bounds, stop.clone());
     let sessions = web::serve(sessions_listener, sessions, bounds, stop.clone());
     let socket_stop = stop.clone();
     let socket = async move {
@@ -140,6 +144,22 @@ pub(crate) async fn start_with_desk(config: Config, stop: Stop) -> Result<(Start
         started = started.listening_unix("socket", path);
     }
     Ok((started, desk))
+}
+
+/// Sessions are taken on the API's address, too: whoever knows the controller by one URL needs no second. They ask for
+/// credentials themselves, so that a peer is refused by a gRPC status.
+fn either(sessions: Router, api: Router) -> Router {
+    Router::new().fallback(move |request: Request| {
+        let chosen = if is_grpc(&request) { sessions.clone() } else { api.clone() };
+        chosen.oneshot(request)
+    })
+}
+
+/// A browser cannot speak HTTP/2 without TLS, so no web page opens a session.
+fn is_grpc(request: &Request) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    request.version() == Version::HTTP_2
+        && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Whoever can open the socket is its owner, and may do everything.

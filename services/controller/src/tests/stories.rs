@@ -188,6 +188,20 @@ async fn sessions_and_the_api_ask_for_credentials() {
 }
 
 #[tokio::test]
+async fn a_session_is_opened_on_the_apis_address_too() {
+    let data = tempfile::tempdir().unwrap();
+    let mut trial = Trial::start(data.path()).await;
+    trial.sessions = trial.api;
+    let nothing = tokio_stream::iter(Vec::<protocol::FromAgent>::new());
+    let refused = trial.client().await.agent(nothing).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+    let agent = FakeAgent::join(&trial, "one").await;
+    trial.put(app("x", 1)).await;
+    trial.until_deployed().await;
+    assert_eq!(agent.running().len(), 1);
+}
+
+#[tokio::test]
 async fn an_app_is_posted_to_the_api_by_whoever_may() {
     let data = tempfile::tempdir().unwrap();
     let socket = data.path().join("api.sock");
