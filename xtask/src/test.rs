@@ -4,7 +4,7 @@ use crate::{setup, shell};
 use cargo_metadata::MetadataCommand;
 
 pub fn run(real: bool, rest: &[String]) -> anyhow::Result<()> {
-    let mut arguments = vec!["test".to_owned(), "--workspace".to_owned()];
+    let mut arguments = vec!["test".to_owned(), "--workspace".to_owned(), "--no-fail-fast".to_owned()];
     if real {
         setup::run()?;
         arguments.extend(["--features".to_owned(), real_features()?.join(",")]);

@@ -246,9 +246,12 @@ async fn what_a_task_wrote_before_it_ended_still_arrives() {
         let deadline = Instant::now() + DEADLINE;
         // Until `nc` listens, connections are reset.
         let received = loop {
-            let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", spec.ports[0].host_port)).await.unwrap();
-            let mut answer = Vec::new();
-            match stream.read_to_end(&mut answer).await {
+            let answered = async {
+                let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", spec.ports[0].host_port)).await?;
+                let mut answer = Vec::new();
+                stream.read_to_end(&mut answer).await
+            };
+            match answered.await {
                 Ok(received) if received > 0 => break received,
                 _ => assert!(Instant::now() < deadline),
             }
