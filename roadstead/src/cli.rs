@@ -57,6 +57,17 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         }?;
         Ok(ExitCode::SUCCESS)
     });
+    unless_reader_gone(result)
+}
+
+/// Prints what a shell needs to complete our command line.
+pub fn completions(shell: clap_complete::Shell, command: &mut clap::Command) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, command, "roadstead", &mut script);
+    unless_reader_gone(output::write(&script).map(|()| ExitCode::SUCCESS))
+}
+
+fn unless_reader_gone(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     match result {
         Err(error) if error.is::<output::ReaderGone>() => Ok(ExitCode::SUCCESS),
         result => result,

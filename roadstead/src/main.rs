@@ -50,10 +50,7 @@ fn main() -> ExitCode {
         Command::Up(arguments) => up::run(arguments),
         Command::Client(command) => cli::run(command),
         Command::Role(command) => role::run(command),
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "roadstead", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Completions { shell } => cli::completions(shell, &mut Arguments::command()),
     })
 }
 

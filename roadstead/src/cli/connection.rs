@@ -83,11 +83,6 @@ impl Connection {
         Addresses::read(&self.data)
     }
 
-    /// The port of the edge on this machine, where the platform is on this machine.
-    pub fn edge_port(&self) -> Option<u16> {
-        Some(self.addresses().ok()?.edge.port())
-    }
-
     pub fn authority(&self) -> anyhow::Result<Authority> {
         match Authority::path(&self.data).try_exists() {
             Ok(false) => Err(self.nothing_runs().into()),

@@ -1,7 +1,6 @@
 //! `roadstead app show`: one app, for a person who wants to know how it is.
 
 use super::Common;
-use crate::cli::connection::Connection;
 use crate::cli::output::{age, table, text};
 use model::AppId;
 use serde_json::Value;
@@ -11,20 +10,10 @@ pub async fn run(id: &AppId, common: &Common) -> anyhow::Result<()> {
     let mut details: Value = api.get(&format!("/v1/apps{id}")).await?;
     let mut explained: Value = api.get(&format!("/v1/apps{id}/explain")).await?;
     let mut app = details["app"].take();
-    app["url"] = url(&details, &common.connection).into();
+    app["url"] = details["url"].take();
     app["runtimes"] = details["runtimes"].take();
     app["reasons"] = explained["reasons"].take();
     common.output.say(&describe(&app, jiff::Timestamp::now()), &app)
-}
-
-/// Where the app is served. The controller does not know a port that the kernel chose for the edge; its neighbour does.
-pub fn url(details: &Value, connection: &Connection) -> Option<String> {
-    let url = details["url"].as_str()?;
-    let host = url.strip_prefix("http://").and_then(|rest| rest.strip_suffix('/')).filter(|host| !host.contains(':'));
-    match (host, connection.edge_port()) {
-        (Some(host), Some(port)) if port != 80 => Some(format!("http://{host}:{port}/")),
-        _ => Some(url.to_owned()),
-    }
 }
 
 pub fn status(app: &Value) -> &'static str {

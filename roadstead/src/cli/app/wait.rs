@@ -70,11 +70,11 @@ pub async fn finish(
     let version = text(&app["version"]);
     anyhow::ensure!(app["version"] == answer["version"], "{id} has another version by now: {version}");
     result["state"] = "deployed".into();
-    let url = show::url(&details, &change.common.connection);
-    result["url"] = url.clone().into();
+    result["url"] = details["url"].clone();
     let done = if purpose == Purpose::Restart { "restarted" } else { "deployed" };
     let count = format!("{} of {} running", text(&app["tasksRunning"]), text(&app["instances"]));
-    let url = url.filter(|_| app["instances"] != 0).map(|url| format!("  {url}")).unwrap_or_default();
+    let url = details["url"].as_str().filter(|_| app["instances"] != 0);
+    let url = url.map(|url| format!("  {url}")).unwrap_or_default();
     output.say(&format!("{id}  {done}, {count}{url}"), &result)?;
     if app["lastTaskFailure"]["version"] == answer["version"] {
         eprintln!("a task failed: {}", show::last_failure(app, jiff::Timestamp::now()));
