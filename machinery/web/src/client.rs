@@ -13,6 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,8 +34,8 @@ pub fn full_body(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed()
 }
 
-/// What a client shows a server.
-#[derive(Clone, Debug, Default)]
+/// What a client shows a server; `Debug` tells its kind only.
+#[derive(Clone, Default)]
 pub enum Credentials {
     #[default]
     None,
@@ -59,6 +60,16 @@ impl Credentials {
         let mut value = HeaderValue::try_from(text).ok()?;
         value.set_sensitive(true);
         Some(value)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Bearer(_) => "Bearer(..)",
+            Self::Basic { .. } => "Basic { .. }",
+        })
     }
 }
 

@@ -1,7 +1,9 @@
-//! HTTP plumbing that every face shares: serving a router with bounds and drain, and a client that dials an address.
+//! HTTP plumbing that every face shares: serving a router with bounds and drain, the `Range` header, and a client that
+//! dials an address.
 
 mod client;
 mod connector;
+pub mod range;
 mod serve;
 
 pub use client::{Body, Client, ClientError, Credentials, empty_body, full_body};

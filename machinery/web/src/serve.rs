@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixSocket};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
@@ -45,6 +45,14 @@ impl Default for Bounds {
 /// After `accept` fails (usually: too many open files) the listener rests this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Connections to a Unix socket that wait to be accepted.
+const UNIX_BACKLOG: u32 = 1024;
+
+/// An HTTP/2 peer is asked for a sign of life this often (a peer of HTTP/1 has [`Bounds::head_timeout`])…
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// …and has this long to answer: one that lost its power must not keep its place among the connections for ever.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Binds a TCP listener with the address in the error.
 pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let context = |error: io::Error| io::Error::new(error.kind(), format!("listen on {address}: {error}"));
@@ -58,9 +66,11 @@ pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(context(error)),
         _ => {}
     }
-    let listener = UnixListener::bind(path).map_err(context)?;
+    let socket = UnixSocket::new_stream().map_err(context)?;
+    socket.bind(path).map_err(context)?;
+    // Until it listens nobody can connect, so that its mode is right before anybody may try.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(context)?;
-    Ok(listener)
+    socket.listen(UNIX_BACKLOG).map_err(context)
 }
 
 /// Serves `router`; handlers may extract `ConnectInfo<SocketAddr>`.
@@ -117,7 +127,12 @@ impl Connections {
             .timer(TokioTimer::new())
             .header_read_timeout(bounds.head_timeout)
             .max_buf_size(bounds.head_bytes_max.max(8192));
-        builder.http2().timer(TokioTimer::new()).max_header_list_size(bounds.head_bytes_max as u32);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .max_header_list_size(u32::try_from(bounds.head_bytes_max).unwrap_or(u32::MAX));
         let slots = Arc::new(Semaphore::new(bounds.connections_max));
         Self { bounds, builder, graceful: GracefulShutdown::new(), slots }
     }
@@ -151,5 +166,20 @@ impl Connections {
         if tokio::time::timeout(self.bounds.drain_grace, self.graceful.shutdown()).await.is_err() {
             tracing::warn!(grace = ?self.bounds.drain_grace, "requests in flight outlived the grace");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_unix_socket_is_its_owners_and_replaces_a_dead_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("face.sock");
+        drop(bind_unix(&path).unwrap());
+        let _listener = bind_unix(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        tokio::net::UnixStream::connect(&path).await.unwrap();
     }
 }

@@ -18,7 +18,6 @@ mod limits;
 mod metrics;
 mod operation;
 mod operations;
-mod range;
 mod receive;
 mod service;
 mod stored;
@@ -53,8 +52,8 @@ pub struct MetricsListener {
     pub gate: Gate,
 }
 
-/// Who may use which buckets.
-#[derive(Clone, Debug)]
+/// Who may use which buckets. Has no `Debug`: a secret is not printed.
+#[derive(Clone)]
 pub struct Credential {
     pub access_key: String,
     pub secret_key: String,

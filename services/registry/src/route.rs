@@ -82,10 +82,7 @@ mod tests {
         }
 
         #[test]
-        fn no_range_panics(header in "(bytes[= ]?)?[0-9 ,/-]{0,30}", bytes in 0u64..100) {
-            if let crate::range::Wanted::Part(range) = crate::range::wanted(Some(&header), bytes) {
-                prop_assert!(range.start() <= range.end() && *range.end() < bytes);
-            }
+        fn no_range_panics(header in "(bytes[= ]?)?[0-9 ,/-]{0,30}") {
             let _either = crate::range::chunk(&header);
         }
     }

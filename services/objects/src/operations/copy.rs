@@ -5,7 +5,6 @@ use super::{bucket, multipart, put};
 use crate::conditions::{self, Verdict};
 use crate::fault::{Fault, Result};
 use crate::limits::{LOOKUPS_MAX, PUT_BYTES_MAX};
-use crate::range::{self, Wanted};
 use crate::service::{Call, Service, iso_date, now_ms, xml_response};
 use crate::stored;
 use crate::xml::Xml;
@@ -15,6 +14,7 @@ use md5::Md5;
 use objectlog::{Error as LogError, Headers, NewObject, Object};
 use sha2::Digest;
 use std::sync::Arc;
+use web::range::{self, Wanted};
 
 /// Where a copy comes from.
 struct Source {

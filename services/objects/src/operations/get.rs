@@ -4,7 +4,6 @@ use super::bucket;
 use crate::conditions::{self, Verdict};
 use crate::fault::{Fault, Result};
 use crate::limits::LOOKUPS_MAX;
-use crate::range::{self, Wanted};
 use crate::service::{Call, Service, empty_response, xml_response};
 use crate::stored;
 use crate::xml::Xml;
@@ -15,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use objectlog::{Error as LogError, INLINE_BYTES_MAX, Object};
 use std::ops::Range;
 use std::sync::Arc;
+use web::range::{self, Wanted};
 
 /// Query parameters by which a signed request changes the answer's headers.
 const OVERRIDES: &[(&str, &str)] = &[

@@ -2,7 +2,6 @@
 
 use super::{CONTENT_DIGEST, Call, empty};
 use crate::error::{Code, RegistryError, with_header};
-use crate::range::{Wanted, wanted};
 use crate::records::BlobRecord;
 use axum::body::Body;
 use axum::response::Response;
@@ -10,6 +9,7 @@ use http::StatusCode;
 use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE};
 use http_body_util::BodyExt;
 use oci::{Digest, Repository};
+use web::range::{self, Wanted};
 
 /// Bytes named by their digest never change.
 const FOREVER: &str = "max-age=31536000, immutable";
@@ -21,10 +21,10 @@ pub async fn head(call: &Call, repository: &Repository, digest: &Digest) -> Resu
 
 pub async fn get(call: &Call, repository: &Repository, digest: &Digest) -> Result<Response, RegistryError> {
     let record = held(call, repository, digest).await?;
-    let (status, range) = match wanted(call.header(RANGE), record.bytes) {
+    let (status, range) = match range::wanted(call.header(RANGE), record.bytes) {
         Wanted::Whole => (StatusCode::OK, None),
-        Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, Some(range)),
-        Wanted::Nothing => return Err(RegistryError::BlobRange { bytes: record.bytes }),
+        Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, Some(range.start..=range.end - 1)),
+        Wanted::Unsatisfiable => return Err(RegistryError::BlobRange { bytes: record.bytes }),
     };
     let registry = call.registry.clone();
     let object = registry.s3.get(&registry.bucket, &record.object, range.clone()).await?;

@@ -1,22 +1,24 @@
-//! The Range header: one range of bytes (RFC 9110, 14.2). Anything else is ignored, as S3 does.
+//! What a `Range` header asks for: one range of bytes (RFC 9110, section 14.2). Several at once, other units and what does
+//! not parse are ignored, as a server may.
 
 use std::ops::Range;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     Whole,
+    /// Not empty, and within the body.
     Part(Range<u64>),
+    /// Nothing of it is there.
     Unsatisfiable,
 }
 
+/// Of a body of `len` bytes.
 pub fn wanted(header: Option<&str>, len: u64) -> Wanted {
     let Some(spec) = header.and_then(|text| text.trim().strip_prefix("bytes=")) else { return Wanted::Whole };
     let Some((first, last)) = spec.trim().split_once('-').filter(|_| !spec.contains(',')) else { return Wanted::Whole };
-    let number = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a u64 has means beyond every end.
-        true => Some(text.parse::<u64>().unwrap_or(u64::MAX)),
-        false => None,
-    };
+    // More digits than a u64 has means beyond every end.
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = |text: &str| digits(text).then(|| text.parse::<u64>().unwrap_or(u64::MAX));
     let (Some(first_number), Some(last_number)) = (number(first.trim()), number(last.trim())) else {
         return Wanted::Whole;
     };
@@ -35,9 +37,10 @@ pub fn wanted(header: Option<&str>, len: u64) -> Wanted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
-    fn ranges_are_cut_to_the_object() {
+    fn ranges_are_cut_to_the_body() {
         #[rustfmt::skip]
         let cases = [
             (None, Wanted::Whole),
@@ -58,5 +61,15 @@ mod tests {
             assert_eq!(wanted(header, 10), expected, "{header:?}");
         }
         assert_eq!(wanted(Some("bytes=-5"), 0), Wanted::Unsatisfiable);
+        assert_eq!(wanted(Some("bytes=0-0"), 0), Wanted::Unsatisfiable);
+    }
+
+    proptest! {
+        #[test]
+        fn a_part_is_never_empty_and_lies_within(header in "(bytes[= ]?)?[0-9 ,/-]{0,30}", len in 0u64..100) {
+            if let Wanted::Part(range) = wanted(Some(&header), len) {
+                prop_assert!(range.start < range.end && range.end <= len);
+            }
+        }
     }
 }
