@@ -6,6 +6,7 @@ mod controller;
 mod credentials;
 mod data;
 mod edge;
+mod etcd;
 mod objects;
 pub mod pics;
 mod registry;

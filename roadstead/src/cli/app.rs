@@ -18,7 +18,7 @@ use wait::Purpose;
 pub enum Command {
     /// Run an app, or bring a running one to this definition, and wait until it is deployed
     #[command(after_help = definition::EXAMPLES)]
-    Run(definition::Run),
+    Run(Box<definition::Run>),
     /// List apps
     List {
         #[command(flatten)]
@@ -102,7 +102,7 @@ impl Change {
 
 pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run(run) => return definition::run(run).await,
+        Command::Run(run) => return definition::run(*run).await,
         Command::Scale { id, instances, change } => return scale(&id, instances, &change).await,
         Command::Restart { id, change } => {
             return submit(&change, Method::POST, &id, "/restart", &json!({}), Purpose::Restart).await;

@@ -13,6 +13,9 @@ use sha2::{Digest, Sha256};
 pub const PICTURE_BYTES: usize = 12 << 20;
 /// What the page's script cuts a picture into.
 const PART_BYTES: usize = 5 << 20;
+/// What the mutant sends to the app.
+const MUTANT_BYTES: usize = 64 * MUTANT_PIECE_BYTES;
+const MUTANT_PIECE_BYTES: usize = 4000;
 
 /// Random bytes behind a PNG signature.
 pub fn draw() -> anyhow::Result<Bytes> {
@@ -25,10 +28,7 @@ pub fn draw() -> anyhow::Result<Bytes> {
 /// Uploads in parts and reads the picture back by its presigned URL.
 pub async fn upload(stage: &Stage, picture: Bytes, mutant: Option<Mutant>) -> anyhow::Result<()> {
     if mutant == Some(Mutant::UploadThroughApp) {
-        let request = Request::post("/upload").body(web::full_body(picture.clone()))?;
-        // The app refuses it; by then the bytes have been sent its way.
-        let answered = stage.visit(APP_HOST, request).await.map(|response| response.status());
-        tracing::debug!(?answered, "the mutant's upload");
+        through_app(stage, &picture).await?;
     }
     let create = json!({ "operation": "create_multipart", "bucket": BUCKET, "content_type": "image/png", "size": picture.len() });
     let signed = sign(stage, &create).await?;
@@ -53,6 +53,17 @@ pub async fn upload(stage: &Stage, picture: Bytes, mutant: Option<Mutant>) -> an
     let signed = sign(stage, &json!({ "operation": "get", "bucket": BUCKET, "key": key })).await?;
     let answer = send(stage, &signed, Bytes::new(), StatusCode::OK).await?;
     ensure!(Sha256::digest(&answer.body) == Sha256::digest(&picture), "the picture came back with other bytes");
+    Ok(())
+}
+
+/// The mutant: a part of the picture goes to the app, in pieces small enough for it to read before it refuses them.
+async fn through_app(stage: &Stage, picture: &Bytes) -> anyhow::Result<()> {
+    for start in (0..MUTANT_BYTES).step_by(MUTANT_PIECE_BYTES) {
+        let piece = picture.slice(start..start + MUTANT_PIECE_BYTES);
+        let request = Request::post("/sign").header(header::CONTENT_TYPE, "application/json");
+        let response = stage.visit(APP_HOST, request.body(web::full_body(piece))?).await?;
+        ensure!(response.status().is_client_error(), "the app took a piece of a picture: {}", response.status());
+    }
     Ok(())
 }
 

@@ -5,16 +5,32 @@ use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::RangeInclusive;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 /// Mesos' default range, in slices: a roll of 20 instances needs 40 at once.
 const FIRST: u16 = 31_000;
 const LAST: u16 = 31_999;
 const SLICE: u16 = 100;
 
-/// Held by its lock file until it is dropped.
+/// Held by its lock file until it is dropped, which removes the file.
 pub struct PortSlice {
     pub ports: RangeInclusive<u16>,
-    _lock: Flock<File>,
+    _lock: Lock,
+}
+
+struct Lock {
+    path: PathBuf,
+    _file: Flock<File>,
+}
+
+impl Drop for Lock {
+    /// Removed while it is held: whoever opened the file before that sees, once it has the lock, that the file is gone.
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(%error, path = %self.path.display(), "remove a lock file");
+        }
+    }
 }
 
 impl PortSlice {
@@ -33,10 +49,12 @@ impl PortSlice {
 }
 
 /// `None` when another process holds the slice, or another user's lock file is in the way.
-fn lock(begin: u16) -> Option<Flock<File>> {
+fn lock(begin: u16) -> Option<Lock> {
     let path = std::env::temp_dir().join(format!("roadstead-ports-{begin}.lock"));
-    let file = File::options().create(true).append(true).open(path).ok()?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()
+    let file = File::options().create(true).append(true).open(&path).ok()?;
+    let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()?;
+    let still_there = file.metadata().ok()?.ino() == std::fs::metadata(&path).ok()?.ino();
+    still_there.then_some(Lock { path, _file: file })
 }
 
 fn is_free(port: u16) -> bool {
@@ -52,5 +70,9 @@ mod tests {
         let first = PortSlice::take().unwrap();
         let second = PortSlice::take().unwrap();
         assert!(second.ports.start() > first.ports.end() || first.ports.start() > second.ports.end());
+        let path = second._lock.path.clone();
+        assert!(path.exists());
+        drop(second);
+        assert!(!path.exists(), "a slice given back leaves no file");
     }
 }

@@ -4,7 +4,6 @@ use super::{Services, credentials, only};
 use crate::config::ConfigError;
 use ::agent::TasksOnStop;
 use anyhow::Context;
-use identity::Role;
 use lifecycle::Stop;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -46,7 +45,7 @@ pub struct Arguments {
 }
 
 pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
-    let known = arguments.credentials.known(Role::Agent)?;
+    let known = arguments.credentials.known("agent")?;
     if let Some(listen) = arguments.listen {
         known.refuse_open_beyond_loopback(listen)?;
     }

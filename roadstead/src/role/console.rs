@@ -1,7 +1,6 @@
 //! `roadstead console`.
 
 use super::{Services, credentials, only};
-use identity::Role;
 use lifecycle::Stop;
 use std::net::SocketAddr;
 
@@ -20,7 +19,7 @@ pub struct Arguments {
 }
 
 pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
-    let known = arguments.credentials.known(Role::Console)?;
+    let known = arguments.credentials.known("console")?;
     known.refuse_open_beyond_loopback(arguments.listen)?;
     let config = ::console::Config {
         listen: arguments.listen,

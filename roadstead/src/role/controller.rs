@@ -1,8 +1,6 @@
 //! `roadstead controller`.
 
-use super::{Services, credentials, only};
-use anyhow::Context;
-use identity::Role;
+use super::{Services, credentials, etcd, only};
 use lifecycle::Stop;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,15 +8,14 @@ use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The state (repeatable, one cluster)
-    #[arg(long, required = true)]
-    etcd: Vec<String>,
-    /// Where Marathon's API listens
+    #[command(flatten)]
+    etcd: etcd::EtcdFlags,
+    /// Where Marathon's API listens, and agents and edges open their sessions
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where agents and edges open their sessions; they may on --listen, too
-    #[arg(long, default_value = "127.0.0.1:8081")]
-    sessions: SocketAddr,
+    /// A second listener, for sessions alone
+    #[arg(long)]
+    sessions: Option<SocketAddr>,
     /// A socket for this user alone: the same API without further credentials
     #[arg(long)]
     socket: Option<PathBuf>,
@@ -35,10 +32,12 @@ pub struct Arguments {
 }
 
 pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
-    let known = arguments.credentials.known(Role::Controller)?;
+    let known = arguments.credentials.known("controller")?;
     known.refuse_open_beyond_loopback(arguments.listen)?;
-    known.refuse_open_beyond_loopback(arguments.sessions)?;
-    let store = ::store::EtcdClient::connect(&arguments.etcd, known.store()).context("connect to the store")?;
+    if let Some(sessions) = arguments.sessions {
+        known.refuse_open_beyond_loopback(sessions)?;
+    }
+    let store = arguments.etcd.connect(&known)?;
     let config = ::controller::Config {
         listen: arguments.listen,
         sessions: arguments.sessions,

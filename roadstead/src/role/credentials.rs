@@ -28,7 +28,7 @@ pub struct Known {
 impl CredentialFlags {
     /// Without `--identity` and without `--open` a role accepts its `--token`, or one made for this run and said on
     /// standard error.
-    pub fn known(&self, role: Role) -> anyhow::Result<Known> {
+    pub fn known(&self, role: &str) -> anyhow::Result<Known> {
         if self.open {
             tracing::warn!("--open: everyone on this machine may do everything");
             return Ok(Known { verifier: Verifier::Open, token: None });
@@ -52,13 +52,6 @@ impl Known {
         match &self.token {
             Some(token) => web::Credentials::Bearer(token.reveal().to_owned()),
             None => web::Credentials::None,
-        }
-    }
-
-    pub fn store(&self) -> ::store::ClientCredentials {
-        match &self.token {
-            Some(token) => ::store::ClientCredentials::Token(token.clone()),
-            None => ::store::ClientCredentials::None,
         }
     }
 

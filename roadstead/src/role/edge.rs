@@ -1,17 +1,14 @@
 //! `roadstead edge`.
 
-use super::{Services, credentials, only};
-use anyhow::Context;
-use identity::Role;
+use super::{Services, credentials, etcd, only};
 use lifecycle::Stop;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The state: routes are read from there (repeatable, one cluster)
-    #[arg(long, required = true)]
-    etcd: Vec<String>,
+    #[command(flatten)]
+    etcd: etcd::EtcdFlags,
     /// Where requests are served (repeatable)
     #[arg(long, default_value = "0.0.0.0:8181")]
     listen: Vec<SocketAddr>,
@@ -31,11 +28,11 @@ pub struct Arguments {
 }
 
 pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
-    let known = arguments.credentials.known(Role::Edge)?;
+    let known = arguments.credentials.known("edge")?;
     if let Some(api) = arguments.api {
         known.refuse_open_beyond_loopback(api)?;
     }
-    let store = ::store::EtcdClient::connect(&arguments.etcd, known.store()).context("connect to the store")?;
+    let store = arguments.etcd.connect(&known)?;
     let config = ::edge::Config {
         listen: arguments.listen,
         api: arguments.api,

@@ -21,8 +21,8 @@ pub struct Arguments {
     /// Base host of virtual-hosted buckets (repeatable); any other host means path style
     #[arg(long = "domain", default_value = "s3.localhost")]
     domains: Vec<String>,
-    /// Use without credentials, on loopback only
-    #[arg(long, conflicts_with = "access_key")]
+    /// Answer requests without credentials, too; on loopback only
+    #[arg(long)]
     open: bool,
     #[arg(long, hide = true)]
     pub supervised: bool,

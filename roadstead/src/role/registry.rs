@@ -1,8 +1,6 @@
 //! `roadstead registry`.
 
-use super::{REGISTRY_BUCKET, Services, credentials, only};
-use anyhow::Context;
-use identity::Role;
+use super::{REGISTRY_BUCKET, Services, credentials, etcd, only};
 use lifecycle::Stop;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,9 +10,8 @@ pub struct Arguments {
     /// Where the registry listens
     #[arg(long, default_value = "127.0.0.1:5000")]
     listen: SocketAddr,
-    /// The state: names and digests are kept there
-    #[arg(long)]
-    etcd: String,
+    #[command(flatten)]
+    etcd: etcd::EtcdFlags,
     /// The object storage: bytes are kept there
     #[arg(long)]
     s3: String,
@@ -33,9 +30,9 @@ pub struct Arguments {
 }
 
 pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
-    let known = arguments.credentials.known(Role::Registry)?;
+    let known = arguments.credentials.known("registry")?;
     known.refuse_open_beyond_loopback(arguments.listen)?;
-    let store = ::store::EtcdClient::connect(&[arguments.etcd], known.store()).context("connect to the store")?;
+    let store = arguments.etcd.connect(&known)?;
     let config = ::registry::Config {
         listen: arguments.listen,
         store: Arc::new(store),

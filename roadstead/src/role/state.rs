@@ -51,7 +51,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
     let client = ::store::EtcdClient::connect(&[store_url], credentials)?;
     let config = ::controller::Config {
         listen: arguments.controller,
-        sessions: arguments.sessions,
+        sessions: Some(arguments.sessions),
         socket: Some(socket_path(&arguments.data)),
         store: Arc::new(client),
         verifier: verifier(Role::Controller),

@@ -21,7 +21,7 @@ pub struct Arguments {
 }
 
 pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
-    let known = arguments.credentials.known(Role::Controller)?;
+    let known = arguments.credentials.known("store")?;
     known.refuse_open_beyond_loopback(arguments.listen)?;
     let config = ::store::Config { listen: arguments.listen, data: arguments.data, verifier: known.verifier };
     Ok(only("store", ::store::start(config, stop).await?))

@@ -1,8 +1,9 @@
 //! A failed call in the words of a person at a terminal: what the API said, and what can be done about it.
 
 use http::StatusCode;
-use lifecycle::ErrorChain;
 use serde_json::Value;
+use std::error::Error;
+use std::io;
 use web::ClientError;
 
 /// `name` is what was called: a URL, or the path of a socket.
@@ -12,13 +13,19 @@ pub fn explain(error: ClientError, name: &str) -> anyhow::Error {
             Some(message) => anyhow::Error::msg(message),
             None => anyhow::Error::new(error).context("ask the platform"),
         },
-        ClientError::Call { source, .. } if source.is_connect() => {
-            let chain = ErrorChain(source).to_string();
-            let cause = chain.rsplit(": ").next().unwrap_or_default();
-            anyhow::anyhow!("nothing answers at {name} ({cause}); is `roadstead up` running there?")
-        }
+        ClientError::Call { source, .. } if source.is_connect() => match io_cause(source).map(io::Error::kind) {
+            Some(io::ErrorKind::PermissionDenied) => anyhow::anyhow!(
+                "{name} is for the platform's owner only: use sudo, or name the platform with --server and --token"
+            ),
+            Some(cause) => anyhow::anyhow!("nothing answers at {name} ({cause}); is `roadstead up` running there?"),
+            None => anyhow::Error::new(error).context("ask the platform"),
+        },
         _ => anyhow::Error::new(error).context("ask the platform"),
     }
+}
+
+fn io_cause(error: &(dyn Error + 'static)) -> Option<&io::Error> {
+    std::iter::successors(Some(error), |error| error.source()).find_map(<dyn Error>::downcast_ref)
 }
 
 /// `None` when the body is not of the API's form.
