@@ -6,8 +6,10 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::Deref;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use support::{BINARY, Process, Up, failure, send, text, until};
+use support::{BINARY, OrdinaryUser, Process, Up, failure, send, text, until};
 use tempfile::TempDir;
 
 /// `EX_USAGE` of sysexits.h.
@@ -298,8 +300,12 @@ fn an_image_is_packed_pushed_listed_and_run() {
     let _alone = support::alone();
     let tour = Tour::start();
     let layout = tour.data.path().join("image").display().to_string();
-    let program = format!("{BINARY}=/s3pics/s3pics");
-    let pack = ["image", "pack", "--add", &program, "--add", "/bin/sh", "--layout", &layout, "--tag", "page:1"];
+    let page = tour.data.path().join("index.html");
+    std::fs::write(&page, "packed without Docker").unwrap();
+    let page = format!("{}=/www/index.html", page.display());
+    let mut pack = vec!["image", "pack", "--layout", &layout, "--tag", "page:1", "--add", &page];
+    // Debian's busybox-static, under two of its names.
+    pack.extend(["--add", "/bin/busybox=/bin/sh", "--add", "/bin/busybox=/bin/busybox"]);
     let digest = tour.cli(&pack);
     assert_eq!(tour.cli_json(&pack)["digest"], digest.as_str(), "the same files give the same digest");
     let registry = tour.address("registry");
@@ -309,12 +315,13 @@ fn an_image_is_packed_pushed_listed_and_run() {
     assert_eq!(tour.cli_json(&["bucket", "list"]), serde_json::json!(["registry"]));
 
     let image = format!("{registry}/page:1");
-    let cmd = "exec /s3pics/s3pics -AccessKey=a -SecretKey=b -EndPoint=http://s3.localhost -Namespace=s3 \
-               --listen 0.0.0.0:8000";
+    let cmd = "exec /bin/busybox httpd -f -p 8000 -h /www";
     let run = ["app", "run", "page", "--image", &image, "--cmd", cmd, "--port", "8000", "--health", "/"];
     let run = [&run[..], &["--cpus", "0.1", "--mem", "64"]].concat();
     tour.cli(&run);
-    until("the page is served", || tour.visit("page.localhost", "/").filter(|(status, _)| *status == 200));
+    until("the page is served", || {
+        tour.visit("page.localhost", "/").filter(|answer| *answer == (200, "packed without Docker".to_owned()))
+    });
     let tasks = tour.tasks("page");
     tour.cli(&run);
     assert_eq!(tour.tasks("page"), tasks, "the same definition replaces no task");
@@ -384,6 +391,21 @@ fn an_unknown_app_is_named_by_every_command() {
         assert_eq!(said, "roadstead: App '/nobody' does not exist\n", "{command:?}");
     }
     assert_eq!(tour.cli(&["app", "list"]).lines().count(), 1, "none of them made one");
+}
+
+#[test]
+fn another_user_is_told_to_use_a_token() {
+    let _alone = support::alone();
+    let tour = Tour::start();
+    let user = OrdinaryUser::new();
+    let binary = user.copy_of(Path::new(BINARY));
+    std::fs::set_permissions(tour.data.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let output = user.command(&binary).args(["app", "list", "--data", &tour.directory()]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("owner only") && said.contains("--token"), "{said}");
+    let server = tour.address("controller").to_string();
+    let output = user.command(&binary).args(["app", "list", "--server", &server, "--token", &tour.token]).output();
+    assert!(output.unwrap().status.success());
 }
 
 #[test]

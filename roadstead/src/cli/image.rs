@@ -2,6 +2,7 @@
 
 use super::app::Common;
 use super::connection::Connection;
+use super::output::text;
 use anyhow::Context;
 use oci::pack::{Add, ImageBuilder, PackedImage};
 use oci::{Reference, RegistryClient, layout};
@@ -16,7 +17,7 @@ pub enum Command {
 Example:
   roadstead image pack --add ./server=/app/server --add /bin/sh --cmd /app/server --expose 8000 \\
     --layout ./image --tag server:1")]
-    Pack(Pack),
+    Pack(Box<Pack>),
     /// Push an image to a registry
     #[command(after_help = "Example: roadstead image push ./image server:1")]
     Push {
@@ -36,32 +37,32 @@ Example:
 
 #[derive(clap::Args)]
 pub struct Pack {
-    /// PATH[=DEST]: a file or directory and its place in the image (repeatable)
+    /// A file or directory and its place in the image (repeatable)
     #[arg(long = "add", required = true, value_name = "PATH[=DEST]")]
     additions: Vec<Add>,
     /// Image layout directory to write into
-    #[arg(long, short = 'C')]
+    #[arg(long, short = 'C', value_name = "DIRECTORY")]
     layout: PathBuf,
-    /// The image's name in the layout, NAME:TAG
-    #[arg(long, short)]
+    /// The image's name in the layout
+    #[arg(long, short, value_name = "NAME:TAG")]
     tag: Reference,
     /// Default command (repeatable: one word each)
-    #[arg(long)]
+    #[arg(long, value_name = "WORD")]
     cmd: Vec<String>,
     /// Entry point (repeatable: one word each)
-    #[arg(long)]
+    #[arg(long, value_name = "WORD")]
     entrypoint: Vec<String>,
-    /// NAME=VALUE (repeatable)
-    #[arg(long)]
+    /// NAME=VALUE in the program's environment (repeatable)
+    #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
     /// Directory the program starts in
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "PATH")]
     workdir: String,
     /// User the program runs as
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     user: String,
     /// Port the program listens on (repeatable)
-    #[arg(long)]
+    #[arg(long, value_name = "PORT")]
     expose: Vec<u16>,
     #[command(flatten)]
     common: Common,
@@ -69,7 +70,7 @@ pub struct Pack {
 
 pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Pack(arguments) => pack(arguments).await,
+        Command::Pack(arguments) => pack(*arguments).await,
         Command::Push { layout, reference, common } => push(&layout, reference, &common).await,
         Command::List { common } => list(&common).await,
     }
@@ -130,9 +131,8 @@ async fn list(common: &Common) -> anyhow::Result<()> {
             images.push(json!({ "repository": repository, "tag": tag, "digest": digest }));
         }
     }
-    let rows = images
-        .iter()
-        .map(|image| ["repository", "tag", "digest"].iter().map(|name| super::output::text(&image[*name])).collect());
+    let rows =
+        images.iter().map(|image| ["repository", "tag", "digest"].iter().map(|name| text(&image[*name])).collect());
     common.output.print(&["repository", "tag", "digest"], rows.collect(), &images)
 }
 

@@ -24,8 +24,15 @@ pub fn explain(error: ClientError, name: &str) -> anyhow::Error {
     }
 }
 
-fn io_cause(error: &(dyn Error + 'static)) -> Option<&io::Error> {
-    std::iter::successors(Some(error), |error| error.source()).find_map(<dyn Error>::downcast_ref)
+fn io_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref() {
+            return Some(error);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// `None` when the body is not of the API's form.
