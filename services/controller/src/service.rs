@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::{Store, StoreError};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 use web::Bounds;
@@ -29,8 +30,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The same API for the owner of a Unix socket, without further credentials.
     pub socket: Option<PathBuf>,
-    /// The sessions of agents and edges alone, over gRPC.
-    pub sessions: SocketAddr,
+    /// A listener for the sessions of agents and edges alone.
+    pub sessions: Option<SocketAddr>,
     pub store: Arc<dyn Store>,
     pub verifier: Verifier,
     /// Apps are served as `<app>.<domain>`.
@@ -52,7 +53,7 @@ impl Config {
         Self {
             listen: loopback,
             socket: None,
-            sessions: loopback,
+            sessions: Some(loopback),
             store,
             verifier,
             domain: "localhost".to_owned(),
@@ -83,10 +84,13 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
 
 pub(crate) async fn start_with_desk(config: Config, stop: Stop) -> Result<(Started, Desk), Error> {
     let api_listener = web::bind(config.listen).await.map_err(Error::Bind)?;
-    let sessions_listener = web::bind(config.sessions).await.map_err(Error::Bind)?;
+    let sessions_listener = match config.sessions {
+        Some(address) => Some(web::bind(address).await.map_err(Error::Bind)?),
+        None => None,
+    };
     let socket_listener = config.socket.as_deref().map(web::bind_unix).transpose().map_err(Error::Bind)?;
     let api_address = api_listener.local_addr().map_err(Error::Bind)?;
-    let sessions_address = sessions_listener.local_addr().map_err(Error::Bind)?;
+    let sessions_address = sessions_listener.as_ref().map(TcpListener::local_addr).transpose().map_err(Error::Bind)?;
 
     let mut uuids = Uuids::new().map_err(Error::Random)?;
     let fence = Fence::take(config.store.as_ref(), &mut uuids).await.map_err(Error::Lead)?;
@@ -119,7 +123,12 @@ pub(crate) async fn start_with_desk(config: Config, stop: Stop) -> Result<(Start
     let sessions = tonic::service::Routes::new(sessions).into_axum_router();
     let api_with_sessions = either(sessions.clone(), face.clone().layer(gate.layer()));
     let api = web::serve(api_listener, api_with_sessions, bounds, stop.clone());
-    let sessions = web::serve(sessions_listener, sessions, bounds, stop.clone());
+    let sessions_stop = stop.clone();
+    let sessions = async move {
+        if let Some(listener) = sessions_listener {
+            web::serve(listener, sessions, bounds, sessions_stop).await;
+        }
+    };
     let socket_stop = stop.clone();
     let socket = async move {
         if let Some(listener) = socket_listener {
@@ -137,9 +146,11 @@ pub(crate) async fn start_with_desk(config: Config, stop: Stop) -> Result<(Start
     };
     // The parts are polled together by whoever waits for the end: spawned, they work without that.
     let work = tokio::spawn(done);
-    let mut started = Started::new(async move { work.await.map_err(BoxError::from).flatten() })
-        .listening("", api_address)
-        .listening("sessions", sessions_address);
+    let mut started =
+        Started::new(async move { work.await.map_err(BoxError::from).flatten() }).listening("", api_address);
+    if let Some(address) = sessions_address {
+        started = started.listening("sessions", address);
+    }
     if let Some(path) = config.socket {
         started = started.listening_unix("socket", path);
     }
