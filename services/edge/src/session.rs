@@ -63,7 +63,8 @@ impl Session {
         let channel = self.connect().await?;
         let (messages, queue) = mpsc::channel(SESSION_QUEUE_MAX);
         let hello = EdgeHello {
-            edge_id: self.edge_id.clone(),
+            // Two edges of one host must not speak for each other: a task is stopped when every edge is done with it.
+            edge_id: format!("{}@{}", self.edge_id, self.address),
             address: self.address.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };

@@ -87,7 +87,10 @@ async fn the_controller_hears_of_revisions_and_of_the_last_request_of_a_server_t
         (controller.last()?.applied_revision >= revision).then_some(())
     })
     .await;
-    assert_eq!(controller.hellos.lock().unwrap()[0], ("edge-1".to_owned(), "Bearer rs_test".to_owned()));
+    // With its address: another edge of this host is another edge.
+    let (edge_id, token) = controller.hellos.lock().unwrap()[0].clone();
+    assert!(edge_id.starts_with("edge-1@127.0.0.1:"), "{edge_id}");
+    assert_eq!(token, "Bearer rs_test");
     assert_eq!(controller.last().unwrap().cluster_id, 7);
 
     let (address, client) = (edge.address, edge.client.clone());
