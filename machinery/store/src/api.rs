@@ -234,6 +234,9 @@ pub enum RefusalCode {
     Other,
 }
 
+/// Keys that [`Store::read_prefix`] asks for at once, so that neither side holds more than it must in one answer.
+pub const PAGE_KEYS: i64 = 500;
+
 /// etcd v3's key-value store with leases and watches.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -254,6 +257,25 @@ pub trait Store: Send + Sync + 'static {
 
     async fn get_prefix(&self, prefix: &str) -> Result<RangeResponse, StoreError> {
         self.range(RangeRequest::of(KeyRange::prefix(prefix.to_owned()))).await
+    }
+
+    /// Every key under a prefix at one revision (0: now), and that revision; read [`PAGE_KEYS`] at a time.
+    async fn read_prefix(&self, prefix: &str, revision: Revision) -> Result<(Revision, Vec<KeyValue>), StoreError> {
+        let mut range = KeyRange::prefix(prefix.to_owned());
+        let (mut revision, mut kvs) = (revision, Vec::new());
+        loop {
+            let request = RangeRequest { limit: PAGE_KEYS, revision, ..RangeRequest::of(range.clone()) };
+            let page = self.range(request).await?;
+            if revision == 0 {
+                revision = page.revision;
+            }
+            kvs.extend(page.kvs);
+            match kvs.last() {
+                // The smallest key after the last one read.
+                Some(last) if page.more => range.key = [last.key.as_ref(), b"\0"].concat().into(),
+                _ => return Ok((revision, kvs)),
+            }
+        }
     }
 
     /// Returns the revision of the put.

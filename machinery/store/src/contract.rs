@@ -2,8 +2,9 @@
 //! real etcd are all put through it.
 
 use crate::{
-    Compare, Event, KeyRange, KeyValue, Operation, OperationResponse, Order, PutRequest, RangeRequest, RefusalCode,
-    Revision, Store, StoreError, TXN_OPERATIONS_MAX, Target, TxnRequest, WatchBatch, WatchRequest, WatchStream,
+    Compare, Event, KeyRange, KeyValue, Operation, OperationResponse, Order, PAGE_KEYS, PutRequest, RangeRequest,
+    RefusalCode, Revision, Store, StoreError, TXN_OPERATIONS_MAX, Target, TxnRequest, WatchBatch, WatchRequest,
+    WatchStream,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -20,6 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 pub async fn check(store: &dyn Store) {
     keys_have_revisions(store).await;
     ranges_are_ordered_and_limited(store).await;
+    a_prefix_is_read_whole_at_one_revision(store).await;
     the_past_can_be_read(store).await;
     transactions_compare_and_swap(store).await;
     transactions_see_their_own_changes(store).await;
@@ -76,6 +78,24 @@ async fn ranges_are_ordered_and_limited(store: &dyn Store) {
     assert_eq!(names(&from.kvs), ["/contract/range/b", "/contract/range/c"]);
     let backwards = KeyRange { key: "/contract/range/c".into(), end: "/contract/range/a".into() };
     assert_eq!(store.range(RangeRequest::of(backwards)).await.unwrap().count, 0);
+}
+
+async fn a_prefix_is_read_whole_at_one_revision(store: &dyn Store) {
+    let keys: Vec<String> = (0..=PAGE_KEYS).map(|number| format!("/contract/pages/{number:04}")).collect();
+    for keys in keys.chunks(TXN_OPERATIONS_MAX) {
+        let success = keys.iter().map(|key| Operation::put(key.clone(), Bytes::from_static(b"v"))).collect();
+        store.txn(TxnRequest { success, ..TxnRequest::default() }).await.unwrap();
+    }
+    let (before, found) = store.read_prefix("/contract/pages/", 0).await.unwrap();
+    assert_eq!(names(&found), keys);
+    store.delete(&keys[0]).await.unwrap();
+    store.put("/contract/pages/9999", Bytes::new()).await.unwrap();
+    let (revision, again) = store.read_prefix("/contract/pages/", before).await.unwrap();
+    assert_eq!((revision, names(&again)), (before, names(&found)), "what was written later is not in it");
+    assert_eq!(store.read_prefix("/contract/nothing/", 0).await.unwrap(), (before + 2, Vec::new()));
+    let range = KeyRange::prefix("/contract/pages/");
+    let success = vec![Operation::Delete { range, prev_kv: false }];
+    store.txn(TxnRequest { success, ..TxnRequest::default() }).await.unwrap();
 }
 
 async fn the_past_can_be_read(store: &dyn Store) {

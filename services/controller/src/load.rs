@@ -9,10 +9,7 @@ use scheduler::{AppRecord, NodeRecord, TaskRecord, World};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use store::{KeyRange, KeyValue, RangeRequest, Revision, Store, StoreError};
-
-/// Keys read at once.
-const PAGE_KEYS: i64 = 500;
+use store::{KeyValue, Revision, Store, StoreError};
 
 pub(crate) struct Loaded {
     pub world: World,
@@ -36,9 +33,8 @@ pub(crate) async fn load(store: &dyn Store) -> Result<Loaded, LoadError> {
     let mut launched_at = BTreeMap::new();
 
     // Everything is read at the revision of the first answer.
-    let first = store.range(RangeRequest { limit: 1, ..RangeRequest::of(KeyRange::prefix(keys::APPS_PREFIX)) }).await?;
-    let revision = first.revision;
-    for kv in read(store, keys::APPS_PREFIX, revision).await? {
+    let (revision, apps) = store.read_prefix(keys::APPS_PREFIX, 0).await?;
+    for kv in apps {
         let app: Arc<App> = Arc::new(value(&kv)?);
         world.versions.entry(app.id.clone()).or_default().insert(app.version, app.clone());
         world.apps.insert(app.id.clone(), AppRecord::new(app));
@@ -79,19 +75,7 @@ pub(crate) async fn load(store: &dyn Store) -> Result<Loaded, LoadError> {
 }
 
 async fn read(store: &dyn Store, prefix: &str, revision: Revision) -> Result<Vec<KeyValue>, StoreError> {
-    let mut range = KeyRange::prefix(prefix.to_owned());
-    let mut kvs: Vec<KeyValue> = Vec::new();
-    loop {
-        let request = RangeRequest { limit: PAGE_KEYS, revision, ..RangeRequest::of(range.clone()) };
-        let page = store.range(request).await?;
-        let more = page.more;
-        kvs.extend(page.kvs);
-        match kvs.last() {
-            // The smallest key after the last one read.
-            Some(last) if more => range.key = [last.key.as_ref(), b"\0"].concat().into(),
-            _ => return Ok(kvs),
-        }
-    }
+    Ok(store.read_prefix(prefix, revision).await?.1)
 }
 
 fn value<T: DeserializeOwned>(kv: &KeyValue) -> Result<T, LoadError> {

@@ -50,8 +50,6 @@ pub const EXPECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 // ---- store and controller -------------------------------------------------------------------------------------------
 
-/// Keys read at a time.
-pub const PAGE_KEYS: i64 = 500;
 /// Changes from the store that wait to be applied; the watches wait when it is full.
 pub const CHANGES_QUEUE_MAX: usize = 64;
 /// Pauses between attempts to reach the store or the controller: doubled from the first to the last.

@@ -10,10 +10,9 @@ mod watcher;
 
 pub(crate) use assembler::Assembler;
 
-use bytes::Bytes;
 use lifecycle::Stop;
 use std::sync::Arc;
-use store::{Event, Revision, Store};
+use store::{Event, KeyValue, Revision, Store};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -50,7 +49,7 @@ pub(crate) struct Update {
 
 pub(crate) enum Change {
     /// All keys there are.
-    All(Vec<(Bytes, Bytes)>),
+    All(Vec<KeyValue>),
     /// Empty: only the revision moved on.
     Events(Vec<Event>),
 }

@@ -16,8 +16,6 @@ use store::{Compare, KeyRange, KeyValue, Operation, Order, RangeRequest, Target,
 const ATTEMPTS_MAX: usize = 16;
 /// Tags one transaction removes: the store takes 128 operations.
 const TAGS_PER_TRANSACTION_MAX: usize = 100;
-/// Keys read at a time.
-const PAGE_KEYS: i64 = 1000;
 
 /// What a commit did with the object it was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,7 +234,7 @@ impl Registry {
         let manifest_key = keys::manifest(repository, digest);
         for _ in 0..ATTEMPTS_MAX {
             let Some(read) = self.read::<ManifestRecord>(&manifest_key).await? else { return Ok(false) };
-            let tags = self.all(&keys::tags(repository)).await?;
+            let (_, tags) = self.store.read_prefix(&keys::tags(repository), 0).await?;
             let text = digest.to_string();
             let on_it: Vec<KeyValue> = tags.into_iter().filter(|kv| kv.value == text.as_bytes()).collect();
             let now: Vec<&KeyValue> = on_it.iter().take(TAGS_PER_TRANSACTION_MAX).collect();
@@ -270,32 +268,6 @@ impl Registry {
         let found = self.store.range(request).await?;
         let name = |kv: &KeyValue| String::from_utf8_lossy(&kv.key[prefix.len()..]).into_owned();
         Ok((found.kvs.iter().map(name).take(count).collect(), found.more))
-    }
-
-    /// Everything under a prefix, read page by page at one revision.
-    pub async fn all(&self, prefix: &str) -> Result<Vec<KeyValue>, RegistryError> {
-        Ok(self.all_at(prefix).await?.0)
-    }
-
-    /// As [`Registry::all`], with the revision it was read at.
-    pub async fn all_at(&self, prefix: &str) -> Result<(Vec<KeyValue>, i64), RegistryError> {
-        let mut range = KeyRange::prefix(prefix.to_owned());
-        let (mut kvs, mut revision) = (Vec::new(), 0);
-        loop {
-            let page = self
-                .store
-                .range(RangeRequest { limit: PAGE_KEYS, revision, ..RangeRequest::of(range.clone()) })
-                .await?;
-            if revision == 0 {
-                revision = page.revision;
-            }
-            let more = page.more;
-            kvs.extend(page.kvs);
-            match kvs.last() {
-                Some(last) if more => range.key = [&last.key[..], b"\0"].concat().into(),
-                _ => return Ok((kvs, revision)),
-            }
-        }
     }
 
     async fn read<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<Read<T>>, RegistryError> {

@@ -66,7 +66,7 @@ impl Assembler {
         self.told[source as usize] |= matches!(change, Change::All(_));
         match source {
             Source::Documents => match change {
-                Change::All(keys) => self.documents.replace(keys.iter().map(|(key, value)| (&key[..], &value[..]))),
+                Change::All(keys) => self.documents.replace(keys.iter().map(|kv| (&kv.key[..], &kv.value[..]))),
                 Change::Events(events) => {
                     for event in events {
                         match event {
@@ -79,7 +79,7 @@ impl Assembler {
             Source::Vulcand | Source::VulcandBare => {
                 match change {
                     Change::All(keys) => {
-                        let keys = keys.iter().map(|(key, value)| (&key[..], &value[..]));
+                        let keys = keys.iter().map(|kv| (&kv.key[..], &kv.value[..]));
                         self.vulcand.replace(source.prefix(), keys);
                     }
                     Change::Events(events) => {

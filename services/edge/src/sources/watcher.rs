@@ -2,15 +2,14 @@
 //! silent is found out. After any failure it begins anew; the assembler keeps the last good table until then.
 
 use super::{Change, Source, Update};
-use crate::limits::{EMPTY_CONFIRM, PAGE_KEYS, RECONCILE_INTERVAL, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
+use crate::limits::{EMPTY_CONFIRM, RECONCILE_INTERVAL, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use crate::metrics::Metrics;
-use bytes::Bytes;
 use futures::StreamExt;
 use lifecycle::ErrorChain;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{KeyRange, RangeRequest, Revision, Store, StoreError};
+use store::{KeyValue, Revision, Store, StoreError};
 use tokio::sync::mpsc;
 
 pub(super) async fn run(source: Source, store: Arc<dyn Store>, metrics: Arc<Metrics>, updates: mpsc::Sender<Update>) {
@@ -106,40 +105,15 @@ impl Watcher {
 
     /// Reads everything; that there is nothing any more is believed the second time. A store that lost its data, or a
     /// wrong one, looks like this.
-    async fn read_believably(&mut self) -> Result<(Revision, Vec<(Bytes, Bytes)>), StoreError> {
-        let mut read = self.read().await?;
+    async fn read_believably(&mut self) -> Result<(Revision, Vec<KeyValue>), StoreError> {
+        let mut read = self.store.read_prefix(self.source.prefix(), 0).await?;
         if read.1.is_empty() && self.held_keys {
             tracing::warn!(prefix = self.source.prefix(), "the store suddenly holds nothing: asking again");
             tokio::time::sleep(EMPTY_CONFIRM).await;
-            read = self.read().await?;
+            read = self.store.read_prefix(self.source.prefix(), 0).await?;
         }
         self.held_keys = !read.1.is_empty();
         Ok(read)
-    }
-
-    /// Every key of the prefix at one revision, page by page.
-    async fn read(&self) -> Result<(Revision, Vec<(Bytes, Bytes)>), StoreError> {
-        let mut range = KeyRange::prefix(self.source.prefix());
-        let mut keys = Vec::new();
-        let mut revision = 0;
-        loop {
-            let request = RangeRequest { limit: PAGE_KEYS, revision, ..RangeRequest::of(range.clone()) };
-            let page = self.store.range(request).await?;
-            if revision == 0 {
-                revision = page.revision;
-            }
-            let last = page.kvs.last().map(|kv| kv.key.clone());
-            keys.extend(page.kvs.into_iter().map(|kv| (kv.key, kv.value)));
-            match last {
-                Some(last) if page.more => {
-                    // The smallest key after `last`.
-                    let mut next = last.to_vec();
-                    next.push(0);
-                    range.key = next.into();
-                }
-                _ => return Ok((revision, keys)),
-            }
-        }
     }
 }
 
@@ -147,7 +121,9 @@ impl Watcher {
 mod tests {
     use super::*;
     use async_trait::async_trait;
-    use store::{Embedded, Lease, LeaseId, RangeResponse, TxnRequest, TxnResponse, WatchRequest, WatchStream};
+    use store::{
+        Embedded, Lease, LeaseId, RangeRequest, RangeResponse, TxnRequest, TxnResponse, WatchRequest, WatchStream,
+    };
 
     /// A store whose watches never say a word.
     struct Deaf(Embedded);

@@ -53,7 +53,7 @@ pub async fn read(registry: &Registry) -> Result<Snapshot, RegistryError> {
 
 /// The store's part, all of it at one revision.
 pub async fn read_store(registry: &Registry, snapshot: &mut Snapshot) -> Result<(), RegistryError> {
-    let (kvs, revision) = registry.all_at(keys::ROOT).await?;
+    let (revision, kvs) = registry.store.read_prefix(keys::ROOT, 0).await?;
     snapshot.revision = revision;
     for kv in kvs {
         let mod_revision = kv.mod_revision;
