@@ -51,7 +51,6 @@ impl Role {
                 const {
                     &[
                         right("/roadstead/routes/", Access::Read),
-                        right("/roadstead/cluster", Access::Read),
                         right("/vulcand/", Access::Read),
                         right("vulcand/", Access::Read),
                     ]
