@@ -70,7 +70,7 @@ pub(super) fn batches(world: &World, changes: Vec<Change>, routes: Vec<RouteChan
     batches
 }
 
-/// A request's changes in one transaction, however many they are: it is all or nothing.
+/// A request's changes in one transaction: all or nothing. For the caller to see that they fit.
 pub(super) fn single(changes: Vec<Change>, routes: Vec<RouteChange>) -> Batch {
     let mut batch = Batch::default();
     for route in routes {
