@@ -1,9 +1,11 @@
 //! A failed call in the words of a person at a terminal: what the API said, and what can be done about it.
 
 use http::StatusCode;
+use identity::AuthorityError;
 use serde_json::Value;
 use std::error::Error;
 use std::io;
+use std::path::Path;
 use web::ClientError;
 
 /// `name` is what was called: a URL, or the path of a socket.
@@ -14,14 +16,24 @@ pub fn explain(error: ClientError, name: &str) -> anyhow::Error {
             None => anyhow::Error::new(error).context("ask the platform"),
         },
         ClientError::Call { source, .. } if source.is_connect() => match io_cause(source).map(io::Error::kind) {
-            Some(io::ErrorKind::PermissionDenied) => anyhow::anyhow!(
-                "{name} is for the platform's owner only: use sudo, or name the platform with --server and --token"
-            ),
+            Some(io::ErrorKind::PermissionDenied) => owner_only(name),
             Some(cause) => anyhow::anyhow!("nothing answers at {name} ({cause}); is `roadstead up` running there?"),
             None => anyhow::Error::new(error).context("ask the platform"),
         },
         _ => anyhow::Error::new(error).context("ask the platform"),
     }
+}
+
+/// A data directory whose authority cannot be read.
+pub fn unreadable(error: AuthorityError, data: &Path) -> anyhow::Error {
+    match io_cause(&error).map(io::Error::kind) {
+        Some(io::ErrorKind::PermissionDenied) => owner_only(&data.display().to_string()),
+        _ => error.into(),
+    }
+}
+
+fn owner_only(name: &str) -> anyhow::Error {
+    anyhow::anyhow!("{name} is for the platform's owner only: use sudo, or name the platform with --server and --token")
 }
 
 fn io_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
