@@ -18,15 +18,12 @@ use crate::refusal::Refusal;
 use crate::wire::etcdserverpb as pb;
 use crate::{REQUEST_BYTES_MAX, Revision};
 use axum::Router;
-use axum::extract::Request;
-use http::header::CONTENT_TYPE;
 use identity::Verifier;
 use lifecycle::{BoxError, Started, Stop};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tonic::service::Routes;
-use tower::ServiceExt;
 
 /// The release whose behaviour and texts this server has.
 const ETCD_VERSION: &str = "3.4.23";
@@ -135,16 +132,5 @@ fn router(face: Face) -> Router {
         .add_service(MaintenanceServer::new(face.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(AuthServer::new(face.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .into_axum_router();
-    let http = gateway::router(face);
-    Router::new().fallback(move |request: Request| {
-        let chosen = if is_grpc(&request) { grpc.clone() } else { http.clone() };
-        chosen.oneshot(request)
-    })
-}
-
-/// A browser cannot speak HTTP/2 without TLS, so no web page reaches the gRPC services.
-fn is_grpc(request: &Request) -> bool {
-    let content_type = request.headers().get(CONTENT_TYPE);
-    request.version() == http::Version::HTTP_2
-        && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    web::grpc_or(grpc, gateway::router(face))
 }

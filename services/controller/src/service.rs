@@ -8,8 +8,6 @@ use crate::sessions::{self, MESSAGES_QUEUED_MAX};
 use crate::uuids::Uuids;
 use axum::Router;
 use axum::extract::Request;
-use http::Version;
-use http::header::CONTENT_TYPE;
 use identity::{Caller, Gate, Role, Verifier};
 use lifecycle::metrics::Registry;
 use lifecycle::{BoxError, Started, Stop};
@@ -22,7 +20,6 @@ use std::sync::Arc;
 use store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tower::ServiceExt;
 use web::Bounds;
 
 pub struct Config {
@@ -121,12 +118,14 @@ pub(crate) async fn start_with_desk(config: Config, stop: Stop) -> Result<(Start
     let bounds = Bounds::default();
     let gate = Gate::new(config.verifier, "roadstead controller", api::allowed);
     let sessions = tonic::service::Routes::new(sessions).into_axum_router();
-    let api_with_sessions = either(sessions.clone(), face.clone().layer(gate.layer()));
+    // Sessions are taken on the API's address, too: whoever knows the controller by one URL needs no second. They ask for
+    // credentials themselves, so that a peer is refused by a gRPC status.
+    let api_with_sessions = web::grpc_or(sessions.clone(), face.clone().layer(gate.layer()));
     let api = web::serve(api_listener, api_with_sessions, bounds, stop.clone());
     let sessions_stop = stop.clone();
     let sessions = async move {
         if let Some(listener) = sessions_listener {
-            web::serve(listener, sessions, bounds, sessions_stop).await;
+            web::serve(listener, web::grpc_or(sessions, Router::new()), bounds, sessions_stop).await;
         }
     };
     let socket_stop = stop.clone();
@@ -155,22 +154,6 @@ pub(crate) async fn start_with_desk(config: Config, stop: Stop) -> Result<(Start
         started = started.listening_unix("socket", path);
     }
     Ok((started, desk))
-}
-
-/// Sessions are taken on the API's address, too: whoever knows the controller by one URL needs no second. They ask for
-/// credentials themselves, so that a peer is refused by a gRPC status.
-fn either(sessions: Router, api: Router) -> Router {
-    Router::new().fallback(move |request: Request| {
-        let chosen = if is_grpc(&request) { sessions.clone() } else { api.clone() };
-        chosen.oneshot(request)
-    })
-}
-
-/// A browser cannot speak HTTP/2 without TLS, so no web page opens a session.
-fn is_grpc(request: &Request) -> bool {
-    let content_type = request.headers().get(CONTENT_TYPE);
-    request.version() == Version::HTTP_2
-        && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Whoever can open the socket is its owner, and may do everything.
