@@ -38,14 +38,26 @@ impl Role {
         Self::ALL.into_iter().find(|role| role.name() == name)
     }
 
-    /// The store's keys a role may touch: an edge reads routes and writes nothing.
+    /// The store's keys a role may touch: its own. An edge reads routes and writes nothing.
     pub fn store_rights(self) -> &'static [StoreRight] {
         const fn right(prefix: &'static str, access: Access) -> StoreRight {
             StoreRight { prefix, access }
         }
         match self {
             Self::Admin => const { &[right("", Access::Write)] },
-            Self::Controller => const { &[right("/roadstead/", Access::Write)] },
+            Self::Controller => {
+                const {
+                    &[
+                        right("/roadstead/apps/", Access::Write),
+                        right("/roadstead/versions/", Access::Write),
+                        right("/roadstead/tasks/", Access::Write),
+                        right("/roadstead/deployments/", Access::Write),
+                        right("/roadstead/nodes/", Access::Write),
+                        right("/roadstead/routes/", Access::Write),
+                        right("/roadstead/controller", Access::Write),
+                    ]
+                }
+            }
             Self::Registry => const { &[right("/roadstead/registry/", Access::Write)] },
             Self::Edge => {
                 const {
@@ -118,6 +130,14 @@ mod tests {
         assert!(Role::Edge.may_touch(b"/roadstead/routes/a", b"", Access::Read));
         assert!(!Role::Edge.may_touch(b"/roadstead/routes/a", b"", Access::Write));
         assert!(!Role::Edge.may_touch(b"/roadstead/apps/a", b"", Access::Read));
+    }
+
+    #[test]
+    fn neither_controller_nor_registry_touches_the_others_keys() {
+        assert!(Role::Controller.may_touch(b"/roadstead/apps/", b"/roadstead/apps0", Access::Write));
+        assert!(!Role::Controller.may_touch(b"/roadstead/registry/tags", b"", Access::Read));
+        assert!(Role::Registry.may_touch(b"/roadstead/registry/", b"/roadstead/registry0", Access::Write));
+        assert!(!Role::Registry.may_touch(b"/roadstead/tasks/t", b"", Access::Read));
     }
 
     #[test]

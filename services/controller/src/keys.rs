@@ -48,3 +48,25 @@ pub(crate) fn node(id: &NodeId) -> String {
 pub(crate) fn route(id: &str) -> String {
     format!("{}{id}", routing::document::ROUTES_PREFIX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use identity::{Access, Role};
+
+    #[test]
+    fn the_stores_rights_are_enough_for_every_key() {
+        let (app, time) = (AppId::parse("/a/b").unwrap(), Timestamp::EPOCH);
+        let task_id = TaskId::of(&app, "1");
+        let keys = [
+            super::app(&app),
+            version(&app, time),
+            task(&task_id),
+            deployment(&DeploymentId::new("d")),
+            node(&NodeId::new("n")),
+            route("app.b"),
+            LEADER.to_owned(),
+        ];
+        assert!(keys.iter().all(|key| Role::Controller.may_touch(key.as_bytes(), b"", Access::Write)), "{keys:?}");
+    }
+}
