@@ -28,7 +28,7 @@ pub use read::MarathonError;
 
 use keys::{Keys, V2, V3};
 use lifecycle::Stop;
-use plan::Planner;
+use plan::{Plan, Planner};
 use read::Marathon;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -90,9 +90,13 @@ impl Pass {
     async fn once(&mut self, output: &mut dyn Write, stop: &Stop) -> Result<Summary, Error> {
         let mut loudness = Loudness::Everything;
         for pass in 1..=PASSES_ONCE_MAX {
-            let is_in_doubt = self.pass(output, loudness).await?;
-            if !is_in_doubt || pass == PASSES_ONCE_MAX || stop.or(tokio::time::sleep(CONFIRM_INTERVAL)).await.is_none()
-            {
+            let plan = self.plan().await?;
+            let is_last = !plan.is_in_doubt || pass == PASSES_ONCE_MAX;
+            // A dry run writes nothing: its last plan holds what the earlier ones held.
+            if is_last || !self.flags.dry_run {
+                self.carry_out(&plan, output, loudness).await?;
+            }
+            if is_last || stop.or(tokio::time::sleep(CONFIRM_INTERVAL)).await.is_none() {
                 break;
             }
             loudness = Loudness::Changes;
@@ -124,19 +128,28 @@ impl Pass {
 
     /// One pass; true when something is in doubt that a further read can settle.
     async fn pass(&mut self, output: &mut dyn Write, loudness: Loudness) -> Result<bool, Error> {
+        let plan = self.plan().await?;
+        self.carry_out(&plan, output, loudness).await?;
+        Ok(plan.is_in_doubt)
+    }
+
+    async fn plan(&mut self) -> Result<Plan, Error> {
         let seen = read::everything(&self.marathon, self.keys.as_ref(), &self.flags.root_key).await?;
-        let plan = self.planner.plan(&seen);
+        Ok(self.planner.plan(&seen))
+    }
+
+    async fn carry_out(&mut self, plan: &Plan, output: &mut dyn Write, loudness: Loudness) -> Result<(), Error> {
         let summary = if self.flags.dry_run {
-            tell::diff(&plan, output)?
+            tell::diff(plan, output)?
         } else {
             let is_written = |step: &plan::Step| loudness == Loudness::Everything || step.is_change();
-            let outcomes = keys::carry_out(self.keys.as_ref(), &plan, is_written).await;
-            tell::steps(&plan, &outcomes, loudness, output)?
+            let outcomes = keys::carry_out(self.keys.as_ref(), plan, is_written).await;
+            tell::steps(plan, &outcomes, loudness, output)?
         };
         output.flush()?;
         self.total.added += summary.added;
         self.total.removed += summary.removed;
         self.total.failed += summary.failed;
-        Ok(plan.is_in_doubt)
+        Ok(())
     }
 }

@@ -353,6 +353,9 @@ async fn dry_run(api: Api) {
     scene.etcd.put(api, &key("coreos1.ad.forest-31000"), "old").await;
     scene.etcd.put(api, &key("coreos9.ad.forest-31009"), "gone").await;
     scene.etcd.put(api, &key("by-hand"), "kept").await;
+    // Its app is absent, which is in doubt until it was read twice: what is certain is printed once all the same.
+    scene.etcd.put(api, "/mesos-vulcan/absent/frontend", "f9").await;
+    scene.etcd.put(api, "/mesos-vulcan/absent/backend", "b9").await;
     scene.marathon.runs(&[ONE, TWO]);
     let before = scene.etcd.servers(api).await;
     let (result, lines) = scene.run(&["--dry-run"]).await;
