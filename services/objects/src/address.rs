@@ -66,6 +66,13 @@ impl Domains {
             || self.0.contains(&name)
             || self.bucket_of(host).is_some()
     }
+
+    /// Whether a page of this origin is this machine's own. (A site on the network may go by an address, too.)
+    pub fn is_own_origin(&self, origin: &str) -> bool {
+        let Some((_, host)) = origin.split_once("://") else { return false };
+        let address = name_of(host).trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+        address.map_or_else(|_| self.is_local(host), |address| address.is_loopback())
+    }
 }
 
 /// S3's rules for names of new buckets.

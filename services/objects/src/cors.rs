@@ -105,6 +105,10 @@ impl Rules {
         Ok(answer)
     }
 
+    pub fn allow(&self, origin: &str, method: &http::Method) -> bool {
+        self.rules.iter().any(|rule| rule.allows(origin, method.as_str()))
+    }
+
     /// What an actual answer, good or bad, carries for a page of `Origin`.
     pub fn actual(&self, method: &http::Method, headers: &HeaderMap) -> HeaderMap {
         let rule = text(headers, &ORIGIN).and_then(|origin| {

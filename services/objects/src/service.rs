@@ -10,7 +10,7 @@ use crate::operation::{Operation, Query};
 use crate::operations;
 use axum::Router;
 use axum::body::Body;
-use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderName, SERVER};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderName, ORIGIN, SERVER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -118,7 +118,7 @@ impl Service {
         target: &Target,
         seen: &mut Option<Operation>,
     ) -> Result<(Caller, Query, Operation)> {
-        if self.access.is_open() && !self.domains.is_local(host) {
+        if self.access.is_open() && (!self.domains.is_local(host) || self.is_from_foreign_page(head, target)) {
             return Err(Fault::access_denied());
         }
         let signed = RequestHead {
@@ -141,6 +141,15 @@ impl Service {
             }
         }
         Ok((caller, query, operation))
+    }
+
+    /// Whether a browser sends this for a page of a site that neither is this machine's nor has the bucket's permission. A
+    /// POST of a page needs no preflight, so that only its Origin tells; signatures tell, too, but an open store has none.
+    fn is_from_foreign_page(&self, head: &request::Parts, target: &Target) -> bool {
+        let Some(origin) = head.headers.get(ORIGIN).filter(|_| !head.method.is_safe()) else { return false };
+        let Ok(origin) = origin.to_str() else { return true };
+        let rules = || self.cors_rules(target.bucket.as_deref()?);
+        !self.domains.is_own_origin(origin) && !rules().is_some_and(|rules| rules.allow(origin, &head.method))
     }
 
     fn preflight(&self, target: &Target, headers: &HeaderMap) -> Result<Response<Body>> {

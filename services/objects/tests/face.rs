@@ -452,6 +452,18 @@ async fn an_open_store_serves_everybody_on_loopback_and_no_foreign_page() {
     assert_eq!(store.plain(Method::GET, "bucket1.s3.localhost", "/k", HeaderMap::new(), EMPTY).await.body(), "hello");
     let rebound = store.plain(Method::GET, "evil.example", "/bucket1/k", HeaderMap::new(), EMPTY).await;
     assert_eq!(rebound.status(), 403);
+    let everything = "<Delete><Object><Key>k</Key></Object></Delete>";
+    for (origin, status) in [
+        ("http://evil.example", 403),
+        ("http://203.0.113.7", 403),
+        ("null", 403),
+        ("http://s3pics.localhost:8181", 200),
+        ("http://127.0.0.1:9000", 200),
+    ] {
+        let origin = header_map(&[("origin", origin)]);
+        let answer = store.plain(Method::POST, "127.0.0.1", "/bucket1?delete", origin.clone(), everything).await;
+        assert_eq!(answer.status(), status, "{origin:?}: a page can post without asking first");
+    }
     let mut config = store::config(store.dir.path());
     (config.open, config.listen) = (true, "0.0.0.0:0".parse().unwrap());
     let refused = objects::start(config, lifecycle::Stop::new()).await;
