@@ -284,7 +284,9 @@ fn routes_are_listed_and_a_request_is_explained() {
     let _alone = support::alone();
     let tour = Tour::start();
     tour.run_page("page", &[]);
-    let table = tour.cli(&["route", "list"]);
+    let table = until("the edge has the route", || {
+        Some(tour.cli(&["route", "list"])).filter(|table| table.contains("app.page "))
+    });
     assert_eq!(row(&table, "app.page"), ["app.page", "Host(`page.localhost`)", "1", "0", "/page"]);
     let explained = tour.cli(&["route", "explain", "GET", "http://page.localhost/x", "-H", "X-Version: 2"]);
     assert!(explained.starts_with("GET http://page.localhost/x takes the route app.page\n  to http://127.0.0.1:318"));
@@ -340,8 +342,10 @@ fn a_url_and_a_token_are_as_good_as_the_socket() {
     assert_eq!(text(&[&["node", "list"], &remote[..]].concat()), tour.cli(&["node", "list"]));
     assert!(text(&[&["app", "scale", "nap", "2"], &remote[..]].concat()).contains("2 of 2 running"));
     let edge = tour.address("edge_api").to_string();
-    let routes = text(&["route", "list", "--server", &edge, "--token", &tour.token]);
-    assert_eq!(routes, tour.cli(&["route", "list"]));
+    until("both ways list the same routes", || {
+        let routes = text(&["route", "list", "--server", &edge, "--token", &tour.token]);
+        (routes == tour.cli(&["route", "list"])).then_some(())
+    });
 
     assert!(failure(&["app", "list", "--server", &server]).contains("--token"));
     assert!(failure(&["app", "list", "--server", &server, "--token", "rs_wrong"]).contains("--token"));
