@@ -106,6 +106,24 @@ pub enum ConstraintOperator {
     Is,
 }
 
+impl ConstraintOperator {
+    pub const ALL: [Self; 7] =
+        [Self::Unique, Self::Cluster, Self::GroupBy, Self::Like, Self::Unlike, Self::MaxPer, Self::Is];
+
+    /// Marathon's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unique => "UNIQUE",
+            Self::Cluster => "CLUSTER",
+            Self::GroupBy => "GROUP_BY",
+            Self::Like => "LIKE",
+            Self::Unlike => "UNLIKE",
+            Self::MaxPer => "MAX_PER",
+            Self::Is => "IS",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
     pub protocol: HealthProtocol,

@@ -18,7 +18,7 @@ pub fn constraint(item: &Item<'_>, faults: &mut Faults) -> Option<Constraint> {
         faults.value(item.path.clone(), "must be [field, operator] or [field, operator, value]");
         return None;
     };
-    let Some(operator) = operator_named(operator) else {
+    let Some(operator) = ConstraintOperator::ALL.into_iter().find(|known| known.name() == operator) else {
         let error = "operator must be one of UNIQUE, CLUSTER, GROUP_BY, LIKE, UNLIKE, MAX_PER, IS";
         faults.value(item.path.clone(), error);
         return None;
@@ -38,19 +38,6 @@ pub fn constraint(item: &Item<'_>, faults: &mut Faults) -> Option<Constraint> {
 /// A text, or a number as its text: `["rack", "GROUP_BY", 2]`.
 fn text(item: &Item<'_>, faults: &mut Faults) -> Option<String> {
     if item.value.is_number() { Some(item.value.to_string()) } else { item.text(faults) }
-}
-
-fn operator_named(name: &str) -> Option<ConstraintOperator> {
-    Some(match name {
-        "UNIQUE" => ConstraintOperator::Unique,
-        "CLUSTER" => ConstraintOperator::Cluster,
-        "GROUP_BY" => ConstraintOperator::GroupBy,
-        "LIKE" => ConstraintOperator::Like,
-        "UNLIKE" => ConstraintOperator::Unlike,
-        "MAX_PER" => ConstraintOperator::MaxPer,
-        "IS" => ConstraintOperator::Is,
-        _ => return None,
-    })
 }
 
 /// What is wrong with a value for an operator.

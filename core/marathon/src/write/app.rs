@@ -3,8 +3,8 @@
 use super::{TaskCounts, seconds};
 use model::resources::{bytes_to_mib, milli_to_cpus};
 use model::{
-    App, AppId, Constraint, ConstraintOperator, DeploymentId, HealthCheck, HealthProtocol, KillSelection, Network,
-    PortMapping, TaskId, TaskState, Timestamp, Volume,
+    App, AppId, Constraint, DeploymentId, HealthCheck, HealthProtocol, KillSelection, Network, PortMapping, TaskId,
+    TaskState, Timestamp, Volume,
 };
 use serde_json::{Map, Value, json};
 
@@ -111,15 +111,7 @@ fn definition(app: &App) -> Map<String, Value> {
 }
 
 fn constraint(constraint: &Constraint) -> Value {
-    let operator = match constraint.operator {
-        ConstraintOperator::Unique => "UNIQUE",
-        ConstraintOperator::Cluster => "CLUSTER",
-        ConstraintOperator::GroupBy => "GROUP_BY",
-        ConstraintOperator::Like => "LIKE",
-        ConstraintOperator::Unlike => "UNLIKE",
-        ConstraintOperator::MaxPer => "MAX_PER",
-        ConstraintOperator::Is => "IS",
-    };
+    let operator = constraint.operator.name();
     match &constraint.value {
         Some(value) => json!([constraint.field, operator, value]),
         None => json!([constraint.field, operator]),

@@ -87,15 +87,7 @@ impl Measured {
 
     fn constraint_text(&self) -> String {
         let Constraint { field, operator, value } = &self.constraint;
-        let operator = match operator {
-            ConstraintOperator::Unique => "UNIQUE",
-            ConstraintOperator::Cluster => "CLUSTER",
-            ConstraintOperator::GroupBy => "GROUP_BY",
-            ConstraintOperator::Like => "LIKE",
-            ConstraintOperator::Unlike => "UNLIKE",
-            ConstraintOperator::MaxPer => "MAX_PER",
-            ConstraintOperator::Is => "IS",
-        };
+        let operator = operator.name();
         format!("[{field}, {operator}{}{}]", if value.is_some() { ", " } else { "" }, value.as_deref().unwrap_or(""))
     }
 }
