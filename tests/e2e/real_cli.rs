@@ -217,6 +217,25 @@ fn an_app_that_is_not_placed_says_why_and_is_locked_until_it_is_forced() {
 }
 
 #[test]
+fn waiting_outlives_a_controller_that_is_killed() {
+    let _alone = support::alone();
+    let tour = Tour::start();
+    let run = ["app", "run", "big", "--cmd", "sleep 600", "--cpus", "100", "--mem", "16"];
+    let child = tour.command(&run).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    until("it waits", || (tour.output(&["app", "show", "big"]).status.success()).then_some(()));
+    let state = |up: &Up| up.children().into_iter().find(|(name, _)| name == "state").map(|(_, pid)| pid);
+    let killed = state(&tour).expect("the state runs");
+    send(killed, Signal::SIGKILL);
+    until("the state runs again", || state(&tour).filter(|pid| *pid != killed));
+    until("the app is removed by another hand", || {
+        tour.output(&["app", "remove", "big", "--force"]).status.success().then_some(())
+    });
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said, "roadstead: /big was removed while it was being deployed\n");
+}
+
+#[test]
 fn a_task_that_fails_is_told_with_its_cause() {
     let _alone = support::alone();
     let tour = Tour::start();

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 /// How often a deployment is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// A controller that is started again while we wait is back before this.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// How often the spinner turns.
 const TICK_INTERVAL: Duration = Duration::from_millis(100);
 /// As a shell has it for a process ended by SIGINT: 128 and the signal's number.
@@ -95,23 +97,36 @@ async fn until_ended(
         bar.set_style(style);
     }
     bar.enable_steady_tick(TICK_INTERVAL);
+    let mut answered = Instant::now();
     let ended = loop {
-        let Some(step) = step(api, deployment).await? else { break Ok(()) };
-        let reasons = reasons(api, id).await?;
+        let reasons = match look(api, id, deployment).await {
+            Ok(None) => break Ok(()),
+            Ok(Some((step, reasons))) => {
+                answered = Instant::now();
+                let separator = if reasons.is_empty() { "" } else { ": " };
+                bar.set_message(format!("{id}  {step}{separator}{}", reasons.join("; ")));
+                reasons
+            }
+            Err(error) if answered.elapsed() > SILENCE_MAX => {
+                return Err(error.context(format!("wait for the deployment {deployment}, which goes on")));
+            }
+            Err(error) => vec![error.to_string()],
+        };
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             break Err(reasons.iter().map(|reason| format!("\n  {reason}")).collect());
         }
-        bar.set_message(match reasons.as_slice() {
-            [] => format!("{id}  {step}"),
-            reasons => format!("{id}  {step}: {}", reasons.join("; ")),
-        });
         tokio::time::sleep(POLL_INTERVAL).await;
     };
     bar.finish_and_clear();
     Ok(ended)
 }
 
-/// How far a deployment is; `None` once it has ended.
+/// How far a deployment is and what the app waits for; `None` once it has ended.
+async fn look(api: &Api, id: &AppId, deployment: &str) -> anyhow::Result<Option<(String, Vec<String>)>> {
+    let Some(step) = step(api, deployment).await? else { return Ok(None) };
+    Ok(Some((step, reasons(api, id).await?)))
+}
+
 async fn step(api: &Api, deployment: &str) -> anyhow::Result<Option<String>> {
     let deployments: Value = api.get("/v2/deployments").await?;
     let running = deployments.as_array().into_iter().flatten().find(|running| running["id"] == deployment);
