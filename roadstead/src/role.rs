@@ -24,7 +24,6 @@ use std::process::ExitCode;
 pub const REGISTRY_BUCKET: &str = "registry";
 
 #[derive(Subcommand)]
-#[command(subcommand_help_heading = "Roles")]
 pub enum Command {
     /// The state: etcd's v3 API over an fsynced log
     #[command(display_order = 100)]

@@ -83,6 +83,13 @@ impl Authority {
         Ok(authority)
     }
 
+    /// Reads the authority of a data directory; changes nothing.
+    pub fn load(data: &Path) -> Result<Self, AuthorityError> {
+        let path = Self::path(data);
+        let text = fs::read_to_string(&path);
+        parse(&path, &text.map_err(|source| AuthorityError::File { action: "read", path: path.clone(), source })?)
+    }
+
     pub fn path(data: &Path) -> PathBuf {
         data.join("identity/authority.toml")
     }

@@ -86,7 +86,7 @@ impl Connection {
     pub fn authority(&self) -> anyhow::Result<Authority> {
         match Authority::path(&self.data).try_exists() {
             Ok(false) => Err(self.nothing_runs().into()),
-            _ => Authority::load_or_create(&self.data).map_err(|error| refusal::unreadable(error, &self.data)),
+            _ => Authority::load(&self.data).map_err(|error| refusal::unreadable(error, &self.data)),
         }
     }
 

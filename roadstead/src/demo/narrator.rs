@@ -2,7 +2,7 @@
 
 use super::report::StepReport;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 pub struct Narrator {
@@ -39,10 +39,12 @@ impl Narrator {
         let seconds = start.elapsed().as_secs_f64();
         telling.bar.finish_and_clear();
         let error = result.as_ref().err().map(|error| lifecycle::ErrorChain(error.as_ref()).to_string());
-        match &error {
-            None => eprintln!("  ✓ {what}  {seconds:.2} s"),
-            Some(error) => eprintln!("  ✗ {what}  {seconds:.2} s\n      {error}"),
-        }
+        let line = match &error {
+            None => format!("  ✓ {what}  {seconds:.2} s"),
+            Some(error) => format!("  ✗ {what}  {seconds:.2} s\n      {error}"),
+        };
+        // The terminal may be gone: clearing away goes on without an audience.
+        let _audience_gone = writeln!(std::io::stderr(), "{line}");
         self.steps.push(StepReport { name, ok: error.is_none(), seconds, error });
         result
     }

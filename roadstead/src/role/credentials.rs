@@ -57,10 +57,8 @@ impl Known {
 
     /// `--open` is for loopback: refused on any address another machine can reach.
     pub fn refuse_open_beyond_loopback(&self, listen: SocketAddr) -> Result<(), ConfigError> {
-        if matches!(self.verifier, Verifier::Open) && !listen.ip().is_loopback() {
-            let message = format!("--open does not go with {listen}: only a loopback address may be open");
-            return Err(ConfigError::Usage(message));
-        }
-        Ok(())
+        self.verifier.may_guard(listen).map_err(|_| {
+            ConfigError::Usage(format!("--open does not go with {listen}: only a loopback address may be open"))
+        })
     }
 }

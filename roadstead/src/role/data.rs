@@ -27,7 +27,7 @@ pub struct Arguments {
 }
 
 pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
-    let authority = Authority::load_or_create(&arguments.data)?;
+    let authority = Authority::load(&arguments.data)?;
     let key = |user: &str| authority.access_key(user).with_context(|| format!("the authority has no keys for {user}"));
     let config = ::objects::Config {
         listen: arguments.objects,

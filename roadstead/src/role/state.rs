@@ -35,7 +35,7 @@ pub struct Arguments {
 }
 
 pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
-    let authority = Authority::load_or_create(&arguments.data)?;
+    let authority = Authority::load(&arguments.data)?;
     let open = arguments.open;
     let verifier = |role| if open { Verifier::Open } else { authority.identity(role).verifier() };
     let token = |role: Role| (!open).then(|| authority.token(role).clone());
