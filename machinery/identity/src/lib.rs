@@ -13,4 +13,4 @@ mod token;
 pub use authority::{AccessKey, Authority, AuthorityError, Identity};
 pub use gate::{Caller, Gate, GateLayer, authorization_token};
 pub use role::{Access, Role, StoreRight};
-pub use token::{Accepted, Token, Verifier};
+pub use token::{Accepted, OpenBeyondLoopback, Token, Verifier};

@@ -4,6 +4,7 @@ use crate::Role;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::net::SocketAddr;
 use subtle::ConstantTimeEq;
 
 /// What a caller shows. 256 random bits; printed only by [`Token::reveal`].
@@ -56,7 +57,22 @@ pub enum Verifier {
     Tokens(Vec<Accepted>),
 }
 
+/// Everyone who can reach an open interface may do everything.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an interface without credentials may listen on loopback only, not on {listen}")]
+pub struct OpenBeyondLoopback {
+    listen: SocketAddr,
+}
+
 impl Verifier {
+    /// Asked by every service before it binds an interface: an open one is for loopback.
+    pub fn may_guard(&self, listen: SocketAddr) -> Result<(), OpenBeyondLoopback> {
+        match self {
+            Self::Open if !listen.ip().is_loopback() => Err(OpenBeyondLoopback { listen }),
+            _ => Ok(()),
+        }
+    }
+
     pub fn role_of(&self, token: &str) -> Option<Role> {
         match self {
             Self::Open => Some(Role::Admin),
@@ -83,6 +99,14 @@ impl Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_open_interface_is_for_loopback() {
+        let [everywhere, here] = ["0.0.0.0:80", "[::1]:80"].map(|address| address.parse().unwrap());
+        assert_eq!(Verifier::Open.may_guard(everywhere), Err(OpenBeyondLoopback { listen: everywhere }));
+        assert_eq!(Verifier::Open.may_guard(here), Ok(()));
+        assert_eq!(Verifier::Tokens(Vec::new()).may_guard(everywhere), Ok(()));
+    }
 
     #[test]
     fn a_token_is_known_by_its_digest_only() {

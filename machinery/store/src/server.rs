@@ -42,8 +42,8 @@ pub struct Config {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("a store without credentials may listen on loopback only, not on {listen}")]
-    OpenToTheNetwork { listen: SocketAddr },
+    #[error(transparent)]
+    Exposed(#[from] identity::OpenBeyondLoopback),
     #[error("bind the store's listener")]
     Bind { source: std::io::Error },
     #[error("open the store in {}", data.display())]
@@ -59,9 +59,7 @@ struct LogFailed {
 
 pub async fn start(config: Config, stop: Stop) -> Result<Started, StartError> {
     let Config { listen, data, verifier } = config;
-    if matches!(verifier, Verifier::Open) && !listen.ip().is_loopback() {
-        return Err(StartError::OpenToTheNetwork { listen });
-    }
+    verifier.may_guard(listen)?;
     let listener = web::bind(listen).await.map_err(|source| StartError::Bind { source })?;
     let address = listener.local_addr().map_err(|source| StartError::Bind { source })?;
     let store = Embedded::open(data.clone()).await.map_err(|source| StartError::Open { data, source })?;

@@ -79,6 +79,8 @@ pub enum TasksOnStop {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error(transparent)]
+    Exposed(#[from] identity::OpenBeyondLoopback),
     #[error("find a runtime")]
     Runtime(#[source] runtime::Error),
     #[error("open the images of {}", path.display())]
@@ -116,6 +118,9 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
 
 /// Starts a node with a runtime of the caller's.
 pub async fn start_with(config: Config, runtime: Arc<dyn Runtime>, stop: Stop) -> Result<Started, Error> {
+    if let Some(listen) = config.listen {
+        config.verifier.may_guard(listen)?;
+    }
     let node_id = node_id::keep(&config)?;
     let listener = match config.listen {
         Some(address) => Some(web::bind(address).await.map_err(Error::Bind)?),

@@ -31,12 +31,15 @@ pub struct Config {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error(transparent)]
+    Exposed(#[from] identity::OpenBeyondLoopback),
     #[error("bind the console's listener")]
     Bind { source: io::Error },
 }
 
 /// Binds the console's listener and serves the pages until the stop.
 pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
+    config.verifier.may_guard(config.listen)?;
     let listener = web::bind(config.listen).await.map_err(|source| Error::Bind { source })?;
     let address = listener.local_addr().map_err(|source| Error::Bind { source })?;
     let router = face::router(Controller::new(&config.controller, config.credentials), config.verifier);

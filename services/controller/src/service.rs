@@ -64,6 +64,8 @@ impl Config {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error(transparent)]
+    Exposed(#[from] identity::OpenBeyondLoopback),
     #[error("bind a listener")]
     Bind(#[source] io::Error),
     #[error("draw random bits")]
@@ -80,6 +82,9 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
 }
 
 pub(crate) async fn start_with_desk(config: Config, stop: Stop) -> Result<(Started, Desk), Error> {
+    for listen in [Some(config.listen), config.sessions].into_iter().flatten() {
+        config.verifier.may_guard(listen)?;
+    }
     let api_listener = web::bind(config.listen).await.map_err(Error::Bind)?;
     let sessions_listener = match config.sessions {
         Some(address) => Some(web::bind(address).await.map_err(Error::Bind)?),
@@ -162,4 +167,21 @@ fn owners_face(face: Router) -> Router {
         request.extensions_mut().insert(Caller(Role::Admin));
         request
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_open_controller_listens_on_loopback_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store::Embedded::open(directory.path().to_owned()).await.unwrap();
+        let config = Config::new(Arc::new(store), Verifier::Open);
+        let everywhere = "0.0.0.0:0".parse().unwrap();
+        for (listen, sessions) in [(everywhere, None), (config.listen, Some(everywhere))] {
+            let config = Config { listen, sessions, ..Config::new(config.store.clone(), Verifier::Open) };
+            assert!(matches!(start(config, Stop::new()).await, Err(Error::Exposed(_))), "{listen} {sessions:?}");
+        }
+    }
 }

@@ -57,6 +57,8 @@ pub struct Config {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error(transparent)]
+    Exposed(#[from] identity::OpenBeyondLoopback),
     #[error("no listener is configured")]
     NoListener,
     #[error("bind the edge")]
@@ -65,6 +67,9 @@ pub enum Error {
 
 /// Binds, and serves until the stop; parts are `""` for each listener and `api`.
 pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
+    if let Some(api) = config.api {
+        config.verifier.may_guard(api)?;
+    }
     let mut listeners = Vec::new();
     for address in &config.listen {
         listeners.push(web::bind(*address).await.map_err(Error::Bind)?);

@@ -10,6 +10,8 @@ use std::io;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error(transparent)]
+    Exposed(#[from] identity::OpenBeyondLoopback),
     #[error("start the registry")]
     Listen { source: io::Error },
     #[error("reach the registry's S3")]

@@ -50,6 +50,7 @@ pub struct Config {
 
 /// Binds, then serves until the stop is requested.
 pub async fn start(config: Config, stop: Stop) -> Result<Started, StartError> {
+    config.verifier.may_guard(config.listen)?;
     let listener = web::bind(config.listen).await.map_err(|source| StartError::Listen { source })?;
     let address = listener.local_addr().map_err(|source| StartError::Listen { source })?;
     let s3 = s3client::Client::new(config.s3).map_err(|source| StartError::S3 { source })?;

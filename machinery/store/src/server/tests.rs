@@ -157,7 +157,7 @@ async fn a_store_without_credentials_stays_on_loopback() {
     let listen = SocketAddr::from(([0, 0, 0, 0], 0));
     let config = Config { listen, data: data.path().to_owned(), verifier: Verifier::Open };
     let error = start(config, Stop::new()).await.unwrap_err();
-    assert_eq!(error.to_string(), "a store without credentials may listen on loopback only, not on 0.0.0.0:0");
+    assert_eq!(error.to_string(), "an interface without credentials may listen on loopback only, not on 0.0.0.0:0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
