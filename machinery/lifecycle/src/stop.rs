@@ -35,10 +35,20 @@ impl Stop {
         self.0.run_until_cancelled(future).await
     }
 
-    /// Requests this stop on the first SIGTERM or SIGINT; a second one ends the process at once with status 130.
+    /// Requests this stop on the first SIGTERM or SIGINT; a second one ends the process at once with status 130. A
+    /// terminal that closes requests it, too, and never ends the process at once, since shell and kernel may both say so.
     pub fn on_signals(&self) -> std::io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        if !is_hangup_ignored() {
+            let mut hangup = signal(SignalKind::hangup())?;
+            let stop = self.clone();
+            tokio::spawn(async move {
+                while hangup.recv().await.is_some() {
+                    stop.request();
+                }
+            });
+        }
         let stop = self.clone();
         tokio::spawn(async move {
             for seen in 0.. {
@@ -51,4 +61,11 @@ impl Stop {
         });
         Ok(())
     }
+}
+
+/// Whether we were started by `nohup`, which a handler of ours would undo: bit 0 (SIGHUP) of `SigIgn`, proc(5).
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
