@@ -10,17 +10,21 @@ use axum::Router;
 use axum::extract::Request;
 use identity::{Caller, Gate, Role, Verifier};
 use lifecycle::metrics::Registry;
-use lifecycle::{BoxError, Started, Stop};
+use lifecycle::{BoxError, ErrorChain, Started, Stop};
 use routing::document::RouteDocument;
 use scheduler::Policy;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use web::Bounds;
+
+/// A store that is away at the start is tried again after this time.
+const STORE_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 pub struct Config {
     /// The Marathon API, and sessions beside it.
@@ -95,7 +99,7 @@ pub(crate) async fn start_with_desk(config: Config, stop: Stop) -> Result<(Start
     let sessions_address = sessions_listener.as_ref().map(TcpListener::local_addr).transpose().map_err(Error::Bind)?;
 
     let mut uuids = Uuids::new().map_err(Error::Random)?;
-    let fence = Fence::take(config.store.as_ref(), &mut uuids).await.map_err(Error::Lead)?;
+    let fence = take_the_lead(config.store.as_ref(), &mut uuids, &stop).await.map_err(Error::Lead)?;
     let framework_id = fence.framework_id.clone();
     let loaded = load::load(config.store.as_ref()).await?;
 
@@ -159,6 +163,21 @@ pub(crate) async fn start_with_desk(config: Config, stop: Stop) -> Result<(Start
         started = started.listening_unix("socket", path);
     }
     Ok((started, desk))
+}
+
+/// A controller may be started before its store: it waits for it, and is ready after.
+async fn take_the_lead(store: &dyn Store, uuids: &mut Uuids, stop: &Stop) -> Result<Fence, StoreError> {
+    loop {
+        match Fence::take(store, uuids).await {
+            Err(error @ StoreError::Unavailable { .. }) => {
+                tracing::warn!(error = %ErrorChain(&error), "waiting for the store");
+                if stop.or(tokio::time::sleep(STORE_RETRY_INTERVAL)).await.is_none() {
+                    return Err(error);
+                }
+            }
+            taken => return taken,
+        }
+    }
 }
 
 /// Whoever can open the socket is its owner, and may do everything.
