@@ -16,8 +16,7 @@ pub struct World {
     pub deployments: BTreeMap<DeploymentId, Arc<Deployment>>,
     /// Live sessions of edges.
     pub edges: BTreeMap<String, EdgeRecord>,
-    /// Host ports on which a task failed before it ever worked, until when they are chosen last: another program may hold
-    /// them.
+    /// Host ports that another program was found to hold, until when they are chosen last.
     pub shunned_ports: BTreeMap<(NodeId, u16), Timestamp>,
 }
 

@@ -6,10 +6,11 @@ use crate::{Backoff, Change, Failure, RetireReason, TaskRecord, launch_delay};
 use model::{TaskId, TaskState};
 use std::time::Duration;
 
-/// A port on which a task failed before it ever worked is chosen last for this long.
+/// A port that another program was found to hold is chosen last for this long.
 const PORT_SHUNNED: Duration = Duration::from_secs(60);
-/// A program that finds its port in use ends within this time.
-const PORT_IN_USE_TELLS: Duration = Duration::from_secs(10);
+/// What a failed start says, in any case, when its host port was taken: the process runtime (`PORT_TAKEN` in its
+/// `shim/forward.rs`), dockerd about the ports of other containers, and the kernel, in Go's words, about all others.
+const PORT_TAKEN_PHRASES: [&str; 3] = ["host port is taken", "port is already allocated", "address already in use"];
 /// Versions kept of each app, besides those that tasks and deployments still need (Marathon's `--zk_max_versions`).
 const VERSIONS_MAX: usize = 50;
 
@@ -30,13 +31,12 @@ impl Pass<'_> {
         }
     }
 
-    /// A task that fails before it ever worked may have found its port in use.
+    /// Other failures say nothing against a port: the lowest free one is the next task's, too.
     fn shun_ports(&mut self, record: &TaskRecord) {
         let failed = matches!(record.seen.state, TaskState::Failed | TaskState::Error);
-        let checks = &record.seen.checks;
-        let worked = !checks.is_empty() && checks.iter().all(|check| check.first_success.is_some());
-        let lasted = record.seen.started_at.is_some_and(|started_at| self.now.since(started_at) >= PORT_IN_USE_TELLS);
-        if failed && !worked && !lasted && !record.task.ports.is_empty() {
+        let message = record.seen.message.to_lowercase();
+        let port_taken = PORT_TAKEN_PHRASES.iter().any(|phrase| message.contains(phrase));
+        if failed && port_taken && !record.task.ports.is_empty() {
             let (node, ports) = (record.task.node.clone(), record.task.ports.clone());
             self.change(Change::Shun { node, ports, since: self.now, until: self.now.after(PORT_SHUNNED) });
         }

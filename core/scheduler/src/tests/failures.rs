@@ -129,23 +129,40 @@ fn nothing_is_killed_or_doubled_because_a_node_or_the_controller_was_away() {
     assert!(bench.pass().changes.is_empty());
 }
 
-#[test]
-fn a_port_on_which_a_task_never_worked_is_chosen_last_for_a_while() {
-    let mut bench = Bench::new(&["a"]);
+/// A first task fails so; the port of the second.
+fn port_after(bench: &mut Bench, message: &str) -> u16 {
     bench.put(vec![app("x", 1)]).unwrap();
     bench.pass();
-    let port = |bench: &Bench| bench.tasks("x")[0].ports[0];
-    assert_eq!(port(&bench), 31000);
-    let task = bench.tasks("x")[0].id.clone();
-    bench.see(&task, TaskState::Error);
-    bench.world.tasks.get_mut(&task).unwrap().seen.checks.clear();
+    let task = bench.tasks("x")[0].clone();
+    assert_eq!(task.ports, [31000]);
+    bench.see(&task.id, TaskState::Error);
+    bench.world.tasks.get_mut(&task.id).unwrap().seen.message = message.into();
     bench.pass();
     bench.wait(1.1);
     bench.pass();
-    assert_eq!(port(&bench), 31001);
-    bench.obey();
-    bench.wait(60.0);
-    bench.put(vec![app("y", 1)]).unwrap();
-    bench.pass();
-    assert_eq!(bench.tasks("y")[0].ports[0], 31000);
+    bench.tasks("x")[0].ports[0]
+}
+
+#[test]
+fn a_port_that_was_taken_is_chosen_last_for_a_while() {
+    for message in [
+        "never started: host port is taken: listen on 127.0.0.1:31000: Address in use (os error 98)",
+        "Bind for 0.0.0.0:31000 failed: port is already allocated",
+        "listen tcp4 0.0.0.0:31000: bind: address already in use",
+    ] {
+        let mut bench = Bench::new(&["a"]);
+        assert_eq!(port_after(&mut bench, message), 31001, "{message}");
+        bench.obey();
+        bench.wait(60.0);
+        bench.put(vec![app("y", 1)]).unwrap();
+        bench.pass();
+        assert_eq!(bench.tasks("y")[0].ports[0], 31000);
+    }
+}
+
+#[test]
+fn failures_that_have_nothing_to_do_with_ports_leave_the_lowest_port_first() {
+    for message in ["exited with status 1", "never started: the image s3pics:2.0 is unknown", ""] {
+        assert_eq!(port_after(&mut Bench::new(&["a"]), message), 31000, "{message}");
+    }
 }

@@ -24,6 +24,9 @@ const BACKLOG: i32 = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Loopback answers at once, unless the task's accept queue is full.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Said when another program holds a host port, whatever the C library calls that. The scheduler looks for these words
+/// (`PORT_TAKEN_PHRASES` in its `plan/verdicts.rs`) and tries other ports first.
+const PORT_TAKEN: &str = "host port is taken";
 
 /// A port held on the host.
 pub(crate) struct Bound {
@@ -36,7 +39,11 @@ pub(crate) fn bind(address: IpAddr, ports: &[PortForward]) -> io::Result<Vec<Bou
     let mut bound = Vec::new();
     for port in ports.iter().filter(|port| port.protocol == "tcp") {
         let at = SocketAddr::new(address, port.host_port);
-        let context = |error: io::Error| io::Error::new(error.kind(), format!("listen on {at}: {error}"));
+        let context = |error: io::Error| {
+            let taken =
+                if error.kind() == io::ErrorKind::AddrInUse { format!("{PORT_TAKEN}: ") } else { String::new() };
+            io::Error::new(error.kind(), format!("{taken}listen on {at}: {error}"))
+        };
         let listener = std::net::TcpListener::bind(at).map_err(context)?;
         listen(&listener, Backlog::new(BACKLOG).unwrap_or(Backlog::MAXCONN))?;
         listener.set_nonblocking(true)?;
@@ -155,6 +162,6 @@ mod tests {
         let address = taken.local_addr().unwrap();
         let port = PortForward { host_port: address.port(), container_port: 80, protocol: "tcp".to_owned() };
         let error = bind(address.ip(), &[port]).err().unwrap();
-        assert!(error.to_string().contains(&address.to_string()), "{error}");
+        assert!(error.to_string().starts_with(&format!("host port is taken: listen on {address}")), "{error}");
     }
 }
