@@ -58,8 +58,8 @@ pub struct Tally {
 /// Load that runs until it is ended.
 pub struct Load {
     tally: Arc<Mutex<Tally>>,
+    /// Aborted when the load is dropped.
     workers: JoinSet<()>,
-    scheduler: tokio::task::JoinHandle<()>,
     /// Taken for reading by each POST; taken for writing, it holds them off.
     posts: Arc<RwLock<()>>,
     ending: Stop,
@@ -80,8 +80,9 @@ impl Load {
             let target = Target { edge, host: host.clone(), keep: index % 2 == 0 };
             workers.spawn(work(target, scheduled, tally.clone()));
         }
-        let scheduler = tokio::spawn(schedule(queues, tally.clone()));
-        Self { tally, workers, scheduler, posts: Arc::default(), ending: Stop::new() }
+        let ending = Stop::new();
+        workers.spawn(schedule(queues, tally.clone(), ending.clone()));
+        Self { tally, workers, posts: Arc::default(), ending }
     }
 
     /// Adds the slow POSTs.
@@ -105,19 +106,17 @@ impl Load {
     /// Ends the load after the requests that have left are answered.
     pub async fn end(mut self) -> Tally {
         self.ending.request();
-        self.scheduler.abort();
-        // Cancelled by the line above; the queues close with it and the workers end.
-        let _cancelled = self.scheduler.await;
         while self.workers.join_next().await.is_some() {}
         lock(&self.tally).clone()
     }
 }
 
-async fn schedule(queues: Vec<mpsc::Sender<Instant>>, tally: Arc<Mutex<Tally>>) {
+/// Feeds the connections until `ending`; then their queues close and they end, too.
+async fn schedule(queues: Vec<mpsc::Sender<Instant>>, tally: Arc<Mutex<Tally>>, ending: Stop) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for queue in queues.iter().cycle() {
-        let scheduled = ticks.tick().await;
+        let Some(scheduled) = ending.or(ticks.tick()).await else { return };
         if queue.try_send(scheduled).is_err() {
             note(&tally, Err(anyhow::anyhow!("{QUEUED_MAX} requests wait for one connection")));
         }
