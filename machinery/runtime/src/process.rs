@@ -168,8 +168,11 @@ impl Runtime for ProcessRuntime {
             let entry = entry.map_err(Error::io(context()))?;
             let Some(id) = entry.file_name().to_str().map(str::to_owned) else { continue };
             let Ok(task) = self.task(&id) else { continue };
-            let status = task.status()?.unwrap_or_else(Task::never_started);
-            found.push(Found { id, status });
+            match task.status() {
+                Ok(status) => found.push(Found { id, status: status.unwrap_or_else(Task::never_started) }),
+                // One directory that is none of ours must not keep the other tasks from being taken back.
+                Err(error) => tracing::error!(task = id, error = %lifecycle::ErrorChain(&error), "task not listed"),
+            }
         }
         Ok(found)
     }
@@ -217,3 +220,6 @@ impl Runtime for ProcessRuntime {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

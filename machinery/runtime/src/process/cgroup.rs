@@ -15,7 +15,7 @@ const SHARES_MIN: u64 = 2;
 const SHARES_MAX: u64 = 262_144;
 
 /// Where this machine keeps the two controllers we use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cgroups {
     memory: Option<Controller>,
     cpu: Option<Controller>,
@@ -31,7 +31,7 @@ impl Cgroups {
     /// What can be used here. An ordinary user is given nothing: that takes delegation, which is not implemented.
     pub(crate) fn detect() -> Self {
         if !nix::unistd::geteuid().is_root() {
-            return Self { memory: None, cpu: None };
+            return Self::default();
         }
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         Self { memory: find(&mounts, "memory"), cpu: find(&mounts, "cpu") }

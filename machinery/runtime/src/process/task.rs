@@ -4,6 +4,7 @@ use super::cgroup::Cgroups;
 use super::record::{Phase, StatusFile, StopFile, TaskDir, TaskFile};
 use super::tree;
 use crate::{Error, Exit, How, Status};
+use lifecycle::ErrorChain;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, mkfifo};
 use std::fs::{File, TryLockError};
@@ -17,6 +18,8 @@ use tokio::time::Instant;
 const DEATH_MAX: Duration = Duration::from_secs(10);
 /// How often a dying process is looked at; nothing tells of the end of a process that is not our child.
 const DEATH_POLL: Duration = Duration::from_millis(2);
+/// How a task ended whose shim is dead and left no record that can be read.
+const UNREADABLE: &str = "its record cannot be read";
 
 pub(super) struct Task {
     id: String,
@@ -37,11 +40,18 @@ impl Task {
         Error::io(format!("{what} {}", self.directory.path().display()))
     }
 
-    /// `None`: no shim was ever at work here.
+    /// `None`: no shim was ever at work here. A record that cannot be read tells as much as none: the lock says the rest.
     pub(super) fn status(&self) -> Result<Option<Status>, Error> {
         // First the lock, then the record: a shim writes its last record before it lets go.
         let lives = self.directory.shim_lives().map_err(self.context("look at"))?;
-        let record = self.record()?;
+        let record = match self.record() {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::error!(task = self.id, error = %ErrorChain(&error), "task record not understood");
+                let lost = Exit { how: How::Lost, message: UNREADABLE.to_owned(), started_at_ms: 0 };
+                return Ok(Some(if lives { Status::Running { started_at_ms: 0 } } else { Status::Ended(lost) }));
+            }
+        };
         Ok(match record.map(|record| record.phase) {
             None if lives => Some(Status::Running { started_at_ms: 0 }),
             None => None,
@@ -60,7 +70,7 @@ impl Task {
     }
 
     fn record(&self) -> Result<Option<StatusFile>, Error> {
-        self.directory.read_status().map_err(self.context("read the status in"))
+        self.directory.read_status().map_err(self.context("read status.json in"))
     }
 
     /// Makes the directory and takes its lock for the shim. `None`: a shim has it already.
@@ -109,7 +119,8 @@ impl Task {
 
     /// Makes sure that nothing runs of a task whose shim is dead. The kernel sees to it; this waits until it has.
     async fn buried(&self) -> Result<(), Error> {
-        let Some(init) = self.record()?.and_then(|record| record.init) else { return Ok(()) };
+        // Of a record that cannot be read nothing is learned to wait for.
+        let Some(init) = self.record().ok().flatten().and_then(|record| record.init) else { return Ok(()) };
         let deadline = Instant::now() + DEATH_MAX;
         while init.exists().map_err(self.context("look for the processes of"))? {
             if Instant::now() > deadline {
