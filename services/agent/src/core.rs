@@ -4,7 +4,8 @@
 //!              launch            stop             end
 //!   STAGING ───────────▶ RUNNING ──────▶ KILLING ─────▶ KILLED
 //!      │                   └───────────────────────────▶ FINISHED | FAILED | LOST
-//!      └── could not start ▶ ERROR
+//!      ├── could not start ▶ ERROR
+//!      └── given up ▶ KILLED
 //! ```
 //!
 //! A task is forgotten once it has ended and is no longer desired, not before: the controller must have heard.
@@ -18,11 +19,13 @@ use std::time::Duration;
 /// For a task that runs here and is known to nobody: Marathon's default grace.
 const ORPHAN_GRACE: Duration = Duration::from_secs(3);
 
-/// Something for the shell to do. Each is answered by an event, except `Remove` and `Unwatch`.
+/// Something for the shell to do. Each is answered by an event, except `Remove`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
     /// Prepare the image and start; answered by `launched`. `again`: remove what is left of it first.
     Launch { task: Box<TaskSpec>, again: bool },
+    /// Launch no further than it must; answered by that launch's own `launched`.
+    GiveUpLaunch { task_id: String },
     /// Wait for its end; answered by `ended`. Begin its checks.
     Watch { task: Box<TaskSpec>, started_at_ms: i64 },
     /// SIGTERM, grace, SIGKILL; the end is told by `ended`.
@@ -269,8 +272,8 @@ impl Task {
     fn stop(&mut self) -> Vec<Effect> {
         self.stopping = true;
         if self.state == TaskState::TaskStaging {
-            // It is being started: stopped as soon as that is over.
-            return Vec::new();
+            // Its image is fetched, or it is being started: then it is stopped as soon as that is over.
+            return vec![Effect::GiveUpLaunch { task_id: self.spec.task_id.clone() }];
         }
         self.state = TaskState::TaskKilling;
         let grace = Duration::from_millis(self.spec.kill_grace_ms);

@@ -101,6 +101,8 @@ pub(crate) struct Node {
     runtime: Arc<dyn Runtime>,
     prober: Prober,
     launches: Arc<Semaphore>,
+    /// Gives up the launch of a task that does not run yet.
+    given_up: HashMap<String, Stop>,
     events: mpsc::Receiver<Event>,
     sender: mpsc::Sender<Event>,
     reports: watch::Sender<Snapshot>,
@@ -130,6 +132,7 @@ impl Node {
             prober: Prober::new(runtime.clone(), &config.address),
             runtime: runtime.clone(),
             launches: Arc::new(Semaphore::new(LAUNCHES_MAX)),
+            given_up: HashMap::new(),
             events,
             sender: sender.clone(),
             reports,
@@ -209,6 +212,7 @@ impl Node {
                     Ok(_) => tracing::info!(task = task_id, "started"),
                     Err(why) => tracing::warn!(task = task_id, why, "not started"),
                 }
+                self.given_up.remove(&task_id);
                 self.core.launched(&task_id, outcome, now_ms)
             }
             Event::Ended { task_id, exit } => {
@@ -238,6 +242,11 @@ impl Node {
         for effect in effects {
             match effect {
                 Effect::Launch { task, again } => self.launch(*task, again),
+                Effect::GiveUpLaunch { task_id } => {
+                    if let Some(given_up) = self.given_up.get(&task_id) {
+                        given_up.request();
+                    }
+                }
                 Effect::Watch { task, started_at_ms } => self.watch(*task, started_at_ms),
                 Effect::Stop { task_id, grace } => self.stop(task_id, grace),
                 Effect::Remove { task_id } => self.remove(task_id),
@@ -245,10 +254,12 @@ impl Node {
         }
     }
 
-    fn launch(&self, task: TaskSpec, again: bool) {
+    fn launch(&mut self, task: TaskSpec, again: bool) {
         let (runtime, events, launches) = (self.runtime.clone(), self.sender.clone(), self.launches.clone());
+        let given_up = Stop::new();
+        self.given_up.insert(task.task_id.clone(), given_up.clone());
         tokio::spawn(async move {
-            let outcome = launch(&*runtime, &launches, &task, again).await;
+            let outcome = launch(runtime, &launches, &task, again, &given_up).await;
             let outcome = outcome.map_err(|error| ErrorChain(&error).to_string());
             let _node_ended = events.send(Event::Launched { task_id: task.task_id, outcome }).await;
         });
@@ -324,15 +335,25 @@ impl Node {
 }
 
 async fn launch(
-    runtime: &dyn Runtime,
+    runtime: Arc<dyn Runtime>,
     launches: &Semaphore,
     task: &TaskSpec,
     again: bool,
+    given_up: &Stop,
 ) -> Result<i64, runtime::Error> {
     let container = spec::container(task)?;
-    // Fetching an image may take minutes and must not keep others from starting.
-    runtime.prepare(&container).await?;
-    let Ok(_slot) = launches.acquire().await else { return Err(stopping(task)) };
+    let (puller, wanted) = (runtime.clone(), container.clone());
+    // Fetching an image may take minutes and must not keep others from starting. Others may wait for this very image: a
+    // fetch that was begun goes on even when its task is given up.
+    let pull = tokio::spawn(async move { puller.prepare(&wanted).await });
+    let ready = async {
+        pull.await.map_err(|_panicked| not_started(task, "its image was not fetched"))??;
+        launches.acquire().await.map_err(|_closed| not_started(task, "the node is stopping"))
+    };
+    let Some(slot) = given_up.or(ready).await else {
+        return Err(not_started(task, "told to stop before it was started"));
+    };
+    let _slot = slot?;
     if again {
         runtime.remove(&task.task_id).await?;
     }
@@ -344,8 +365,8 @@ async fn launch(
     })
 }
 
-fn stopping(task: &TaskSpec) -> runtime::Error {
-    runtime::Error::Start { id: task.task_id.clone(), why: "the node is stopping".to_owned() }
+fn not_started(task: &TaskSpec, why: &str) -> runtime::Error {
+    runtime::Error::Start { id: task.task_id.clone(), why: why.to_owned() }
 }
 
 /// Until it has ended. A runtime that cannot tell is asked again; one that does not know the container has lost it.

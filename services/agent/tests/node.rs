@@ -7,7 +7,7 @@ mod fake_runtime;
 
 use agent::{Config, RuntimeKind, TasksOnStop, default_resources};
 use controller::Controller;
-use fake_runtime::{FakeRuntime, MISSING_IMAGE, STARTED_AT_MS};
+use fake_runtime::{ENDLESS_IMAGE, FakeRuntime, MISSING_IMAGE, STARTED_AT_MS};
 use lifecycle::{Started, Stop};
 use protocol::{Check, LogRequest, TaskSpec, TaskState};
 use runtime::How;
@@ -180,6 +180,26 @@ async fn what_cannot_start_is_an_error_that_says_why() {
     assert!(report.message.contains("id"), "{}", report.message);
     controller.until_task("good", "running", |task| task.state() == TaskState::TaskRunning).await;
     assert_eq!(runtime.started.lock().unwrap()[..], ["good".to_owned()]);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_told_to_stop_while_its_image_is_pulled_is_killed_at_once() {
+    let (data, controller, runtime) = (tempfile::tempdir().unwrap(), Controller::start().await, FakeRuntime::new());
+    let node = Node::start(config(data.path(), &controller), runtime.clone()).await;
+    let endless = |task_id: &str, stop| TaskSpec { image: ENDLESS_IMAGE.to_owned(), stop, ..spec(task_id) };
+    controller.desire(1, vec![endless("told", false), endless("dropped", false)]).await;
+    let deadline = std::time::Instant::now() + controller::DEADLINE;
+    while *runtime.pulling.lock().unwrap() < 2 {
+        assert!(std::time::Instant::now() < deadline, "no pull was begun");
+        tokio::task::yield_now().await;
+    }
+    controller.desire(2, vec![endless("told", true)]).await;
+    let report = controller.until_task("told", "killed", |task| task.state() == TaskState::TaskKilled).await;
+    assert!(report.message.contains("told to stop"), "{}", report.message);
+    let only_told = |tasks: &Vec<protocol::TaskReport>| tasks.len() == 1 && tasks[0].task_id == "told";
+    controller.until("the other forgotten", |heard| only_told(heard.reports.last()?).then_some(())).await;
+    assert_eq!(runtime.started.lock().unwrap()[..], Vec::<String>::new());
     node.stop().await;
 }
 

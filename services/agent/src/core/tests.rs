@@ -99,7 +99,8 @@ fn what_is_not_listed_is_stopped_and_then_forgotten() {
 fn a_task_told_to_stop_while_it_starts_is_stopped_once_it_runs() {
     let mut core = Core::default();
     core.desire(desired(1, vec![spec("t")]), NOW);
-    assert_eq!(core.desire(desired(2, vec![TaskSpec { stop: true, ..spec("t") }]), NOW), []);
+    let effects = core.desire(desired(2, vec![TaskSpec { stop: true, ..spec("t") }]), NOW);
+    assert_eq!(effects, [Effect::GiveUpLaunch { task_id: "t".to_owned() }]);
     let effects = core.launched("t", Ok(NOW), NOW);
     assert!(matches!(effects.as_slice(), [Effect::Watch { .. }, Effect::Stop { .. }]), "{effects:?}");
 }
@@ -236,6 +237,7 @@ proptest! {
                         prop_assert!(launching.insert(task.task_id.clone(), false).is_none(), "doubled {}", task.task_id);
                     }
                     Effect::Remove { task_id } => prop_assert!(!launching.contains_key(&task_id), "removed alive"),
+                    Effect::GiveUpLaunch { task_id } => prop_assert_eq!(launching.get(&task_id), Some(&false)),
                     Effect::Stop { task_id, .. } => prop_assert_eq!(launching.get(&task_id), Some(&true)),
                     Effect::Watch { task, .. } => prop_assert_eq!(launching.get(&task.task_id), Some(&true)),
                 }

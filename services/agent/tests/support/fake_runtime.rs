@@ -14,6 +14,8 @@ pub struct FakeRuntime {
     pub started: Mutex<Vec<String>>,
     pub stopped: Mutex<Vec<(String, Duration)>>,
     pub removed: Mutex<Vec<String>>,
+    /// Pulls of [`ENDLESS_IMAGE`] begun.
+    pub pulling: Mutex<usize>,
 }
 
 struct Container {
@@ -23,6 +25,8 @@ struct Container {
 pub const STARTED_AT_MS: i64 = 1_420_000_000_000;
 /// The image that no registry has.
 pub const MISSING_IMAGE: &str = "nowhere/missing:1";
+/// The image whose pull never ends.
+pub const ENDLESS_IMAGE: &str = "nowhere/endless:1";
 
 impl FakeRuntime {
     pub fn new() -> Arc<Self> {
@@ -58,6 +62,10 @@ impl Runtime for FakeRuntime {
         match &spec.image {
             Some(image) if image == MISSING_IMAGE => {
                 Err(Error::Image { reference: image.clone(), source: "not found in the registry".into() })
+            }
+            Some(image) if image == ENDLESS_IMAGE => {
+                *self.pulling.lock().unwrap() += 1;
+                std::future::pending().await
             }
             _ => Ok(()),
         }
