@@ -5,6 +5,7 @@ mod load;
 mod metrics;
 mod narrator;
 mod picture;
+mod place;
 mod ports;
 mod report;
 mod stage;
@@ -15,6 +16,7 @@ use anyhow::Context;
 use identity::{Authority, Role};
 use lifecycle::Stop;
 use narrator::Narrator;
+use place::Place;
 use report::Report;
 use stage::Stage;
 use std::path::PathBuf;
@@ -64,34 +66,6 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
-}
-
-/// The demo's data directory; a temporary one goes with it.
-enum Place {
-    Kept(PathBuf),
-    Temporary(tempfile::TempDir),
-}
-
-impl Place {
-    fn of(data: Option<PathBuf>) -> anyhow::Result<Self> {
-        match data {
-            Some(path) => {
-                std::fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
-                Ok(Self::Kept(path.canonicalize()?))
-            }
-            None => {
-                let directory = tempfile::Builder::new().prefix("roadstead-demo-").tempdir();
-                Ok(Self::Temporary(directory.context("make a temporary directory")?))
-            }
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        match self {
-            Self::Kept(path) => path.clone(),
-            Self::Temporary(directory) => directory.path().to_owned(),
-        }
-    }
 }
 
 /// The whole demo: set the stage, tell the story, stay if wanted, clear the stage.

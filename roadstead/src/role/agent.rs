@@ -36,8 +36,8 @@ pub struct Arguments {
     #[arg(long)]
     hostname: Option<String>,
     /// Where status and metrics are served
-    #[arg(long)]
-    listen: Option<SocketAddr>,
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
     #[command(flatten)]
     credentials: credentials::CredentialFlags,
     #[arg(long, hide = true)]
@@ -46,9 +46,7 @@ pub struct Arguments {
 
 pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
     let known = arguments.credentials.known("agent")?;
-    if let Some(listen) = arguments.listen {
-        known.refuse_open_beyond_loopback(listen)?;
-    }
+    known.refuse_open_beyond_loopback(arguments.listen)?;
     let resources = match &arguments.resources {
         Some(text) => ::agent::parse_resources(text).map_err(|error| ConfigError::Usage(error.to_string()))?,
         None => ::agent::default_resources(),
@@ -70,7 +68,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         registry_credentials,
         credentials: known.client(),
         verifier: known.verifier,
-        listen: arguments.listen,
+        listen: Some(arguments.listen),
         tasks_on_stop: if arguments.end_tasks { TasksOnStop::End } else { TasksOnStop::Keep },
         shim: std::env::current_exe().context("find this binary")?,
         version: env!("CARGO_PKG_VERSION").into(),
