@@ -76,7 +76,9 @@ impl ProcessRuntime {
                 return Err(Error::Unsupported { kind: Kind::Process, why });
             }
         }
-        Ok(Self { config, tasks, images, cgroups: Cgroups::detect(), _lock: lock })
+        let cgroups = Cgroups::detect(&tasks).map_err(Error::io(format!("look at {}", tasks.display())))?;
+        cgroups.sweep(|id| tasks.join(id).exists());
+        Ok(Self { config, tasks, images, cgroups, _lock: lock })
     }
 
     fn task(&self, id: &str) -> Result<Task, Error> {

@@ -12,7 +12,7 @@ use runtime::{
 };
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,6 +76,15 @@ impl Node {
 
     fn shim_pid(&self, id: &str) -> i32 {
         self.status(id)["shim"]["pid"].as_i64().unwrap() as i32
+    }
+
+    /// The memory groups of this node's tasks.
+    fn groups(&self) -> Vec<PathBuf> {
+        let tasks = fs::metadata(self.directory.path().join("data/tasks")).unwrap();
+        let prefix = format!("{:x}.{:x}-", tasks.dev(), tasks.ino());
+        let groups = fs::read_dir("/sys/fs/cgroup/memory/roadstead").unwrap().flatten();
+        let ours = groups.filter(|group| group.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)));
+        ours.map(|group| group.path()).collect()
     }
 
     /// Whatever the kernel still knows of this node's tasks.
@@ -195,7 +204,30 @@ async fn nothing_of_a_task_outlives_its_shim() {
     std::net::TcpListener::bind(("127.0.0.1", spec.ports[0].host_port)).unwrap();
     assert_eq!(node.leftovers(), Vec::<String>::new());
     subject.runtime.remove(&spec.id).await.unwrap();
-    assert!(!Path::new("/sys/fs/cgroup/memory/roadstead").join(&spec.id).exists());
+    assert_eq!(node.groups(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn groups_of_tasks_that_no_longer_exist_are_swept_at_the_start() {
+    let node = Node::new();
+    let subject = node.open().await;
+    let [lost, alive] = ["lost", "alive"].map(|id| subject.shell(id, "echo ready; sleep 600"));
+    for spec in [&lost, &alive] {
+        subject.runtime.start(spec).await.unwrap();
+        subject.says(&spec.id, "ready").await;
+    }
+    assert_eq!(node.groups().len(), 2);
+    kill_9(node.shim_pid(&lost.id));
+    within("the loss", subject.runtime.wait(&lost.id)).await.unwrap();
+    fs::remove_dir_all(node.directory.path().join("data/tasks/lost")).unwrap();
+    assert_eq!(node.groups().len(), 2);
+    drop(subject);
+    let subject = node.open().await;
+    let groups = node.groups();
+    assert!(groups.len() == 1 && groups[0].to_str().unwrap().ends_with("-alive"), "{groups:?}");
+    assert!(matches!(subject.runtime.find(&alive.id).await.unwrap(), Some(Status::Running { .. })));
+    subject.runtime.remove(&alive.id).await.unwrap();
+    assert_eq!(node.groups(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]
@@ -208,7 +240,7 @@ async fn a_task_whose_directory_was_deleted_ends() {
     fs::remove_dir_all(node.directory.path().join("data/tasks/forgotten")).unwrap();
     eventually("its end", || node.leftovers().is_empty()).await;
     subject.runtime.remove(&spec.id).await.unwrap();
-    assert!(!Path::new("/sys/fs/cgroup/memory/roadstead").join(&spec.id).exists());
+    assert_eq!(node.groups(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]

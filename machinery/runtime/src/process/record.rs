@@ -44,6 +44,11 @@ impl TaskDir {
         self.0.join(name)
     }
 
+    /// The directory of all tasks.
+    pub(crate) fn tasks(&self) -> &Path {
+        self.0.parent().unwrap_or(&self.0)
+    }
+
     pub(crate) fn alive_fifo(&self) -> PathBuf {
         self.join("alive")
     }

@@ -52,7 +52,7 @@ fn attempt(directory: &TaskDir, arguments: &[OsString]) -> io::Result<FromExec> 
     if !init.exists()? {
         return Err(io::Error::other("the task has ended"));
     }
-    Cgroups::detect().enter(&task.container.id, std::process::id() as i32)?;
+    Cgroups::detect(directory.tasks())?.enter(&task.container.id, std::process::id() as i32)?;
     for (door, kind) in &doors {
         setns(door.as_fd(), *kind)?;
     }

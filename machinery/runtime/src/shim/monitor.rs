@@ -93,7 +93,7 @@ impl Monitor {
         // Opened for both, so that opening does not wait for a reader; the agent sees its end when we die.
         let _alive = OpenOptions::new().read(true).write(true).open(self.directory.alive_fifo())?;
         self.write(Phase::Starting, None)?;
-        let cgroups = Cgroups::detect();
+        let cgroups = Cgroups::detect(self.directory.tasks())?;
         match self.prepare(&cgroups) {
             Ok(prepared) => self.hold(prepared, report, &cgroups),
             Err(error) => {
