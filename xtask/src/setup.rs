@@ -1,8 +1,7 @@
-//! Installs the peers of the real tests from Debian's packages and PyPI.
+//! Installs the peers of the real tests from Debian's packages.
 
 use crate::shell::{self, is_installed};
 use anyhow::bail;
-use std::path::{Path, PathBuf};
 
 /// Programs the tests drive, and the package each comes from.
 const PEERS: [(&str, &str); 16] = [
@@ -20,47 +19,26 @@ const PEERS: [(&str, &str); 16] = [
     ("ip", "iproute2"),
     ("curl", "curl"),
     ("setpriv", "util-linux"),
-    ("python3", "python3"),
+    ("python3", "python3-venv"),
     ("busybox", "busybox-static"),
 ];
 
-/// Python packages, in a virtual environment of the build directory.
-const PYTHON_PACKAGES: [&str; 1] = ["boto3"];
-
 pub fn run() -> anyhow::Result<()> {
-    let missing: Vec<&str> =
+    let mut missing: Vec<&str> =
         PEERS.iter().filter(|(program, _)| !is_installed(program)).map(|(_, package)| *package).collect();
-    if !missing.is_empty() {
-        if !is_installed("apt-get") {
-            bail!("these programs are needed and there is no apt-get to install them: {}", missing.join(", "));
-        }
-        shell::run("apt-get", &["update", "-qq"])?;
-        let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
-        arguments.extend(&missing);
-        // Maintainer scripts must not ask, nor start services: the tests start their own.
-        shell::run(
-            "env",
-            &[&["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"], arguments.as_slice()].concat(),
-        )?;
+    // Tests that need Python packages (boto3, marathon) make a virtual environment of their own.
+    if is_installed("python3") && shell::run("python3", &["-c", "import ensurepip, venv"]).is_err() {
+        missing.push("python3-venv");
     }
-    python()
-}
-
-/// The interpreter with the Python packages, for tests: `target/peers/python/bin/python3`.
-pub fn python_path() -> PathBuf {
-    Path::new("target").join("peers/python/bin/python3")
-}
-
-fn python() -> anyhow::Result<()> {
-    let python = python_path();
-    if !python.is_file() {
-        shell::run("python3", &["-m", "venv", "target/peers/python"])?;
+    if missing.is_empty() {
+        return Ok(());
     }
-    let python = python.to_string_lossy();
-    for package in PYTHON_PACKAGES {
-        if shell::run(&python, &["-c", &format!("import {package}")]).is_err() {
-            shell::run(&python, &["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package])?;
-        }
+    if !is_installed("apt-get") {
+        bail!("these packages are needed and there is no apt-get to install them: {}", missing.join(", "));
     }
-    Ok(())
+    shell::run("apt-get", &["update", "-qq"])?;
+    let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    arguments.extend(&missing);
+    // Maintainer scripts must not ask, nor start services: the tests start their own.
+    shell::run("env", &[&["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"], arguments.as_slice()].concat())
 }
