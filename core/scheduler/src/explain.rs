@@ -12,6 +12,9 @@ pub fn explain(world: &World, id: &AppId, now: Timestamp) -> Vec<String> {
         let (current, total) = (deployment.current_step + 1, deployment.steps.len());
         lines.push(format!("deployment {} is at step {current} of {total}", deployment.id));
     }
+    if let Some(reason) = world.refused.get(&Some(id.clone())) {
+        lines.push(format!("what is planned for it cannot be written: {reason}"));
+    }
     match world.apps.get(id) {
         None if tasks.is_empty() => lines.push(format!("there is no app {id}")),
         None => lines.push(format!("{id} was removed; {} of its tasks are still there", tasks.len())),

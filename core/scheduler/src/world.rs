@@ -18,6 +18,8 @@ pub struct World {
     pub edges: BTreeMap<String, EdgeRecord>,
     /// Host ports that another program was found to hold, until when they are chosen last.
     pub shunned_ports: BTreeMap<(NodeId, u16), Timestamp>,
+    /// Why the store refuses an app's changes (`None`: those of no app); they are tried again with every plan.
+    pub refused: BTreeMap<Option<AppId>, String>,
 }
 
 #[derive(Clone, Debug)]

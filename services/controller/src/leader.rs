@@ -9,22 +9,22 @@ mod fence;
 mod observe;
 mod peers;
 mod tell;
+mod write;
 
 use crate::desk::Inbox;
 use crate::load::{self, LoadError, Loaded};
 use crate::routes::Routes;
 use crate::sessions::{AgentLink, Message, SessionId};
 use crate::uuids::Uuids;
-use commit::Batch;
 use lifecycle::{ErrorChain, Stop};
 use model::{NodeId, TaskId, Timestamp};
 use protocol::TaskSpec;
 use routing::document::RouteDocument;
-use scheduler::{Change, EdgeRecord, Policy, World};
+use scheduler::{EdgeRecord, Policy, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use store::{RefusalCode, Revision, Store, StoreError, TXN_OPERATIONS_MAX, TxnRequest};
+use store::{Revision, Store};
 use tokio::sync::mpsc;
 
 pub(crate) use fence::Fence;
@@ -164,69 +164,14 @@ impl Leader {
         self.forget_silent(now);
         let uuids = &mut self.uuids;
         let planned = scheduler::plan(&self.world, now, &self.settings.policy, &mut || uuids.next());
-        if let Err(error) = self.commit(planned.changes, false).await? {
+        let routes = self.plan_routes(&planned.changes);
+        let batches = commit::batches(&self.world, planned.changes, routes);
+        if let Err(error) = self.write_each(batches).await? {
             tracing::error!(error = %ErrorChain(&error), "the plan could not be written");
         }
         self.publish();
         self.push_desired();
         Ok(())
-    }
-
-    /// Makes changes and the routes that follow from them durable, and applies them.
-    async fn commit(&mut self, changes: Vec<Change>, whole: bool) -> Result<Result<(), StoreError>, LeaderError> {
-        let (domain, platform) = (&self.settings.domain, &self.settings.platform_routes);
-        let routes = if changes.is_empty() {
-            self.routes.plan(&self.world, domain, platform)
-        } else {
-            let mut after = self.world.clone();
-            changes.iter().for_each(|change| after.apply(change));
-            self.routes.plan(&after, domain, platform)
-        };
-        let whole_fits = changes.len() * 2 + routes.len() <= TXN_OPERATIONS_MAX;
-        let batches = if whole && whole_fits {
-            vec![commit::single(changes, routes)]
-        } else {
-            commit::batches(&self.world, changes, routes)
-        };
-        for batch in batches {
-            if let Err(error) = self.write(batch).await? {
-                return Ok(Err(error));
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    async fn write(&mut self, mut batch: Batch) -> Result<Result<(), StoreError>, LeaderError> {
-        if !batch.operations.is_empty() {
-            let success = batch.take_operations();
-            let request = TxnRequest { compare: vec![self.fence.compare()], success, failure: Vec::new() };
-            match self.settings.store.txn(request).await {
-                Ok(response) if response.succeeded => self.revision = response.revision,
-                Ok(_) => return Err(LeaderError::Superseded),
-                Err(error) => {
-                    self.doubtful = !is_refusal(&error);
-                    return Ok(Err(error));
-                }
-            }
-        }
-        self.unpublished = true;
-        for route in &batch.routes {
-            self.routes.apply(route, self.revision);
-        }
-        for change in &batch.changes {
-            Self::log(change);
-            let events = self.events_of(change);
-            self.world.apply(change);
-            if let Change::Retire { task, .. } = change
-                && let Some(record) = self.world.tasks.get_mut(&task.id)
-            {
-                // Its server left the route with the last write of the route, which is this one if it was in it.
-                let written_at = self.routes.written_at.get(&task.app).copied();
-                record.unrouted_at = record.unrouted_at.or(written_at).or(Some(self.revision));
-            }
-            events.into_iter().for_each(|event| self.tell(event));
-        }
-        Ok(Ok(()))
     }
 
     /// Reads everything again, keeping what only sessions know.
@@ -248,6 +193,7 @@ impl Leader {
                     self.world.nodes.insert(id, record);
                 }
                 (self.world.edges, self.world.shunned_ports) = (old.edges, old.shunned_ports);
+                self.world.refused = old.refused;
                 (self.routes, self.revision, self.launched_at) = (loaded.routes, loaded.revision, loaded.launched_at);
                 (self.doubtful, self.unpublished) = (false, true);
                 Ok(true)
@@ -274,11 +220,6 @@ impl Leader {
             }
         }
     }
-}
-
-/// Whether a transaction surely changed nothing; after any other error it may have been written.
-fn is_refusal(error: &StoreError) -> bool {
-    matches!(error, StoreError::Refused { code, .. } if !matches!(code, RefusalCode::Other))
 }
 
 /// The one clock of the controller.

@@ -39,7 +39,7 @@ impl Leader {
         };
         let deployment = submitted.deployment.map(|deployment| deployment.id.clone());
         let answer = Answer { version: submitted.version, deployment };
-        Ok(self.commit(submitted.changes, true).await?.map(|()| answer).map_err(Refusal::Store))
+        Ok(self.commit(submitted.changes).await?.map(|()| answer).map_err(Refusal::Store))
     }
 
     pub(super) fn pass_on(&self, request: LogRequest) {

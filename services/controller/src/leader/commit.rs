@@ -8,7 +8,7 @@ use bytes::Bytes;
 use model::AppId;
 use scheduler::{Change, World};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use store::{Operation, TXN_OPERATIONS_MAX};
 
 /// Bytes of values one transaction carries, below etcd's bound for a request.
@@ -20,11 +20,14 @@ pub(super) struct Batch {
     pub operations: Vec<Operation>,
     pub changes: Vec<Change>,
     pub routes: Vec<RouteChange>,
+    /// Whose they are; `None`: no app's.
+    pub apps: BTreeSet<Option<AppId>>,
     bytes: usize,
 }
 
 /// One change with its writes; never divided.
 struct Item {
+    app: Option<AppId>,
     operations: Vec<Operation>,
     change: Option<Change>,
     route: Option<RouteChange>,
@@ -32,6 +35,16 @@ struct Item {
 
 /// Packs changes and routes, in order, into as few transactions as they fit.
 pub(super) fn batches(world: &World, changes: Vec<Change>, routes: Vec<RouteChange>) -> Vec<Batch> {
+    pack(per_app(world, changes, routes).into_values())
+}
+
+/// A batch again, each app by itself.
+pub(super) fn apart(world: &World, batch: Batch) -> Vec<Batch> {
+    let per_app = per_app(world, batch.changes, batch.routes);
+    per_app.into_values().flat_map(|items| pack([items])).collect()
+}
+
+fn per_app(world: &World, changes: Vec<Change>, routes: Vec<RouteChange>) -> BTreeMap<Option<AppId>, Vec<Item>> {
     let mut per_app: BTreeMap<Option<AppId>, Vec<Item>> = BTreeMap::new();
     for route in routes {
         let key = keys::route(&route.id);
@@ -40,15 +53,21 @@ pub(super) fn batches(world: &World, changes: Vec<Change>, routes: Vec<RouteChan
             None => Operation::delete(key),
         }];
         let app = route.app.clone();
-        per_app.entry(app).or_default().push(Item { operations, change: None, route: Some(route) });
+        let item = Item { app: app.clone(), operations, change: None, route: Some(route) };
+        per_app.entry(app).or_default().push(item);
     }
     for change in changes {
         let operations = operations(&change);
         let app = app_of(world, &change);
-        per_app.entry(app).or_default().push(Item { operations, change: Some(change), route: None });
+        let item = Item { app: app.clone(), operations, change: Some(change), route: None };
+        per_app.entry(app).or_default().push(item);
     }
+    per_app
+}
+
+fn pack(per_app: impl IntoIterator<Item = Vec<Item>>) -> Vec<Batch> {
     let mut batches = vec![Batch::default()];
-    for items in per_app.into_values() {
+    for items in per_app {
         let operations: usize = items.iter().map(|item| item.operations.len()).sum();
         let bytes: usize = items.iter().map(Item::bytes).sum();
         let last = batches.last().expect("it starts with one and only grows");
@@ -117,6 +136,7 @@ impl Batch {
 
     fn push(&mut self, item: Item) {
         self.bytes += item.bytes();
+        self.apps.insert(item.app);
         self.operations.extend(item.operations);
         self.changes.extend(item.change);
         self.routes.extend(item.route);
@@ -150,7 +170,7 @@ fn operations(change: &Change) -> Vec<Operation> {
     }
 }
 
-fn app_of(world: &World, change: &Change) -> Option<AppId> {
+pub(super) fn app_of(world: &World, change: &Change) -> Option<AppId> {
     match change {
         Change::Define(app) => Some(app.id.clone()),
         Change::Remove(app) | Change::ForgetVersions { app, .. } | Change::Delay { app, .. } => Some(app.clone()),
@@ -216,6 +236,19 @@ mod tests {
         let batches = batches(&world, changes, vec![route]);
         assert_eq!(batches.iter().map(|batch| batch.changes.len()).collect::<Vec<_>>(), [127, 128, 45]);
         assert_eq!(batches.iter().map(|batch| batch.routes.len()).collect::<Vec<_>>(), [1, 0, 0]);
+    }
+
+    #[test]
+    fn a_batch_comes_apart_into_its_apps() {
+        let mut world = World::default();
+        let (mut changes, first) = drains(&mut world, "x", 2);
+        let (more, second) = drains(&mut world, "y", 3);
+        changes.extend(more);
+        let batch = batches(&world, changes, vec![first, second]).pop().unwrap();
+        assert_eq!((batch.apps.len(), batch.changes.len()), (2, 5));
+        let parts = apart(&world, batch);
+        let sizes = parts.iter().map(|part| (part.apps.len(), part.changes.len(), part.routes.len()));
+        assert_eq!(sizes.collect::<Vec<_>>(), [(1, 2, 1), (1, 3, 1)]);
     }
 
     #[test]

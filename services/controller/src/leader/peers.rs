@@ -80,8 +80,8 @@ impl Leader {
         let node = Arc::new(node);
         let known = self.world.nodes.get(&node.id).is_some_and(|record| record.node == node);
         if !known {
-            let write = Batch::of(vec![commit::put(keys::node(&node.id), &node)]);
-            if let Err(error) = self.write(write).await? {
+            let mut write = Batch::of(vec![commit::put(keys::node(&node.id), &node)]);
+            if let Err(error) = self.write(&mut write).await? {
                 // It is written when the agent comes again; until then it is known here.
                 tracing::error!(error = %ErrorChain(&error), node = %node.id, "the node could not be written");
             }

@@ -4,6 +4,7 @@ use super::trial::{FakeAgent, Trial};
 use crate::desk::{Ask, Refusal};
 use crate::test_world::app;
 use async_trait::async_trait;
+use scheduler::World;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -14,10 +15,17 @@ const WORKS: u8 = 0;
 const AWAY: u8 = 1;
 /// The next transaction is written and its answer lost.
 const LOSES_ONE_ANSWER: u8 = 2;
+/// Servers of the app `x` are refused.
+const REFUSES_X: u8 = 3;
 
 struct Flaky {
     inner: Arc<dyn Store>,
     mode: AtomicU8,
+}
+
+fn routes_x(operation: &Operation) -> bool {
+    let Operation::Put(put) = operation else { return false };
+    put.key.ends_with(b"/app.x") && String::from_utf8_lossy(&put.value).contains("127.0.0.1")
 }
 
 fn unavailable<T>() -> Result<T, StoreError> {
@@ -40,6 +48,10 @@ impl Store for Flaky {
                 self.inner.txn(request).await?;
                 self.mode.store(WORKS, Ordering::SeqCst);
                 unavailable()
+            }
+            REFUSES_X if request.success.iter().any(routes_x) => {
+                let message = "etcdserver: request is too large".to_owned();
+                Err(StoreError::Refused { code: RefusalCode::InvalidArgument, message })
             }
             _ => self.inner.txn(request).await,
         }
@@ -120,4 +132,33 @@ async fn a_write_whose_answer_was_lost_is_found_again() {
         })
         .await;
     assert_eq!(agent.log().len(), started + 2);
+}
+
+#[tokio::test]
+async fn an_app_whose_route_is_refused_holds_up_no_other() {
+    let data = tempfile::tempdir().unwrap();
+    let (store, trial) = flaky(data.path()).await;
+    let _agent = FakeAgent::join(&trial, "one").await;
+    store.mode.store(REFUSES_X, Ordering::SeqCst);
+    trial.put(app("x", 1)).await;
+    let x = app("x", 1).id;
+    let refused = |world: &World| world.refused.contains_key(&Some(x.clone()));
+    trial.until("its route is refused", refused).await;
+    // Before it and after it in the order of the batches.
+    trial.put(app("w", 1)).await;
+    trial.put(app("y", 1)).await;
+    let is_served =
+        async |name: &str| trial.route(&format!("app.{name}")).await.is_some_and(|route| route.servers.len() == 1);
+    let others_run = |world: &World| world.deployments.values().all(|deployment| deployment.target.contains_key(&x));
+    trial.until("the others are deployed", others_run).await;
+    assert!(is_served("w").await && is_served("y").await && !is_served("x").await);
+    let view = trial.desk.view();
+    assert!(refused(&view));
+    let lines = scheduler::explain(&view, &x, model::Timestamp::EPOCH);
+    assert!(lines.iter().any(|line| line.ends_with("request is too large")), "{lines:?}");
+
+    store.mode.store(WORKS, Ordering::SeqCst);
+    trial.until("it is written after all", |world| world.refused.is_empty()).await;
+    trial.until_deployed().await;
+    assert!(is_served("x").await);
 }
