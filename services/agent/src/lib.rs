@@ -13,6 +13,7 @@
 mod checks;
 mod core;
 mod desired;
+mod ended_logs;
 mod face;
 mod node;
 mod node_id;

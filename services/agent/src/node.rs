@@ -3,6 +3,7 @@
 use crate::checks::{CheckState, Prober};
 use crate::core::{Core, Effect};
 use crate::desired::DesiredFile;
+use crate::ended_logs::EndedLogs;
 use crate::{Config, Error, spec};
 use lifecycle::{BoxError, ErrorChain, Stop};
 use protocol::{AgentHello, CheckReport, Desired, LogChunk, LogRequest, TaskReport, TaskSpec};
@@ -43,6 +44,7 @@ pub(crate) struct NodeHandle {
     events: mpsc::Sender<Event>,
     reports: watch::Receiver<Snapshot>,
     runtime: Arc<dyn Runtime>,
+    ended_logs: Arc<EndedLogs>,
     hello: Arc<AgentHello>,
 }
 
@@ -84,7 +86,14 @@ impl NodeHandle {
             return chunk;
         };
         let length = usize::try_from(request.length).unwrap_or(usize::MAX).min(protocol::LOG_CHUNK_BYTES_MAX);
-        match self.runtime.logs(&request.task_id, stream, u64::try_from(request.offset).ok(), length).await {
+        let offset = u64::try_from(request.offset).ok();
+        let mut read = self.runtime.logs(&request.task_id, stream, offset, length).await;
+        if matches!(read, Err(runtime::Error::Unknown { .. }))
+            && let Some(kept) = self.ended_logs.read(&request.task_id, stream, offset, length)
+        {
+            read = Ok(kept);
+        }
+        match read {
             Ok(slice) => {
                 chunk.offset = i64::try_from(slice.offset).unwrap_or(i64::MAX);
                 chunk.data = slice.data.to_vec();
@@ -109,6 +118,7 @@ pub(crate) struct Node {
     /// What watches over a running task; aborted when it has ended.
     watches: HashMap<String, Vec<JoinHandle<()>>>,
     removals: JoinSet<()>,
+    ended_logs: Arc<EndedLogs>,
     settle_until: Instant,
     report_at: Option<Instant>,
     ending: Option<oneshot::Sender<()>>,
@@ -138,6 +148,7 @@ impl Node {
             reports,
             watches: HashMap::new(),
             removals: JoinSet::new(),
+            ended_logs: Arc::default(),
             settle_until: Instant::now() + SETTLE_MAX,
             report_at: None,
             ending: None,
@@ -156,7 +167,8 @@ impl Node {
             generation: 0,
             version: config.version.clone(),
         };
-        let handle = NodeHandle { events: sender, reports: reports_seen, runtime, hello: Arc::new(hello) };
+        let ended_logs = node.ended_logs.clone();
+        let handle = NodeHandle { events: sender, reports: reports_seen, runtime, ended_logs, hello: Arc::new(hello) };
         Ok((node, handle))
     }
 
@@ -313,8 +325,13 @@ impl Node {
     fn remove(&mut self, task_id: String) {
         self.unwatch(&task_id);
         let runtime = self.runtime.clone();
+        // When all is ended nobody is left to ask.
+        let ended_logs = self.ending.is_none().then(|| self.ended_logs.clone());
         while self.removals.try_join_next().is_some() {}
         self.removals.spawn(async move {
+            if let Some(ended_logs) = ended_logs {
+                ended_logs.keep(&*runtime, &task_id).await;
+            }
             if let Err(error) = runtime.remove(&task_id).await {
                 tracing::warn!(task = task_id, error = %ErrorChain(&error), "remove");
             }

@@ -253,6 +253,40 @@ async fn logs_are_read_over_the_session() {
 }
 
 #[tokio::test]
+async fn logs_of_the_last_ended_tasks_are_still_read() {
+    let (data, controller, runtime) = (tempfile::tempdir().unwrap(), Controller::start().await, FakeRuntime::new());
+    let node = Node::start(config(data.path(), &controller), runtime.clone()).await;
+    // One more than is kept; they end one after the other.
+    let tasks: Vec<String> = (0..11).map(|number| format!("t{number:02}")).collect();
+    for (generation, task_id) in (1..).step_by(2).zip(&tasks) {
+        controller.desire(generation, vec![spec(task_id)]).await;
+        controller.until_task(task_id, "running", |task| task.state() == TaskState::TaskRunning).await;
+        runtime.end(task_id, How::Code(1));
+        controller.until_task(task_id, "failed", |task| task.state() == TaskState::TaskFailed).await;
+        controller.desire(generation + 1, vec![]).await;
+        let deadline = std::time::Instant::now() + controller::DEADLINE;
+        while !runtime.ids().is_empty() {
+            assert!(std::time::Instant::now() < deadline, "{task_id} is not removed");
+            tokio::task::yield_now().await;
+        }
+    }
+    let request = |request_id, task_id: &str, offset| LogRequest {
+        request_id,
+        task_id: task_id.to_owned(),
+        stream: "stdout".to_owned(),
+        offset,
+        length: 5,
+    };
+    for (request_id, task_id) in (1..).zip(&tasks[1..]) {
+        let chunk = controller.log(request(request_id, task_id, 7)).await;
+        let expected = format!("{task_id}\n");
+        assert_eq!((chunk.offset, &chunk.data[..], chunk.error.as_str()), (7, expected.as_bytes(), ""));
+    }
+    assert!(controller.log(request(100, &tasks[0], 0)).await.error.contains("no container t00"));
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn tasks_end_with_the_node_when_asked() {
     let (data, controller, runtime) = (tempfile::tempdir().unwrap(), Controller::start().await, FakeRuntime::new());
     let config = Config { tasks_on_stop: TasksOnStop::End, ..config(data.path(), &controller) };
