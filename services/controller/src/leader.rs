@@ -12,7 +12,7 @@ mod tell;
 mod write;
 
 use crate::desk::Inbox;
-use crate::load::{self, LoadError, Loaded};
+use crate::load::{self, Loaded};
 use crate::routes::Routes;
 use crate::sessions::{AgentLink, Message, SessionId};
 use crate::uuids::Uuids;
@@ -57,8 +57,6 @@ pub(crate) struct Settings {
 pub enum LeaderError {
     #[error("another controller has taken over")]
     Superseded,
-    #[error("load the state")]
-    Load(#[from] LoadError),
 }
 
 pub(crate) struct Leader {
@@ -157,7 +155,7 @@ impl Leader {
     }
 
     async fn pass(&mut self) -> Result<(), LeaderError> {
-        if self.doubtful && !self.reload().await? {
+        if self.doubtful && !self.reload().await {
             return Ok(());
         }
         let now = now();
@@ -174,8 +172,8 @@ impl Leader {
         Ok(())
     }
 
-    /// Reads everything again, keeping what only sessions know.
-    async fn reload(&mut self) -> Result<bool, LeaderError> {
+    /// Reads everything again, keeping what only sessions know; false when the store does not answer.
+    async fn reload(&mut self) -> bool {
         match load::load(self.settings.store.as_ref()).await {
             Ok(loaded) => {
                 let old = std::mem::replace(&mut self.world, loaded.world);
@@ -196,12 +194,11 @@ impl Leader {
                 self.world.refused = old.refused;
                 (self.routes, self.revision, self.launched_at) = (loaded.routes, loaded.revision, loaded.launched_at);
                 (self.doubtful, self.unpublished) = (false, true);
-                Ok(true)
+                true
             }
-            Err(error @ LoadError::Value { .. }) => Err(error.into()),
             Err(error) => {
                 tracing::error!(error = %ErrorChain(&error), "the state cannot be read");
-                Ok(false)
+                false
             }
         }
     }

@@ -17,7 +17,6 @@ mod sessions;
 mod uuids;
 
 pub use leader::LeaderError;
-pub use load::LoadError;
 pub use service::{Config, Error, start};
 
 #[cfg(test)]

@@ -2,9 +2,8 @@
 
 use crate::keys;
 use crate::routes::Routes;
-use bytes::Bytes;
 use model::{App, Deployment, Node, Task, TaskId, Timestamp};
-use routing::document::{ROUTES_PREFIX, RouteDocument};
+use routing::document::ROUTES_PREFIX;
 use scheduler::{AppRecord, NodeRecord, TaskRecord, World};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -19,51 +18,45 @@ pub(crate) struct Loaded {
     pub launched_at: BTreeMap<TaskId, Revision>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    #[error("read the state")]
-    Store(#[from] StoreError),
-    #[error("read {key}: the value is not what this version writes")]
-    Value { key: String, source: serde_json::Error },
-}
-
-pub(crate) async fn load(store: &dyn Store) -> Result<Loaded, LoadError> {
+/// Values that this version cannot read, or that lie under another key than their own, are nobody's here: they are named
+/// in the log, stay in the store, and keep nothing from starting.
+pub(crate) async fn load(store: &dyn Store) -> Result<Loaded, StoreError> {
     let mut world = World::default();
     let mut routes = Routes::default();
     let mut launched_at = BTreeMap::new();
 
     // Everything is read at the revision of the first answer.
     let (revision, apps) = store.read_prefix(keys::APPS_PREFIX, 0).await?;
-    for kv in apps {
-        let app: Arc<App> = Arc::new(value(&kv)?);
+    for (app, _) in values(apps, |app: &App| keys::app(&app.id)) {
+        let app = Arc::new(app);
         world.versions.entry(app.id.clone()).or_default().insert(app.version, app.clone());
         world.apps.insert(app.id.clone(), AppRecord::new(app));
     }
-    for kv in read(store, keys::VERSIONS_PREFIX, revision).await? {
-        let app: Arc<App> = Arc::new(value(&kv)?);
-        world.versions.entry(app.id.clone()).or_default().insert(app.version, app);
+    for (app, _) in values(read(store, keys::VERSIONS_PREFIX, revision).await?, keys::version_of) {
+        world.versions.entry(app.id.clone()).or_default().insert(app.version, Arc::new(app));
     }
-    for kv in read(store, keys::TASKS_PREFIX, revision).await? {
-        let task: Arc<Task> = Arc::new(value(&kv)?);
+    for (task, kv) in values(read(store, keys::TASKS_PREFIX, revision).await?, |task: &Task| keys::task(&task.id)) {
         // A draining task left its routes no later than it was written as such.
         let unrouted_at = (!task.intent.is_run()).then_some(kv.mod_revision);
         launched_at.insert(task.id.clone(), kv.create_revision);
-        world.tasks.insert(task.id.clone(), TaskRecord::unreported(task, unrouted_at));
+        world.tasks.insert(task.id.clone(), TaskRecord::unreported(Arc::new(task), unrouted_at));
     }
-    for kv in read(store, keys::DEPLOYMENTS_PREFIX, revision).await? {
-        let deployment: Arc<Deployment> = Arc::new(value(&kv)?);
-        world.deployments.insert(deployment.id.clone(), deployment);
+    let deployments = read(store, keys::DEPLOYMENTS_PREFIX, revision).await?;
+    for (deployment, _) in values(deployments, |deployment: &Deployment| keys::deployment(&deployment.id)) {
+        world.deployments.insert(deployment.id.clone(), Arc::new(deployment));
     }
-    for kv in read(store, keys::NODES_PREFIX, revision).await? {
-        let node: Arc<Node> = Arc::new(value(&kv)?);
+    for (node, _) in values(read(store, keys::NODES_PREFIX, revision).await?, |node: &Node| keys::node(&node.id)) {
+        let node = Arc::new(node);
         let record = NodeRecord { node, connected: false, last_seen: Timestamp::EPOCH, generation: 0 };
         world.nodes.insert(record.node.id.clone(), record);
     }
     for kv in read(store, ROUTES_PREFIX, revision).await? {
         let key = String::from_utf8_lossy(&kv.key);
         let id = key.strip_prefix(ROUTES_PREFIX).unwrap_or_default();
-        if Routes::owns(id) {
-            let document: RouteDocument = value(&kv)?;
+        // One of ours that cannot be read is written again.
+        if Routes::owns(id)
+            && let Some(document) = value(&kv)
+        {
             routes.load(id.to_owned(), document, kv.mod_revision);
         }
     }
@@ -78,7 +71,27 @@ async fn read(store: &dyn Store, prefix: &str, revision: Revision) -> Result<Vec
     Ok(store.read_prefix(prefix, revision).await?.1)
 }
 
-fn value<T: DeserializeOwned>(kv: &KeyValue) -> Result<T, LoadError> {
-    let decode = |bytes: &Bytes| serde_json::from_slice(bytes);
-    decode(&kv.value).map_err(|source| LoadError::Value { key: String::from_utf8_lossy(&kv.key).into_owned(), source })
+/// Those that can be read and lie where they belong.
+fn values<T: DeserializeOwned>(
+    kvs: Vec<KeyValue>,
+    key_of: impl Fn(&T) -> String,
+) -> impl Iterator<Item = (T, KeyValue)> {
+    kvs.into_iter().filter_map(move |kv| {
+        let value = value(&kv)?;
+        let is_at_home = key_of(&value).as_bytes() == kv.key;
+        if !is_at_home {
+            let key = String::from_utf8_lossy(&kv.key);
+            tracing::error!(%key, own_key = key_of(&value), "passed over: the value belongs under another key");
+        }
+        is_at_home.then_some((value, kv))
+    })
+}
+
+fn value<T: DeserializeOwned>(kv: &KeyValue) -> Option<T> {
+    let read = serde_json::from_slice(&kv.value);
+    read.inspect_err(|error| {
+        let key = String::from_utf8_lossy(&kv.key);
+        tracing::error!(%key, %error, "passed over: the value is not what this version writes");
+    })
+    .ok()
 }

@@ -3,7 +3,7 @@
 use crate::api;
 use crate::desk::Desk;
 use crate::leader::{Fence, Leader, LeaderError, Settings};
-use crate::load::{self, LoadError};
+use crate::load;
 use crate::sessions::{self, MESSAGES_QUEUED_MAX};
 use crate::uuids::Uuids;
 use axum::Router;
@@ -77,7 +77,7 @@ pub enum Error {
     #[error("take the lead")]
     Lead(#[source] StoreError),
     #[error("load the state")]
-    Load(#[from] LoadError),
+    Load(#[source] StoreError),
 }
 
 /// Listens, takes the lead, and works until `stop`. Parts: the API (``""``), `socket`, `sessions`.
@@ -101,7 +101,7 @@ pub(crate) async fn start_with_desk(config: Config, stop: Stop) -> Result<(Start
     let mut uuids = Uuids::new().map_err(Error::Random)?;
     let fence = take_the_lead(config.store.as_ref(), &mut uuids, &stop).await.map_err(Error::Lead)?;
     let framework_id = fence.framework_id.clone();
-    let loaded = load::load(config.store.as_ref()).await?;
+    let loaded = load::load(config.store.as_ref()).await.map_err(Error::Load)?;
 
     // A leader that ends, for whatever reason, takes the faces with it: nothing behind them would answer.
     let stop = stop.child();

@@ -17,7 +17,7 @@ impl Leader {
     }
 
     async fn decide(&mut self, ask: Ask) -> Result<Result<Answer, Refusal>, LeaderError> {
-        if self.doubtful && !self.reload().await? {
+        if self.doubtful && !self.reload().await {
             let message = "the controller's last write was not answered".to_owned();
             return Ok(Err(Refusal::Store(StoreError::Unavailable { message })));
         }

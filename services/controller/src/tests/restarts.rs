@@ -5,6 +5,7 @@ use crate::test_world::app;
 use protocol::TaskState;
 use scheduler::TaskRecord;
 use std::collections::BTreeMap;
+use store::{Operation, TxnRequest};
 
 #[tokio::test]
 async fn a_restarted_controller_takes_its_tasks_back() {
@@ -144,4 +145,35 @@ async fn an_older_controller_can_write_nothing() {
     assert!(new.desk.view().apps.is_empty());
     new.put(app("x", 1)).await;
     assert!(new.store.get("/roadstead/apps/x").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn values_that_are_not_the_controllers_are_passed_over_and_kept() {
+    let data = tempfile::tempdir().unwrap();
+    let trial = Trial::start(data.path()).await;
+    let agent = FakeAgent::join(&trial, "one").await;
+    trial.put(app("x", 2)).await;
+    trial.until_deployed().await;
+    let held = *agent.generations().last().unwrap();
+    let store = trial.end().await;
+    let tasks = agent.leave();
+    // Of another kind, of a later version, and ours in the wrong place.
+    let ours = store.get("/roadstead/apps/x").await.unwrap().unwrap().value;
+    let kinds = ["apps", "versions", "tasks", "deployments", "nodes"];
+    let values: [&[u8]; 3] = [b"\xff", b"{}", &ours];
+    let keys =
+        || kinds.iter().flat_map(|kind| (0..values.len()).map(move |n| (format!("/roadstead/{kind}/foreign.{n}"), n)));
+    let success = keys().map(|(key, n)| Operation::put(key, values[n].to_vec())).collect();
+    store.txn(TxnRequest { compare: Vec::new(), success, failure: Vec::new() }).await.unwrap();
+
+    let trial = Trial::start_on(store, |_| ()).await;
+    let agent = FakeAgent::join_with(&trial, "one", tasks, held).await;
+    trial.until("all are reported", |world| world.tasks.values().all(TaskRecord::is_known)).await;
+    trial.put(app("y", 1)).await;
+    trial.until_deployed().await;
+    let view = trial.desk.view();
+    assert_eq!((view.apps.len(), view.tasks.len(), view.nodes.len(), agent.running().len()), (2, 3, 1, 3));
+    for (key, n) in keys() {
+        assert_eq!(trial.store.get(&key).await.unwrap().unwrap().value, values[n], "{key}");
+    }
 }
