@@ -23,6 +23,8 @@ pub struct Submitted {
 pub enum Refused {
     #[error("App '{0}' does not exist")]
     NoApp(AppId),
+    #[error("An app with id [{0}] already exists.")]
+    Exists(AppId),
     #[error("Task '{0}' does not exist")]
     NoTask(TaskId),
     #[error("DeploymentPlan {0} does not exist")]
@@ -33,6 +35,20 @@ pub enum Refused {
     Cyclic(#[from] CyclicDependencies),
     #[error("no service port is free between {} and {}", SERVICE_PORTS.start, SERVICE_PORTS.end)]
     ServicePorts,
+}
+
+/// Defines an app that does not exist yet.
+pub fn create(
+    world: &World,
+    app: App,
+    force: bool,
+    now: Timestamp,
+    make_uuid: MakeUuid<'_>,
+) -> Result<Submitted, Refused> {
+    if world.apps.contains_key(&app.id) {
+        return Err(Refused::Exists(app.id));
+    }
+    put(world, vec![app], force, now, make_uuid)
 }
 
 /// Defines apps anew, as one deployment; without apps nothing happens.

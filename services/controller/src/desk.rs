@@ -37,6 +37,11 @@ pub struct Inbox {
 /// What is asked of the controller.
 #[derive(Debug)]
 pub enum Ask {
+    /// A definition (as for `Put`) of an app that must not exist yet.
+    Create {
+        app: Box<App>,
+        force: bool,
+    },
     /// New definitions (validated; `version` is set by the controller, the same for all), as one deployment.
     Put {
         apps: Vec<App>,
@@ -79,6 +84,8 @@ pub struct Answer {
 pub enum Refusal {
     #[error("App '{0}' does not exist")]
     NoApp(AppId),
+    #[error("An app with id [{0}] already exists.")]
+    Exists(AppId),
     #[error("Task '{0}' does not exist")]
     NoTask(TaskId),
     #[error("DeploymentPlan {0} does not exist")]

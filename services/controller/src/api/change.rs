@@ -17,12 +17,12 @@ use std::sync::Arc;
 /// `POST /v2/apps`
 pub async fn create(api: &Api, call: &Call) -> Result<Response, Failure> {
     let app = marathon::app(&call.json()?, None)?;
-    let world = api.desk.view();
-    if world.apps.contains_key(&app.id) {
-        let message = format!("An app with id [{}] already exists.", app.id);
-        return Err(Failure::message(StatusCode::CONFLICT, message));
-    }
-    put_new(api, &world, app, call).await
+    refuse_clash(api.desk.view().apps.keys(), &app.id)?;
+    // Whether it exists is for the leader to say, which answers one request after the other.
+    let ask = Ask::Create { app: Box::new(app.clone()), force: call.flag("force", false) };
+    let answer = api.ask(ask).await?;
+    tell_posted(api, call, &answer, vec![app.clone()]);
+    Ok(created(api, &app, &answer))
 }
 
 /// `PUT` and `PATCH /v2/apps/{id}`: the given fields are merged onto the app (`partialUpdate=false`: onto the defaults). An
@@ -38,7 +38,9 @@ pub async fn update(api: &Api, id: &str, call: &Call, is_patch: bool) -> Result<
     }
     let app = applied(&world, &change, call.flag("partialUpdate", true))?;
     if !exists {
-        return put_new(api, &world, app, call).await;
+        refuse_clash(world.apps.keys(), &app.id)?;
+        let answer = put(api, vec![app.clone()], call).await?;
+        return Ok(created(api, &app, &answer));
     }
     let answer = put(api, vec![app], call).await?;
     Ok(deployment_result(&answer))
@@ -92,18 +94,20 @@ fn applied(world: &World, change: &Change<'_>, is_partial: bool) -> Result<App, 
 
 async fn put(api: &Api, apps: Vec<App>, call: &Call) -> Result<Answer, Failure> {
     let answer = api.ask(Ask::Put { apps: apps.clone(), force: call.flag("force", false) }).await?;
+    tell_posted(api, call, &answer, apps);
+    Ok(answer)
+}
+
+fn tell_posted(api: &Api, call: &Call, answer: &Answer, apps: Vec<App>) {
     for mut app in apps {
         app.version = answer.version;
         // Nobody listens: the event is of no use.
         let _unheard = api.posts.send(Arc::new(marathon::post_event(now(), &call.client, &call.uri, &app)));
     }
-    Ok(answer)
 }
 
 /// 201, `Location`, and the whole app.
-async fn put_new(api: &Api, world: &World, app: App, call: &Call) -> Result<Response, Failure> {
-    refuse_clash(world.apps.keys(), &app.id)?;
-    let answer = put(api, vec![app.clone()], call).await?;
+fn created(api: &Api, app: &App, answer: &Answer) -> Response {
     let world = api.desk.view();
     let stored = world.apps.get(&app.id).filter(|record| record.app.version == answer.version);
     let mut body = match stored {
@@ -120,7 +124,7 @@ async fn put_new(api: &Api, world: &World, app: App, call: &Call) -> Result<Resp
     if let Ok(location) = HeaderValue::try_from(app.id.as_str()) {
         response.headers_mut().insert(LOCATION, location);
     }
-    Ok(with_deployment(response, &answer))
+    with_deployment(response, answer)
 }
 
 /// A path is an app or a group of apps, never both.

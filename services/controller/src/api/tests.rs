@@ -25,6 +25,17 @@ async fn the_articles_post_is_answered_like_marathon_answers() {
 }
 
 #[tokio::test]
+async fn of_two_posts_of_one_new_id_the_leader_refuses_the_second() {
+    let face = Face::empty();
+    // Each face has looked before the other has asked; forced, since the first one's deployment would lock out the second.
+    let post = || face.send(Method::POST, "/v2/apps?force=true", Some(ARTICLE));
+    let (first, second) = tokio::join!(post(), post());
+    assert_eq!((first.status, second.status), (StatusCode::CREATED, StatusCode::CONFLICT));
+    assert_eq!(second.json(), json!({ "message": "An app with id [/s3pics] already exists." }));
+    assert_eq!(face.view().versions.values().map(|versions| versions.len()).sum::<usize>(), 1);
+}
+
+#[tokio::test]
 async fn slashes_never_redirect_nor_miss() {
     let face = Face::with_article(2).await;
     for path in

@@ -24,6 +24,7 @@ impl Leader {
         let (world, now, uuids) = (&self.world, now(), &mut self.uuids);
         let make_uuid = &mut || uuids.next();
         let submitted = match ask {
+            Ask::Create { app, force } => submit::create(world, *app, force, now, make_uuid),
             Ask::Put { apps, force } => submit::put(world, apps, force, now, make_uuid),
             Ask::Remove { app, force } => submit::remove(world, &app, force, now, make_uuid),
             Ask::Restart { app, force } => submit::restart(world, &app, force, now, make_uuid),
@@ -64,6 +65,7 @@ impl From<submit::Refused> for Refusal {
     fn from(refused: submit::Refused) -> Self {
         match refused {
             submit::Refused::NoApp(app) => Self::NoApp(app),
+            submit::Refused::Exists(app) => Self::Exists(app),
             submit::Refused::NoTask(task) => Self::NoTask(task),
             submit::Refused::NoDeployment(deployment) => Self::NoDeployment(deployment),
             submit::Refused::Locked(deployments) => Self::Locked(deployments),

@@ -148,6 +148,17 @@ async fn a_locked_app_is_refused() {
 }
 
 #[tokio::test]
+async fn of_two_creations_of_one_app_the_second_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let trial = Trial::start(data.path()).await;
+    let create = |instances| trial.desk.ask(Ask::Create { app: Box::new(app("x", instances)), force: true });
+    let (first, second) = tokio::join!(create(1), create(2));
+    assert!(first.is_ok());
+    assert!(matches!(second, Err(Refusal::Exists(id)) if id == app("x", 1).id));
+    assert_eq!(trial.desk.view().apps.values().next().unwrap().app.instances, 1);
+}
+
+#[tokio::test]
 async fn a_request_of_two_hundred_apps_is_split_over_transactions() {
     let data = tempfile::tempdir().unwrap();
     let trial = Trial::start(data.path()).await;

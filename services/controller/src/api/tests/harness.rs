@@ -203,6 +203,7 @@ fn carry_out(world: &mut World, ask: Ask, count: &mut u64) -> Result<Answer, Ref
         format!("00000000-0000-4000-8000-{count:012}")
     };
     let submitted = match &ask {
+        Ask::Create { app, force } => submit::create(world, App::clone(app), *force, now, &mut make_uuid),
         Ask::Put { apps, force } => submit::put(world, apps.clone(), *force, now, &mut make_uuid),
         Ask::Remove { app, force } => submit::remove(world, app, *force, now, &mut make_uuid),
         Ask::Restart { app, force } => submit::restart(world, app, *force, now, &mut make_uuid),
@@ -220,6 +221,7 @@ fn carry_out(world: &mut World, ask: Ask, count: &mut u64) -> Result<Answer, Ref
 fn refusal(refused: Refused) -> Refusal {
     match refused {
         Refused::NoApp(id) => Refusal::NoApp(id),
+        Refused::Exists(id) => Refusal::Exists(id),
         Refused::NoTask(id) => Refusal::NoTask(id),
         Refused::NoDeployment(id) => Refusal::NoDeployment(id),
         Refused::Locked(ids) => Refusal::Locked(ids),
