@@ -1,12 +1,12 @@
 //! A store that fails, or whose answers are lost: the controller reads everything again and goes on; nothing is doubled.
 
-use super::trial::{FakeAgent, Trial};
+use super::trial::{FakeAgent, Trial, until};
 use crate::desk::{Ask, Refusal};
 use crate::test_world::app;
 use async_trait::async_trait;
 use scheduler::World;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 use store::*;
 
@@ -21,6 +21,20 @@ const REFUSES_X: u8 = 3;
 struct Flaky {
     inner: Arc<dyn Store>,
     mode: AtomicU8,
+    /// Requests made while it was away.
+    missed: AtomicU32,
+}
+
+impl Flaky {
+    async fn open(data: &std::path::Path, mode: u8) -> Arc<Self> {
+        let inner = Arc::new(Embedded::open(data.to_owned()).await.unwrap());
+        Arc::new(Self { inner, mode: AtomicU8::new(mode), missed: AtomicU32::new(0) })
+    }
+
+    fn away<T>(&self) -> Result<T, StoreError> {
+        self.missed.fetch_add(1, Ordering::SeqCst);
+        unavailable()
+    }
 }
 
 fn routes_x(operation: &Operation) -> bool {
@@ -36,14 +50,14 @@ fn unavailable<T>() -> Result<T, StoreError> {
 impl Store for Flaky {
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, StoreError> {
         match self.mode.load(Ordering::SeqCst) {
-            AWAY => unavailable(),
+            AWAY => self.away(),
             _ => self.inner.range(request).await,
         }
     }
 
     async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, StoreError> {
         match self.mode.load(Ordering::SeqCst) {
-            AWAY => unavailable(),
+            AWAY => self.away(),
             LOSES_ONE_ANSWER => {
                 self.inner.txn(request).await?;
                 self.mode.store(WORKS, Ordering::SeqCst);
@@ -79,10 +93,24 @@ impl Store for Flaky {
 }
 
 async fn flaky(data: &std::path::Path) -> (Arc<Flaky>, Trial) {
-    let inner: Arc<dyn Store> = Arc::new(Embedded::open(data.to_owned()).await.unwrap());
-    let store = Arc::new(Flaky { inner, mode: AtomicU8::new(WORKS) });
+    let store = Flaky::open(data, WORKS).await;
     let trial = Trial::start_on(store.clone(), |_| ()).await;
     (store, trial)
+}
+
+#[tokio::test]
+async fn a_controller_started_before_its_store_waits_for_it() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Flaky::open(data.path(), AWAY).await;
+    let comes_back = async {
+        until("it has asked more than once", || store.missed.load(Ordering::SeqCst) > 1).await;
+        store.mode.store(WORKS, Ordering::SeqCst);
+    };
+    let (trial, ()) = tokio::join!(Trial::start_on(store.clone(), |_| ()), comes_back);
+    let agent = FakeAgent::join(&trial, "one").await;
+    trial.put(app("x", 1)).await;
+    trial.until_deployed().await;
+    assert_eq!(agent.running().len(), 1);
 }
 
 #[tokio::test]
