@@ -9,7 +9,7 @@ pub use platform::{Addresses, Platform};
 
 use crate::config::{Config, ConfigError, DATA_DEFAULT};
 use anyhow::Context;
-use identity::{Authority, Role};
+use identity::Authority;
 use lifecycle::Stop;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,7 +73,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         stop.on_signals().context("watch for signals")?;
         let authority = Authority::load_or_create(&config.data)?;
         let platform = Platform::start(config, &authority, &stop).await?;
-        greet(&platform, &authority);
+        greet(&platform);
         stop.requested().await;
         eprintln!("stopping; running tasks stay and are taken back by the next `roadstead up`");
         platform.finished().await;
@@ -81,7 +81,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn greet(platform: &Platform, authority: &Authority) {
+fn greet(platform: &Platform) {
     let addresses = platform.addresses();
     let domain = &platform.config().domain;
     let port = addresses.edge.port();
@@ -97,6 +97,7 @@ fn greet(platform: &Platform, authority: &Authority) {
     eprintln!("Marathon  http://{}/v2/apps", addresses.controller);
     eprintln!("registry  {}   (docker login, any user, the token as password)", addresses.registry);
     if !platform.config().open {
-        eprintln!("token     {}", authority.token(Role::Admin).reveal());
+        // Not the token itself: this is what a service's log keeps.
+        eprintln!("token     `roadstead token show --data {}`", platform.config().data.display());
     }
 }

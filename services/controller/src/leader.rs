@@ -21,7 +21,7 @@ use model::{NodeId, TaskId, Timestamp};
 use protocol::TaskSpec;
 use routing::document::RouteDocument;
 use scheduler::{EdgeRecord, Policy, World};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::{Revision, Store};
@@ -35,6 +35,8 @@ const PENDING_INTERVAL: Duration = Duration::from_millis(100);
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Messages of sessions taken in before the next pass.
 const MESSAGES_PER_PASS_MAX: usize = 256;
+/// Forgotten tasks whose node is remembered.
+const FORGOTTEN_MAX: usize = 100;
 /// A task that is to stop and that its agent has not spoken of for this long is not there.
 const UNSEEN_PATIENCE: Duration = Duration::from_secs(5);
 /// Edges that were there before this controller started come back within this time, or are gone; so are edges that fell
@@ -72,6 +74,8 @@ pub(crate) struct Leader {
     /// When each task that was read from the store was launched.
     launched_at: BTreeMap<TaskId, Revision>,
     agents: BTreeMap<NodeId, Agent>,
+    /// Where the tasks ran that were forgotten last: their nodes still keep the end of what they wrote.
+    forgotten: VecDeque<(TaskId, NodeId)>,
     /// A write may or may not have happened: everything is read again before the next plan.
     doubtful: bool,
     /// The view is behind the world.
@@ -113,6 +117,7 @@ impl Leader {
             revision,
             launched_at,
             agents: BTreeMap::new(),
+            forgotten: VecDeque::new(),
             doubtful: false,
             unpublished: true,
         }

@@ -1,8 +1,9 @@
 //! What users ask: decided on the world as it is, answered once it is durable.
 
-use super::{Leader, LeaderError, now};
+use super::{FORGOTTEN_MAX, Leader, LeaderError, now};
 use crate::desk::{Answer, Ask, LogRefusal, LogRequest, Refusal, Request};
-use scheduler::submit;
+use model::{NodeId, TaskId};
+use scheduler::{Change, submit};
 use store::StoreError;
 use tokio::sync::mpsc;
 
@@ -43,13 +44,29 @@ impl Leader {
         Ok(self.commit(submitted.changes).await?.map(|()| answer).map_err(Refusal::Store))
     }
 
+    /// Before a task is forgotten: who asks why it failed wants to read what it wrote.
+    pub(super) fn remember_node(&mut self, change: &Change) {
+        let Change::Forget(task) = change else { return };
+        let Some(record) = self.world.tasks.get(task) else { return };
+        self.forgotten.push_back((task.clone(), record.task.node.clone()));
+        if self.forgotten.len() > FORGOTTEN_MAX {
+            self.forgotten.pop_front();
+        }
+    }
+
+    /// Where a task runs or, if it ended not long ago, ran.
+    fn node_of(&self, task: &TaskId) -> Option<NodeId> {
+        let running = self.world.tasks.get(task).map(|record| &record.task.node);
+        let forgotten = || self.forgotten.iter().find(|(forgotten, _)| forgotten == task).map(|(_, node)| node);
+        running.or_else(forgotten).cloned()
+    }
+
     pub(super) fn pass_on(&self, request: LogRequest) {
-        let Some(record) = self.world.tasks.get(&request.task) else {
+        let Some(node) = self.node_of(&request.task) else {
             let refusal = LogRefusal::NoTask(request.task);
             let _caller = request.reply.send(Err(refusal));
             return;
         };
-        let node = record.task.node.clone();
         let Some(agent) = self.agents.get(&node) else {
             let _caller = request.reply.send(Err(LogRefusal::Away(node)));
             return;

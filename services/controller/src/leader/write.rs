@@ -101,6 +101,7 @@ impl Leader {
         for change in &batch.changes {
             Self::log(change);
             let events = self.events_of(change);
+            self.remember_node(change);
             self.world.apply(change);
             if let Change::Retire { task, .. } = change
                 && let Some(record) = self.world.tasks.get_mut(&task.id)
