@@ -108,7 +108,11 @@ impl Task {
     async fn shim_ends(&self) -> Result<(), Error> {
         let opened = pipe::OpenOptions::new().open_receiver(self.directory.alive_fifo());
         let mut alive = opened.map_err(self.context("open the FIFO in"))?;
-        alive.read(&mut [0; 1]).await.map_err(self.context("read the FIFO in"))?;
+        // A FIFO whose last writer left before this reader came never polls as readable: that end shows only by reading.
+        // Once a writer is seen (EAGAIN), its leaving wakes the reader.
+        if !matches!(nix::unistd::read(&alive, &mut [0; 1]), Ok(0)) {
+            alive.read(&mut [0; 1]).await.map_err(self.context("read the FIFO in"))?;
+        }
         // The descriptors of a dying process close one after the other: the lock may be the last.
         let deadline = Instant::now() + DEATH_MAX;
         while self.directory.shim_lives().map_err(self.context("look at"))? && Instant::now() < deadline {
