@@ -18,6 +18,12 @@ pub fn check(metadata: &Metadata, sources: &[Source]) -> Vec<String> {
             problems.push(format!("{}: needs `[lints] workspace = true`", package.manifest_path));
         }
     }
+    // The README's first command is `cargo run -- demo`: it must not have to ask which binary.
+    let defaults: Vec<_> =
+        metadata.workspace_default_packages().iter().map(|package| package.name.to_string()).collect();
+    if defaults != ["roadstead"] {
+        problems.push(format!("Cargo.toml: `default-members` must be roadstead alone, not {defaults:?}"));
+    }
     for source in sources {
         let own = source.path.ends_with("tidy/text.rs");
         for (number, line) in source.text.lines().enumerate() {
