@@ -16,11 +16,27 @@ pub enum Role {
     Edge,
     Registry,
     Console,
+    /// A machine's supervisor: renews the certificates of the roles on its machine.
+    Node,
+    /// A member of the state's cluster.
+    Store,
+    /// Who holds the addresses.
+    Vip,
 }
 
 impl Role {
-    pub const ALL: [Self; 7] =
-        [Self::Admin, Self::Viewer, Self::Controller, Self::Agent, Self::Edge, Self::Registry, Self::Console];
+    pub const ALL: [Self; 10] = [
+        Self::Admin,
+        Self::Viewer,
+        Self::Controller,
+        Self::Agent,
+        Self::Edge,
+        Self::Registry,
+        Self::Console,
+        Self::Node,
+        Self::Store,
+        Self::Vip,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -31,6 +47,9 @@ impl Role {
             Self::Edge => "edge",
             Self::Registry => "registry",
             Self::Console => "console",
+            Self::Node => "node",
+            Self::Store => "store",
+            Self::Vip => "vip",
         }
     }
 
@@ -55,6 +74,9 @@ impl Role {
                         right("/roadstead/nodes/", Access::Write),
                         right("/roadstead/routes/", Access::Write),
                         right("/roadstead/controller", Access::Write),
+                        right("/roadstead/members/", Access::Write),
+                        right("/roadstead/join-tokens/", Access::Write),
+                        right("/roadstead/cluster", Access::Write),
                     ]
                 }
             }
@@ -68,7 +90,8 @@ impl Role {
                     ]
                 }
             }
-            Self::Viewer | Self::Agent | Self::Console => &[],
+            Self::Vip => const { &[right("/roadstead/vip/", Access::Write)] },
+            Self::Viewer | Self::Agent | Self::Console | Self::Node | Self::Store => &[],
         }
     }
 

@@ -62,7 +62,7 @@ mod tests {
         let file = DesiredFile::new(directory.path());
         assert_eq!(file.read().unwrap(), Desired::default());
         let task = TaskSpec { task_id: "t".to_owned(), cmd: Some("true".to_owned()), ..TaskSpec::default() };
-        let desired = Desired { generation: 7, tasks: vec![task] };
+        let desired = Desired { generation: 7, tasks: vec![task], cluster_id: 0 };
         file.write(&desired).unwrap();
         assert_eq!(file.read().unwrap(), desired);
         let path = directory.path().join("desired");

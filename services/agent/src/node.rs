@@ -187,7 +187,7 @@ impl Node {
             let Some(event) = event else { break };
             self.handle(event);
             if self.ending.is_some() && self.core.reports().is_empty() {
-                self.file.write(&Desired { generation: self.core.generation(), tasks: Vec::new() })?;
+                self.file.write(&Desired { generation: self.core.generation(), tasks: Vec::new(), cluster_id: 0 })?;
                 while self.removals.join_next().await.is_some() {}
                 if let Some(done) = self.ending.take() {
                     let _nobody_waits = done.send(());
@@ -242,7 +242,7 @@ impl Node {
             }
             Event::EndTasks(done) => {
                 self.ending = Some(done);
-                let nothing = Desired { generation: self.core.generation(), tasks: Vec::new() };
+                let nothing = Desired { generation: self.core.generation(), tasks: Vec::new(), cluster_id: 0 };
                 self.core.desire(nothing, now_ms)
             }
         };

@@ -115,8 +115,8 @@ impl Session {
             match answer?.message {
                 Some(to_agent::Message::Desired(desired)) => self.node.desire(desired).await,
                 Some(to_agent::Message::Log(request)) => self.answer_log(request, sender).await?,
-                // A message of a newer controller.
-                None => {}
+                // Or a message of a newer controller.
+                Some(to_agent::Message::Controllers(_)) | None => {}
             }
         }
         Ok(())

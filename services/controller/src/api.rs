@@ -103,7 +103,9 @@ pub fn allowed(role: Role, method: &Method, path: &str) -> bool {
     match role {
         Role::Admin => true,
         Role::Viewer | Role::Console | Role::Edge | Role::Controller => reads,
-        Role::Agent | Role::Registry => reads && path::route(path) == Some(Route::Ping),
+        Role::Agent | Role::Registry | Role::Node | Role::Store | Role::Vip => {
+            reads && path::route(path) == Some(Route::Ping)
+        }
     }
 }
 

@@ -67,6 +67,7 @@ impl Session {
             edge_id: format!("{}@{}", self.edge_id, self.address),
             address: self.address.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            node_id: String::new(),
         };
         let say = |message| {
             let message = FromEdge { message: Some(message) };

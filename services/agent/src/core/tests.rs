@@ -8,7 +8,7 @@ fn spec(task_id: &str) -> TaskSpec {
 }
 
 fn desired(generation: u64, tasks: Vec<TaskSpec>) -> Desired {
-    Desired { generation, tasks }
+    Desired { generation, tasks, cluster_id: 0 }
 }
 
 fn exit(how: How) -> Exit {

@@ -113,7 +113,7 @@ impl Controller {
     }
 
     pub async fn desire(&self, generation: u64, tasks: Vec<protocol::TaskSpec>) {
-        self.send(to_agent::Message::Desired(Desired { generation, tasks })).await;
+        self.send(to_agent::Message::Desired(Desired { generation, tasks, cluster_id: 0 })).await;
     }
 
     pub async fn log(&self, request: LogRequest) -> LogChunk {

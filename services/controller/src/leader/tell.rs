@@ -25,7 +25,7 @@ impl Leader {
             }
             // A controller that starts anew goes on from the store's revision, so generations never fall.
             let generation = u64::try_from(self.revision).unwrap_or(0).max(agent.held);
-            agent.link.desired.send_replace(Desired { generation, tasks: tasks.clone() });
+            agent.link.desired.send_replace(Desired { generation, tasks: tasks.clone(), cluster_id: 0 });
             agent.sent = Some(tasks);
             if let Some(record) = self.world.nodes.get_mut(id) {
                 record.generation = generation;
