@@ -1,6 +1,7 @@
 //! An HTTP client for the house's own calls: bounded, with credentials, and able to dial one address under another Host.
 
 use crate::connector::Connector;
+use crate::tls::{ALPN_HTTP1, speaking};
 use base64::Engine;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -11,10 +12,12 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Any request body.
@@ -93,6 +96,7 @@ pub enum ClientError {
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: legacy::Client<Connector, Body>,
+    connector: Connector,
     credentials: Credentials,
 }
 
@@ -120,8 +124,13 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(32)
-            .build(connector);
-        Self { inner, credentials }
+            .build(connector.clone());
+        Self { inner, connector, credentials }
+    }
+
+    /// The same client, speaking TLS (and nothing else: its URLs begin with `https`).
+    pub fn with_tls(self, config: Arc<ClientConfig>) -> Self {
+        Self::over(self.connector.secured(speaking(&config, &[ALPN_HTTP1])), self.credentials)
     }
 
     /// Sends a request as it is (a Host header in it is kept: so one address is dialled under another name), with the

@@ -1,13 +1,12 @@
 //! Serves an axum router on a listener until a stop is requested, then lets requests in flight end.
 
+mod connections;
+
+use crate::tls::{Handshakes, PeerCertificate};
 use axum::Router;
-use axum::extract::ConnectInfo;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use lifecycle::Stop;
+use connections::{Connections, Origin};
+use lifecycle::{ErrorChain, Stop};
+use rustls::ServerConfig;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -15,8 +14,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener, UnixSocket};
-use tokio::sync::Semaphore;
-use tower::ServiceExt;
 
 /// Limits of one listener.
 #[derive(Clone, Copy, Debug)]
@@ -48,11 +45,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections to a Unix socket that wait to be accepted.
 const UNIX_BACKLOG: u32 = 1024;
 
-/// An HTTP/2 peer is asked for a sign of life this often (a peer of HTTP/1 has [`Bounds::head_timeout`])…
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-/// …and has this long to answer: one that lost its power must not keep its place among the connections for ever.
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// Binds a TCP listener with the address in the error.
 pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let context = |error: io::Error| io::Error::new(error.kind(), format!("listen on {address}: {error}"));
@@ -83,12 +75,42 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: 
             Some(Ok((stream, peer))) => {
                 // Small writes must not wait for Nagle's timer; a socket that refuses is already closing.
                 let _closing = stream.set_nodelay(true);
-                connections.spawn(stream, router.clone(), Some(peer), permit);
+                let origin = Origin { address: Some(peer), certificate: None };
+                tokio::spawn(connections.seat().serve(stream, router.clone(), origin, permit));
             }
-            Some(Err(error)) => {
-                tracing::warn!(%error, "accept");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+            Some(Err(error)) => rest_after(&error).await,
+        }
+    }
+    drop(listener);
+    connections.drain().await;
+}
+
+/// Serves `router` over TLS. A request of a peer that showed a certificate the configuration verified carries it as
+/// [`PeerCertificate`] in its extensions. Handshakes are bounded in time and number, apart from the connections served:
+/// peers that dawdle over theirs hold up nobody who is let in.
+pub async fn serve_tls(listener: TcpListener, router: Router, bounds: Bounds, tls: Arc<ServerConfig>, stop: Stop) {
+    let connections = Connections::new(bounds);
+    let handshakes = Handshakes::new(tls);
+    loop {
+        let Some(handshake) = stop.or(handshakes.begin()).await else { break };
+        match stop.or(listener.accept()).await {
+            None => break,
+            Some(Ok((stream, peer))) => {
+                let _closing = stream.set_nodelay(true);
+                let (seat, slots, router, stop) =
+                    (connections.seat(), connections.slots(), router.clone(), stop.clone());
+                tokio::spawn(async move {
+                    let Some(shaken) = stop.or(handshake.accept(stream)).await else { return };
+                    let stream = match shaken {
+                        Ok(stream) => stream,
+                        Err(error) => return tracing::debug!(%peer, error = %ErrorChain(&error), "refused"),
+                    };
+                    let Some(permit) = stop.or(slots.permit()).await else { return };
+                    let origin = Origin { address: Some(peer), certificate: PeerCertificate::of(&stream) };
+                    seat.serve(stream, router, origin, permit).await;
+                });
             }
+            Some(Err(error)) => rest_after(&error).await,
         }
     }
     drop(listener);
@@ -102,71 +124,18 @@ pub async fn serve_unix(listener: UnixListener, router: Router, bounds: Bounds, 
         let Some(permit) = stop.or(connections.permit()).await else { break };
         match stop.or(listener.accept()).await {
             None => break,
-            Some(Ok((stream, _))) => connections.spawn(stream, router.clone(), None, permit),
-            Some(Err(error)) => {
-                tracing::warn!(%error, "accept");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+            Some(Ok((stream, _))) => {
+                tokio::spawn(connections.seat().serve(stream, router.clone(), Origin::default(), permit));
             }
+            Some(Err(error)) => rest_after(&error).await,
         }
     }
     connections.drain().await;
 }
 
-struct Connections {
-    bounds: Bounds,
-    builder: Builder<TokioExecutor>,
-    graceful: GracefulShutdown,
-    slots: Arc<Semaphore>,
-}
-
-impl Connections {
-    fn new(bounds: Bounds) -> Self {
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(bounds.head_timeout)
-            .max_buf_size(bounds.head_bytes_max.max(8192));
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .max_header_list_size(u32::try_from(bounds.head_bytes_max).unwrap_or(u32::MAX));
-        let slots = Arc::new(Semaphore::new(bounds.connections_max));
-        Self { bounds, builder, graceful: GracefulShutdown::new(), slots }
-    }
-
-    async fn permit(&self) -> tokio::sync::OwnedSemaphorePermit {
-        self.slots.clone().acquire_owned().await.expect("the semaphore is never closed")
-    }
-
-    fn spawn<S>(&self, stream: S, router: Router, peer: Option<SocketAddr>, permit: tokio::sync::OwnedSemaphorePermit)
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    {
-        let service = router.map_request(move |mut request: http::Request<Incoming>| {
-            if let Some(peer) = peer {
-                request.extensions_mut().insert(ConnectInfo(peer));
-            }
-            request.map(axum::body::Body::new)
-        });
-        let connection =
-            self.builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
-        let connection = self.graceful.watch(connection.into_owned());
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error, "connection");
-            }
-            drop(permit);
-        });
-    }
-
-    async fn drain(self) {
-        if tokio::time::timeout(self.bounds.drain_grace, self.graceful.shutdown()).await.is_err() {
-            tracing::warn!(grace = ?self.bounds.drain_grace, "requests in flight outlived the grace");
-        }
-    }
+pub(crate) async fn rest_after(error: &io::Error) {
+    tracing::warn!(%error, "accept");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 #[cfg(test)]

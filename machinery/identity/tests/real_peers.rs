@@ -1,0 +1,1 @@
+//! The certificates and the TLS faces, met by tools that others made.

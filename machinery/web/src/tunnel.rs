@@ -1,0 +1,171 @@
+//! Tunnels: streams of bytes between machines over mutual TLS, for a protocol that has no TLS of its own.
+//!
+//! ```text
+//! client ── TCP on loopback ── dial ══ mutual TLS ══ serve ── TCP on loopback ── target
+//! ```
+//!
+//! A stream may be idle for ever; a machine that vanished is found by TCP's keepalive. The end of one direction is passed on
+//! while the other goes on, and an end that was not clean is passed on as a reset: a cut transfer must not look complete.
+
+use crate::serve::rest_after;
+use crate::tls::{self, HandshakeError, Handshakes, PeerCertificate, speaking};
+use lifecycle::{ErrorChain, Stop};
+use rustls::{ClientConfig, ServerConfig};
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+/// Streams of one tunnel at once; further connections wait in the kernel's queue.
+const STREAMS_MAX: usize = 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes under way in one direction of one stream.
+const COPY_BYTES: usize = 32 * 1024;
+/// How long open streams may take to end after a stop.
+const DRAIN_GRACE: Duration = Duration::from_secs(10);
+
+/// A stream that is silent is probed after this time...
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+/// ...this often...
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
+/// ...and its peer is gone after so many probes.
+const KEEPALIVE_PROBES: u32 = 3;
+/// What was sent must be acknowledged within this time (`TCP_USER_TIMEOUT`).
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
+
+#[derive(Debug, thiserror::Error)]
+enum TunnelError {
+    #[error("connect to {target}")]
+    Connect { target: String, source: io::Error },
+    #[error("connect to {target}: no answer within {limit:?}")]
+    ConnectTimeout { target: String, limit: Duration },
+    #[error("secure the stream")]
+    Handshake { source: HandshakeError },
+    #[error("the peer's certificate does not open this tunnel")]
+    Refused,
+    #[error("the stream broke")]
+    Broken { source: io::Error },
+}
+
+/// The machine's end at the target: accepts mutual TLS, asks `allow` about the certificate shown (none shown is refused),
+/// and connects each stream to `target`.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    allow: impl Fn(&PeerCertificate) -> bool + Send + Sync + 'static,
+    target: SocketAddr,
+    stop: Stop,
+) {
+    let (handshakes, allow, target) = (Handshakes::new(tls), Arc::new(allow), target.to_string());
+    let accept = async |stream: TcpStream| {
+        let (handshake, allow, target) = (handshakes.begin().await, allow.clone(), target.clone());
+        async move {
+            let outside = handshake.accept(stream).await.map_err(|source| TunnelError::Handshake { source })?;
+            if !PeerCertificate::of(&outside).is_some_and(|certificate| allow(&certificate)) {
+                return Err(TunnelError::Refused);
+            }
+            let inside = connect(&target).await?;
+            carry(inside, outside).await
+        }
+    };
+    run(listener, accept, stop).await;
+}
+
+/// The client's end: what connects to `listener` (on loopback) reaches the target of the tunnel that is served at `server`
+/// (`host:port`). The server must show what `tls` expects.
+pub async fn dial(listener: TcpListener, tls: Arc<ClientConfig>, server: String, stop: Stop) {
+    let tls = speaking(&tls, &[]);
+    let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host).to_owned();
+    let accept = async |inside: TcpStream| {
+        let (tls, server, host) = (tls.clone(), server.clone(), host.clone());
+        async move {
+            let secured = async {
+                let stream = connect(&server).await?;
+                tls::connect(tls, &host, stream).await.map_err(|source| TunnelError::Handshake { source })
+            };
+            match secured.await {
+                Ok(outside) => carry(inside, outside).await,
+                Err(error) => {
+                    reset(&inside);
+                    Err(error)
+                }
+            }
+        }
+    };
+    run(listener, accept, stop).await;
+}
+
+/// Accepts streams until the stop, then waits for the open ones, but not for long.
+async fn run<W>(listener: TcpListener, accept: impl AsyncFn(TcpStream) -> W, stop: Stop)
+where
+    W: Future<Output = Result<(), TunnelError>> + Send + 'static,
+{
+    let (streams, slots, cut) = (TaskTracker::new(), Arc::new(Semaphore::new(STREAMS_MAX)), Stop::new());
+    loop {
+        let slot = async { slots.clone().acquire_owned().await.expect("the semaphore is never closed") };
+        let Some(slot) = stop.or(slot).await else { break };
+        match stop.or(listener.accept()).await {
+            None => break,
+            Some(Ok((stream, peer))) => {
+                keep_alive(&stream);
+                let (work, cut) = (accept(stream).await, cut.clone());
+                streams.spawn(async move {
+                    match cut.or(work).await {
+                        Some(Err(error)) => tracing::debug!(%peer, error = %ErrorChain(&error), "tunnel"),
+                        Some(Ok(())) | None => {}
+                    }
+                    drop(slot);
+                });
+            }
+            Some(Err(error)) => rest_after(&error).await,
+        }
+    }
+    drop(listener);
+    streams.close();
+    if tokio::time::timeout(DRAIN_GRACE, streams.wait()).await.is_err() {
+        tracing::warn!(grace = ?DRAIN_GRACE, streams = streams.len(), "streams outlived the grace and are cut");
+        cut.request();
+        streams.wait().await;
+    }
+}
+
+async fn connect(target: &str) -> Result<TcpStream, TunnelError> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(target)).await {
+        Ok(Ok(stream)) => {
+            keep_alive(&stream);
+            Ok(stream)
+        }
+        Ok(Err(source)) => Err(TunnelError::Connect { target: target.to_owned(), source }),
+        Err(_) => Err(TunnelError::ConnectTimeout { target: target.to_owned(), limit: CONNECT_TIMEOUT }),
+    }
+}
+
+/// Both directions until both have ended. A TLS stream that is dropped without its closing alert tells its peer of a break by
+/// itself; the plain side needs a reset.
+async fn carry(mut inside: TcpStream, mut outside: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), TunnelError> {
+    let copied = tokio::io::copy_bidirectional_with_sizes(&mut inside, &mut outside, COPY_BYTES, COPY_BYTES).await;
+    if copied.is_err() {
+        reset(&inside);
+    }
+    copied.map(|_| ()).map_err(|source| TunnelError::Broken { source })
+}
+
+/// Makes the socket's close a reset. A socket that refuses is already closed.
+fn reset(stream: &TcpStream) {
+    let _closed = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// A socket that refuses an option is already closing.
+fn keep_alive(stream: &TcpStream) {
+    let _closing = stream.set_nodelay(true);
+    let socket = SockRef::from(stream);
+    let keepalive =
+        TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES);
+    let _closing = socket.set_tcp_keepalive(&keepalive);
+    let _closing = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
+}
