@@ -17,7 +17,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install the peers that `test --real` drives (Debian, as root): etcd, dockerd, skopeo, awscli, Chromium and more
+    /// Install the peers that `test --real` drives (Debian, as root): etcd, dockerd, keepalived, skopeo, awscli, Chromium and more
     Setup,
     /// Run the tests: hermetic by default (no root, no packages)
     Test {

@@ -4,7 +4,7 @@ use crate::shell::{self, is_installed};
 use anyhow::bail;
 
 /// Programs the tests drive, and the package each comes from.
-const PEERS: [(&str, &str); 16] = [
+const PEERS: [(&str, &str); 18] = [
     ("etcd", "etcd-server"),
     ("etcdctl", "etcd-client"),
     ("haproxy", "haproxy"),
@@ -21,6 +21,8 @@ const PEERS: [(&str, &str); 16] = [
     ("setpriv", "util-linux"),
     ("python3", "python3-venv"),
     ("busybox", "busybox-static"),
+    ("keepalived", "keepalived"),
+    ("iptables", "iptables"),
 ];
 
 pub fn run() -> anyhow::Result<()> {
