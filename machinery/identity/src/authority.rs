@@ -1,11 +1,10 @@
-//! The maker and keeper of tokens on one machine.
+//! The maker and keeper of tokens: of one machine, or of a cluster, where every state node has the same.
 
+use crate::private_file::{self, FileError};
 use crate::{Accepted, Role, Token, Verifier};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// All tokens and S3 keys of one data directory, in `identity/authority.toml`.
@@ -36,12 +35,14 @@ pub struct AccessKey {
 
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    #[error("{action} {}", path.display())]
-    File { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{} is not a valid identity file", path.display())]
-    Parse { path: PathBuf, source: Box<toml::de::Error> },
-    #[error("encode {}", path.display())]
-    Encode { path: PathBuf, source: toml::ser::Error },
+    Read { path: PathBuf, source: Box<Self> },
+    #[error("not the TOML of an identity")]
+    Parse { source: Box<toml::de::Error> },
+    #[error("write an identity as TOML")]
+    Encode { source: toml::ser::Error },
     #[error("draw random bits")]
     Random { source: getrandom::Error },
 }
@@ -52,42 +53,42 @@ const S3_USERS: [&str; 3] = ["admin", "registry", "pics"];
 impl Authority {
     /// Fresh tokens, kept nowhere yet.
     pub fn generate() -> Result<Self, AuthorityError> {
-        let random = |source| AuthorityError::Random { source };
         let mut authority = Self { tokens: BTreeMap::new(), access_keys: BTreeMap::new() };
-        for role in Role::ALL {
-            authority.tokens.insert(role, Token::generate().map_err(random)?);
-        }
-        for user in S3_USERS {
-            let secret_key = Token::generate().map_err(random)?;
-            authority.access_keys.insert(user.into(), AccessKey { access_key: user.into(), secret_key });
-        }
+        authority.complete()?;
         Ok(authority)
     }
 
-    /// Reads the authority of a data directory, making it (and one identity file per role) when it is not there.
+    /// Reads the authority of a data directory, making it when it is not there, and one identity file per role. One that an
+    /// older release wrote is given what it lacks; what it has stays.
     pub fn load_or_create(data: &Path) -> Result<Self, AuthorityError> {
         let path = Self::path(data);
-        let authority = match fs::read_to_string(&path) {
-            Ok(text) => parse(&path, &text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let authority = Self::generate()?;
-                make_private_dir(&data.join("identity"))?;
-                write_private(&path, &authority)?;
-                authority
-            }
-            Err(source) => return Err(AuthorityError::File { action: "read", path, source }),
+        let (authority, changed) = match private_file::read_if_there(&path)? {
+            Some(text) => Self::parse(&text).map_err(|source| read_error(&path, source))?,
+            None => (Self::generate()?, true),
         };
-        for role in Role::ALL {
-            write_private(&Identity::path(data, role), &authority.identity(role))?;
-        }
+        authority.write(data, changed)?;
         Ok(authority)
     }
 
-    /// Reads the authority of a data directory; changes nothing.
+    /// Reads the authority of a data directory; changes nothing there. Tokens that an older release did not make are made up:
+    /// nobody accepts them.
     pub fn load(data: &Path) -> Result<Self, AuthorityError> {
         let path = Self::path(data);
-        let text = fs::read_to_string(&path);
-        parse(&path, &text.map_err(|source| AuthorityError::File { action: "read", path: path.clone(), source })?)
+        Self::from_toml(&private_file::read(&path)?).map_err(|source| read_error(&path, source))
+    }
+
+    /// Puts the authority and one identity file per role into a data directory, such as that of a further state node.
+    pub fn save(&self, data: &Path) -> Result<(), AuthorityError> {
+        self.write(data, true)
+    }
+
+    /// All of it as text, for a further state node: as secret as the file.
+    pub fn to_toml(&self) -> Result<String, AuthorityError> {
+        encode(self)
+    }
+
+    pub fn from_toml(text: &str) -> Result<Self, AuthorityError> {
+        Self::parse(text).map(|(authority, _)| authority)
     }
 
     pub fn path(data: &Path) -> PathBuf {
@@ -95,7 +96,7 @@ impl Authority {
     }
 
     pub fn token(&self, role: Role) -> &Token {
-        &self.tokens[&role]
+        self.tokens.get(&role).expect("generated and read authorities are completed")
     }
 
     /// The S3 keys of `admin`, `registry` or `pics`.
@@ -107,6 +108,40 @@ impl Authority {
         let accepts = self.tokens.iter().map(|(role, token)| token.accepted_as(*role)).collect();
         Identity { role, token: self.token(role).clone(), accepts }
     }
+
+    /// Whether it lacked something is told, too.
+    fn parse(text: &str) -> Result<(Self, bool), AuthorityError> {
+        let mut authority: Self = decode(text)?;
+        let changed = authority.complete()?;
+        Ok((authority, changed))
+    }
+
+    /// Adds the tokens and keys that are missing; tells whether there were any.
+    fn complete(&mut self) -> Result<bool, AuthorityError> {
+        let generate = || Token::generate().map_err(|source| AuthorityError::Random { source });
+        let mut changed = false;
+        for role in Role::ALL {
+            if !self.tokens.contains_key(&role) {
+                self.tokens.insert(role, generate()?);
+                changed = true;
+            }
+        }
+        for user in S3_USERS {
+            if !self.access_keys.contains_key(user) {
+                let key = AccessKey { access_key: user.into(), secret_key: generate()? };
+                self.access_keys.insert(user.into(), key);
+                changed = true;
+            }
+        }
+        Ok(changed)
+    }
+
+    fn write(&self, data: &Path, changed: bool) -> Result<(), AuthorityError> {
+        if changed {
+            private_file::write(&Self::path(data), &self.to_toml()?)?;
+        }
+        Role::ALL.into_iter().try_for_each(|role| self.identity(role).save(data))
+    }
 }
 
 impl Identity {
@@ -115,8 +150,20 @@ impl Identity {
     }
 
     pub fn read(path: &Path) -> Result<Self, AuthorityError> {
-        let file = |source| AuthorityError::File { action: "read", path: path.to_owned(), source };
-        parse(path, &fs::read_to_string(path).map_err(file)?)
+        Self::from_toml(&private_file::read(path)?).map_err(|source| read_error(path, source))
+    }
+
+    /// Puts it where [`Identity::path`] says.
+    pub fn save(&self, data: &Path) -> Result<(), AuthorityError> {
+        Ok(private_file::write(&Self::path(data, self.role), &self.to_toml()?)?)
+    }
+
+    pub fn to_toml(&self) -> Result<String, AuthorityError> {
+        encode(self)
+    }
+
+    pub fn from_toml(text: &str) -> Result<Self, AuthorityError> {
+        decode(text)
     }
 
     pub fn verifier(&self) -> Verifier {
@@ -124,32 +171,22 @@ impl Identity {
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, AuthorityError> {
-    toml::from_str(text).map_err(|source| AuthorityError::Parse { path: path.to_owned(), source: Box::new(source) })
+fn read_error(path: &Path, source: AuthorityError) -> AuthorityError {
+    AuthorityError::Read { path: path.to_owned(), source: Box::new(source) }
 }
 
-fn make_private_dir(path: &Path) -> Result<(), AuthorityError> {
-    let file = |source| AuthorityError::File { action: "make", path: path.to_owned(), source };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(file)
+fn decode<T: DeserializeOwned>(text: &str) -> Result<T, AuthorityError> {
+    toml::from_str(text).map_err(|source| AuthorityError::Parse { source: Box::new(source) })
 }
 
-/// Written beside and renamed, so that a reader sees the old file or the new one.
-fn write_private(path: &Path, value: &impl Serialize) -> Result<(), AuthorityError> {
-    let text = toml::to_string(value).map_err(|source| AuthorityError::Encode { path: path.to_owned(), source })?;
-    let beside = path.with_extension("toml.new");
-    let write = || {
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    write().map_err(|source| AuthorityError::File { action: "write", path: path.to_owned(), source })
+fn encode(value: &impl Serialize) -> Result<String, AuthorityError> {
+    toml::to_string(value).map_err(|source| AuthorityError::Encode { source })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -162,5 +199,45 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let edge = Identity::read(&path).unwrap();
         assert_eq!(edge.verifier().role_of(first.token(Role::Admin).reveal()), Some(Role::Admin));
+    }
+
+    #[test]
+    fn an_authority_of_an_older_release_is_given_the_roles_it_lacks() {
+        let data = tempfile::tempdir().unwrap();
+        let mut older = Authority::generate().unwrap();
+        for role in [Role::Node, Role::Store, Role::Vip] {
+            older.tokens.remove(&role);
+        }
+        older.access_keys.remove("pics");
+        let text = older.to_toml().unwrap();
+        private_file::write(&Authority::path(data.path()), &text).unwrap();
+
+        assert_ne!(Authority::load(data.path()).unwrap().token(Role::Vip).reveal(), "");
+        assert_eq!(fs::read_to_string(Authority::path(data.path())).unwrap(), text, "reading changes nothing");
+
+        let newer = Authority::load_or_create(data.path()).unwrap();
+        assert_eq!(newer.token(Role::Admin), older.token(Role::Admin));
+        assert_eq!(newer.access_key("admin"), older.access_key("admin"));
+        let again = Authority::load_or_create(data.path()).unwrap();
+        for role in Role::ALL {
+            assert_eq!(newer.token(role), again.token(role), "{role}");
+        }
+        assert_eq!(newer.access_key("pics"), again.access_key("pics"));
+        let vip = Identity::read(&Identity::path(data.path(), Role::Vip)).unwrap();
+        assert_eq!(vip.verifier().role_of(newer.token(Role::Node).reveal()), Some(Role::Node));
+    }
+
+    #[test]
+    fn an_authority_is_handed_to_another_state_node() {
+        let data = tempfile::tempdir().unwrap();
+        let first = Authority::generate().unwrap();
+        let second = Authority::from_toml(&first.to_toml().unwrap()).unwrap();
+        second.save(data.path()).unwrap();
+        let kept = Authority::load_or_create(data.path()).unwrap();
+        for role in Role::ALL {
+            assert_eq!(first.token(role), kept.token(role), "{role}");
+        }
+        assert!(Authority::from_toml("tokens = 1").is_err());
+        assert!(Identity::from_toml("").is_err());
     }
 }

@@ -1,6 +1,8 @@
 //! The gate in front of an HTTP face: credentials, Host and Origin, before any handler runs.
+//!
+//! A verified certificate of the connection says who calls, and needs no token; without one a token is asked for.
 
-use crate::{Role, Verifier};
+use crate::{Peer, Role, Verifier};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -13,8 +15,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower::{Layer, Service};
+use web::PeerCertificate;
 
-/// Who the gate let in; handlers find it in the request's extensions.
+/// Who the gate let in; handlers find it in the request's extensions, with the [`Peer`] when it was a certificate that let
+/// them in.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller(pub Role);
 
@@ -43,16 +47,27 @@ impl Gate {
     }
 
     /// Checks a request's head; the error is the answer to give.
-    fn admit(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Caller, Box<Response>> {
+    fn admit(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        certificate: Option<&PeerCertificate>,
+    ) -> Result<(Caller, Option<Peer>), Box<Response>> {
         if matches!(self.verifier, Verifier::Open) && !host_is_local(headers) {
             return Err(refuse(StatusCode::FORBIDDEN, "Host must name this machine (an IP address or localhost)"));
         }
         if !method.is_safe() && !origin_is_own(headers) {
             return Err(refuse(StatusCode::FORBIDDEN, "Origin names another site"));
         }
-        let role = match authorization_token(headers) {
-            Some(token) => self.verifier.role_of(&token),
-            None => self.verifier.anonymous(),
+        let peer = match certificate.map(|certificate| Peer::of(&certificate.0)).transpose() {
+            Ok(peer) => peer,
+            Err(error) => return Err(refuse(StatusCode::FORBIDDEN, &error.to_string())),
+        };
+        let role = match (&peer, authorization_token(headers)) {
+            (Some(peer), _) => Some(peer.role),
+            (None, Some(token)) => self.verifier.role_of(&token),
+            (None, None) => self.verifier.anonymous(),
         };
         let Some(role) = role else {
             let mut answer =
@@ -67,7 +82,7 @@ impl Gate {
             let message = format!("role {role} may not {method} {path}");
             return Err(refuse(StatusCode::FORBIDDEN, &message));
         }
-        Ok(Caller(role))
+        Ok((Caller(role), peer))
     }
 }
 
@@ -138,9 +153,13 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        match self.gate.admit(request.method(), request.uri().path(), request.headers()) {
-            Ok(caller) => {
+        let certificate = request.extensions().get::<PeerCertificate>();
+        match self.gate.admit(request.method(), request.uri().path(), request.headers(), certificate) {
+            Ok((caller, peer)) => {
                 request.extensions_mut().insert(caller);
+                if let Some(peer) = peer {
+                    request.extensions_mut().insert(peer);
+                }
                 Box::pin(self.inner.call(request))
             }
             Err(answer) => Box::pin(async move { Ok(*answer) }),

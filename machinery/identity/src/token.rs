@@ -31,7 +31,17 @@ impl Token {
     }
 
     pub fn accepted_as(&self, role: Role) -> Accepted {
-        Accepted { role, sha256: hex::encode(Sha256::digest(self.0.as_bytes())) }
+        Accepted { role, sha256: self.sha256() }
+    }
+
+    /// What may be kept of it: its digest, in lower-case hexadecimal.
+    pub fn sha256(&self) -> String {
+        hex::encode(Sha256::digest(self.0.as_bytes()))
+    }
+
+    /// Whether this is the token whose digest was kept; takes the same time whatever the answer.
+    pub fn has_sha256(&self, sha256: &str) -> bool {
+        self.sha256().as_bytes().ct_eq(sha256.as_bytes()).into()
     }
 }
 
@@ -115,6 +125,8 @@ mod tests {
         assert_eq!(verifier.role_of(token.reveal()), Some(Role::Edge));
         assert_eq!(verifier.role_of("rs_else"), None);
         assert_eq!(verifier.anonymous(), None);
+        assert!(token.has_sha256(&token.sha256()));
+        assert!(!Token::generate().unwrap().has_sha256(&token.sha256()));
         assert_eq!(format!("{token:?}"), "Token(..)");
     }
 }

@@ -1,0 +1,85 @@
+//! Where a role's certificate and key lie, and how they are put there.
+
+use crate::private_file::{self, FileError};
+use crate::validity::{NotACertificate, Validity};
+use crate::{Request, RequestError, Role};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use std::path::{Path, PathBuf};
+
+/// The three files of one role, as TLS (and etcd) reads them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    pub ca: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("the certificate does not belong to the key")]
+    Mismatch { source: rustls::Error },
+    #[error("the certificate or its key is not in PEM form")]
+    Pem { source: rustls::pki_types::pem::Error },
+    #[error("read the certificate")]
+    Certificate(#[from] NotACertificate),
+    #[error("ask for a certificate")]
+    Request(#[from] RequestError),
+}
+
+impl CertificateFiles {
+    pub fn of(identity_dir: &Path, role: Role) -> Self {
+        Self {
+            ca: identity_dir.join("ca.pem"),
+            certificate: identity_dir.join(format!("{role}.pem")),
+            key: identity_dir.join(format!("{role}.key")),
+        }
+    }
+
+    /// A node's first certificate of a role.
+    pub fn install(&self, ca_pem: &str, certificate_pem: &str, key_pem: &str) -> Result<(), InstallError> {
+        check(certificate_pem, key_pem)?;
+        private_file::write(&self.ca, ca_pem)?;
+        private_file::write(&self.key, key_pem)?;
+        private_file::write(&self.certificate, certificate_pem)?;
+        Ok(())
+    }
+
+    /// The request for the next certificate, with the key there is.
+    pub fn renewal_request(&self) -> Result<Request, InstallError> {
+        Ok(Request::renewing(&private_file::read(&self.key)?)?)
+    }
+
+    /// Replaces the certificate, in one step. One that is not of the key there is changes nothing.
+    pub fn renew(&self, certificate_pem: &str) -> Result<(), InstallError> {
+        check(certificate_pem, &private_file::read(&self.key)?)?;
+        private_file::write(&self.certificate, certificate_pem)?;
+        Ok(())
+    }
+
+    /// The dates of the certificate that lies there.
+    pub fn validity(&self) -> Result<Validity, InstallError> {
+        Ok(Validity::of_pem(&private_file::read(&self.certificate)?)?)
+    }
+}
+
+fn check(certificate_pem: &str, key_pem: &str) -> Result<(), InstallError> {
+    certified_key(certificate_pem, key_pem, &[]).map(|_| ())
+}
+
+/// A certificate and its key for TLS, checked to belong together. `issuers` are shown after the certificate.
+pub fn certified_key(
+    certificate_pem: &str,
+    key_pem: &str,
+    issuers: &[CertificateDer<'static>],
+) -> Result<CertifiedKey, InstallError> {
+    let pem = |source| InstallError::Pem { source };
+    let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(pem)?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(pem)?;
+    let mut chain = vec![certificate];
+    chain.extend_from_slice(issuers);
+    CertifiedKey::from_der(chain, key, &crate::tls::provider()).map_err(|source| InstallError::Mismatch { source })
+}

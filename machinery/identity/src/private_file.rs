@@ -1,0 +1,70 @@
+//! Files only their owner can read, replaced whole.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+#[error("{action} {}", path.display())]
+pub struct FileError {
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+pub fn read(path: &Path) -> Result<String, FileError> {
+    fs::read_to_string(path).map_err(|source| FileError { action: "read", path: path.to_owned(), source })
+}
+
+/// Like [`read`], with `None` for a file that is not there.
+pub fn read_if_there(path: &Path) -> Result<Option<String>, FileError> {
+    match read(path) {
+        Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+/// Written beside and renamed, so that a reader sees the old file or the new one; mode 0600, its directory 0700. The
+/// directory is flushed, so that the file is there after the machine lost its power.
+pub fn write(path: &Path, text: &str) -> Result<(), FileError> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let write = || {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        // One that a dead process left may have another mode.
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        fs::File::open(directory)?.sync_all()
+    };
+    write().map_err(|source| FileError { action: "write", path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_file_is_its_owners_whatever_a_dead_writer_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("identity/a.key");
+        assert!(read_if_there(&path).unwrap().is_none());
+        write(&path, "one").unwrap();
+        let left = directory.path().join("identity/a.key.new");
+        fs::write(&left, "half a").unwrap();
+        fs::set_permissions(&left, fs::Permissions::from_mode(0o644)).unwrap();
+        write(&path, "two").unwrap();
+        assert_eq!(read(&path).unwrap(), "two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!left.exists());
+    }
+}
