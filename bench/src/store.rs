@@ -54,7 +54,7 @@ async fn measure(program: fn(&str, u16) -> Command) -> anyhow::Result<Run> {
     let command = program(&data.path().display().to_string(), port);
     let server = Server::start(command, format!("127.0.0.1:{port}")).await?;
     let endpoint = format!("http://{}", server.address);
-    let client = Arc::new(EtcdClient::connect(&[endpoint], ClientCredentials::None)?);
+    let client = Arc::new(EtcdClient::connect(&[endpoint], ClientCredentials::None, None)?);
     client.put("/warm", Bytes::from_static(b"up")).await?;
 
     let (start, cpu) = (Instant::now(), server.cpu_seconds()?);

@@ -16,7 +16,7 @@ const KILLS: usize = 10;
 const WRITES: usize = 40;
 
 fn store_client(address: SocketAddr) -> EtcdClient {
-    EtcdClient::connect(&[format!("http://{address}")], ClientCredentials::None).expect("a valid address")
+    EtcdClient::connect(&[format!("http://{address}")], ClientCredentials::None, None).expect("a valid address")
 }
 
 fn store_role(data: &Path, listen: &str) -> Role {

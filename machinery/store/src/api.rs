@@ -249,6 +249,8 @@ pub trait Store: Send + Sync + 'static {
     /// `None` when the lease is gone.
     async fn lease_keep_alive(&self, id: LeaseId) -> Result<Option<Duration>, StoreError>;
     async fn lease_revoke(&self, id: LeaseId) -> Result<(), StoreError>;
+    /// Which store this is: another one, a restored one too, has other revisions.
+    async fn cluster_id(&self) -> Result<u64, StoreError>;
 
     async fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError> {
         let request = RangeRequest::of(KeyRange::one(key.to_owned()));

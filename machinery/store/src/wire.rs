@@ -14,3 +14,9 @@ pub mod etcdserverpb {
 pub mod storage {
     tonic::include_proto!("roadstead.store.v0");
 }
+
+/// What only clients speak.
+#[allow(clippy::all, unreachable_pub)]
+pub mod administration {
+    include!(concat!(env!("OUT_DIR"), "/administration/etcdserverpb.rs"));
+}

@@ -112,7 +112,7 @@ impl Edge {
     async fn start(etcd: &Etcd) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let endpoints = [etcd.client_url.clone()];
-        let store = store::EtcdClient::connect(&endpoints, store::ClientCredentials::None).unwrap();
+        let store = store::EtcdClient::connect(&endpoints, store::ClientCredentials::None, None).unwrap();
         let config = edge::Config {
             listen: vec![any],
             api: Some(any),

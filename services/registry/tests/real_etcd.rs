@@ -32,7 +32,7 @@ async fn images_are_pushed_and_collected_on_etcd() {
         .kill_on_drop(true)
         .spawn()
         .expect("etcd is installed (Debian: etcd-server)");
-    let store = Arc::new(EtcdClient::connect(&[client], ClientCredentials::None).unwrap());
+    let store = Arc::new(EtcdClient::connect(&[client], ClientCredentials::None, None).unwrap());
     let graces = Graces { unreferenced: Duration::ZERO, upload: Duration::from_secs(3600), orphan: Duration::ZERO };
     let platform = Platform::start_on(store, Arc::new(tempfile::tempdir().unwrap()), graces).await;
     platform.eventually("etcd answers", async || platform.get("/v2/_catalog").await.status == 200).await;

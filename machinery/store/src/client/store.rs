@@ -1,6 +1,7 @@
 //! The Store trait over gRPC.
 
-use super::{EtcdClient, RESPONSE_BYTES_MAX, Repeat, watch};
+use super::call::Kind;
+use super::{EtcdClient, RESPONSE_BYTES_MAX, watch};
 use crate::convert;
 use crate::wire::etcdserverpb as pb;
 use crate::{
@@ -19,7 +20,7 @@ impl Store for EtcdClient {
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, StoreError> {
         let request = convert::range_request(request);
         let sent = self.call(
-            Repeat::Safe,
+            Kind::Read,
             || request.clone(),
             |channel, request| Box::pin(async move { kv(channel).range(request).await }),
         );
@@ -28,13 +29,13 @@ impl Store for EtcdClient {
 
     async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, StoreError> {
         let is_read = |operation: &Operation| matches!(operation, Operation::Range(_));
-        let repeat = match request.success.iter().chain(&request.failure).all(is_read) {
-            true => Repeat::Safe,
-            false => Repeat::Unsafe,
+        let kind = match request.success.iter().chain(&request.failure).all(is_read) {
+            true => Kind::Read,
+            false => Kind::Write,
         };
         let request = convert::txn_request(request);
         let sent = self.call(
-            repeat,
+            kind,
             || request.clone(),
             |channel, request| Box::pin(async move { kv(channel).txn(request).await }),
         );
@@ -48,7 +49,7 @@ impl Store for EtcdClient {
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         let request = pb::CompactionRequest { revision, physical: false };
         let sent = self.call(
-            Repeat::Unsafe,
+            Kind::Write,
             || request,
             |channel, request| Box::pin(async move { kv(channel).compact(request).await }),
         );
@@ -58,7 +59,7 @@ impl Store for EtcdClient {
     async fn lease_grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
         let request = pb::LeaseGrantRequest { ttl: convert::seconds(ttl), id: 0 };
         let sent = self.call(
-            Repeat::Unsafe,
+            Kind::Write,
             || request,
             |channel, request| Box::pin(async move { lease(channel).lease_grant(request).await }),
         );
@@ -68,7 +69,7 @@ impl Store for EtcdClient {
 
     async fn lease_keep_alive(&self, id: LeaseId) -> Result<Option<Duration>, StoreError> {
         let sent = self.call(
-            Repeat::Safe,
+            Kind::Read,
             // The request's side stays open until the answer has come.
             || futures::stream::iter([pb::LeaseKeepAliveRequest { id }]).chain(futures::stream::pending()),
             |channel, request| {
@@ -87,11 +88,15 @@ impl Store for EtcdClient {
     async fn lease_revoke(&self, id: LeaseId) -> Result<(), StoreError> {
         let request = pb::LeaseRevokeRequest { id };
         let sent = self.call(
-            Repeat::Unsafe,
+            Kind::Write,
             || request,
             |channel, request| Box::pin(async move { lease(channel).lease_revoke(request).await }),
         );
         sent.await.map(drop)
+    }
+
+    async fn cluster_id(&self) -> Result<u64, StoreError> {
+        self.read_cluster_id().await
     }
 }
 

@@ -57,6 +57,10 @@ impl Store for Embedded {
     async fn lease_revoke(&self, id: LeaseId) -> Result<(), StoreError> {
         Self::lease_revoke(self, id).await
     }
+
+    async fn cluster_id(&self) -> Result<u64, StoreError> {
+        Ok(self.identity().cluster_id)
+    }
 }
 
 async fn next_batch(subscription: &mut Subscription, stop: &lifecycle::Stop) -> Result<WatchBatch, StoreError> {

@@ -22,7 +22,7 @@ async fn run_on(listen: SocketAddr, data: &Path, verifier: Verifier) -> Running 
 
 impl Running {
     fn client(&self, credentials: ClientCredentials) -> EtcdClient {
-        EtcdClient::connect(&[format!("http://{}", self.address)], credentials).unwrap()
+        EtcdClient::connect(&[format!("http://{}", self.address)], credentials, None).unwrap()
     }
 
     async fn stop(self) {
@@ -74,7 +74,7 @@ async fn a_watch_ends_with_an_error_when_the_server_stops() {
 async fn a_client_may_start_before_its_store_and_outlive_it() {
     let data = tempfile::tempdir().unwrap();
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let client = EtcdClient::connect(&[format!("http://{address}")], ClientCredentials::None).unwrap();
+    let client = EtcdClient::connect(&[format!("http://{address}")], ClientCredentials::None, None).unwrap();
     assert!(matches!(client.get("/a").await, Err(StoreError::Unavailable { .. })));
     for round in 0..3 {
         let server = run_on(address, data.path(), Verifier::Open).await;
@@ -94,7 +94,7 @@ async fn a_read_goes_to_the_next_endpoint_when_one_is_away() {
     let server = run(data.path(), Verifier::Open).await;
     let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let endpoints = [format!("http://{away}"), format!("http://{}", server.address)];
-    let client = EtcdClient::connect(&endpoints, ClientCredentials::None).unwrap();
+    let client = EtcdClient::connect(&endpoints, ClientCredentials::None, None).unwrap();
     assert!(client.get("/a").await.unwrap().is_none());
     // From then on the one that answered is asked first, for writes too.
     client.put("/a", "1".into()).await.unwrap();

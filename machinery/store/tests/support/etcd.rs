@@ -45,7 +45,7 @@ impl Etcd {
     }
 
     pub fn client(&self) -> EtcdClient {
-        EtcdClient::connect(std::slice::from_ref(&self.endpoint), ClientCredentials::None).unwrap()
+        EtcdClient::connect(std::slice::from_ref(&self.endpoint), ClientCredentials::None, None).unwrap()
     }
 }
 

@@ -90,6 +90,10 @@ impl Store for Flaky {
     async fn lease_revoke(&self, id: LeaseId) -> Result<(), StoreError> {
         self.inner.lease_revoke(id).await
     }
+
+    async fn cluster_id(&self) -> Result<u64, StoreError> {
+        self.inner.cluster_id().await
+    }
 }
 
 async fn flaky(data: &std::path::Path) -> (Arc<Flaky>, Trial) {

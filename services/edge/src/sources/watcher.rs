@@ -151,6 +151,9 @@ mod tests {
         async fn lease_revoke(&self, id: LeaseId) -> Result<(), StoreError> {
             Store::lease_revoke(&self.0, id).await
         }
+        async fn cluster_id(&self) -> Result<u64, StoreError> {
+            Store::cluster_id(&self.0).await
+        }
     }
 
     #[tokio::test]

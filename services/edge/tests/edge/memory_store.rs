@@ -160,4 +160,8 @@ impl Store for MemoryStore {
     async fn lease_revoke(&self, _id: LeaseId) -> Result<(), StoreError> {
         Ok(())
     }
+
+    async fn cluster_id(&self) -> Result<u64, StoreError> {
+        Ok(1)
+    }
 }

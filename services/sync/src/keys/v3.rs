@@ -13,7 +13,7 @@ impl V3 {
     pub fn connect(endpoints: &[String], token: Option<String>) -> Result<Self, ConnectError> {
         let credentials =
             token.map_or(ClientCredentials::None, |token| ClientCredentials::Token(Token::from_text(token)));
-        Ok(Self { store: EtcdClient::connect(endpoints, credentials)? })
+        Ok(Self { store: EtcdClient::connect(endpoints, credentials, None)? })
     }
 }
 
