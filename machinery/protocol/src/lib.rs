@@ -1,6 +1,9 @@
 //! What controller, agents and edges say to each other: one gRPC service, `Sessions`, defined in
 //! `proto/sessions.proto`. A session is opened by the agent or the edge and carries, in its metadata, the caller's token as
-//! `authorization: Bearer TOKEN`.
+//! `authorization: Bearer TOKEN`, unless its certificate says who it is. [`dial`] is how either finds the controller that
+//! leads.
+
+pub mod dial;
 
 use std::time::Duration;
 
