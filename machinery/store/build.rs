@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(["proto/etcdserverpb.proto", "proto/storage.proto"], ["proto"])?;
+    let descriptors =
+        protox::compile(["proto/etcdserverpb.proto", "proto/storage.proto", "proto/dump.proto"], ["proto"])?;
     tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
 
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("administration");

@@ -263,21 +263,28 @@ pub trait Store: Send + Sync + 'static {
 
     /// Every key under a prefix at one revision (0: now), and that revision; read [`PAGE_KEYS`] at a time.
     async fn read_prefix(&self, prefix: &str, revision: Revision) -> Result<(Revision, Vec<KeyValue>), StoreError> {
-        let mut range = KeyRange::prefix(prefix.to_owned());
-        let (mut revision, mut kvs) = (revision, Vec::new());
-        loop {
-            let request = RangeRequest { limit: PAGE_KEYS, revision, ..RangeRequest::of(range.clone()) };
-            let page = self.range(request).await?;
-            if revision == 0 {
-                revision = page.revision;
-            }
+        let (mut page, mut rest) = self.read_page(KeyRange::prefix(prefix.to_owned()), revision).await?;
+        let revision = if revision == 0 { page.revision } else { revision };
+        let mut kvs = page.kvs;
+        while let Some(range) = rest {
+            (page, rest) = self.read_page(range, revision).await?;
             kvs.extend(page.kvs);
-            match kvs.last() {
-                // The smallest key after the last one read.
-                Some(last) if page.more => range.key = [last.key.as_ref(), b"\0"].concat().into(),
-                _ => return Ok((revision, kvs)),
-            }
         }
+        Ok((revision, kvs))
+    }
+
+    /// The first [`PAGE_KEYS`] of a range at a revision (0: now), and what is left of the range behind them.
+    async fn read_page(
+        &self,
+        range: KeyRange,
+        revision: Revision,
+    ) -> Result<(RangeResponse, Option<KeyRange>), StoreError> {
+        let end = range.end.clone();
+        let page = self.range(RangeRequest { limit: PAGE_KEYS, revision, ..RangeRequest::of(range) }).await?;
+        // Behind the last key is the smallest one that is greater.
+        let last = page.kvs.last().filter(|_| page.more);
+        let rest = last.map(|last| KeyRange { key: [last.key.as_ref(), b"\0"].concat().into(), end });
+        Ok((page, rest))
     }
 
     /// Returns the revision of the put.

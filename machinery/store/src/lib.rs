@@ -8,6 +8,7 @@ mod client;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod convert;
+pub mod dump;
 mod embedded;
 mod engine;
 mod members;

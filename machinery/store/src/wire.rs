@@ -1,4 +1,4 @@
-//! The generated messages: etcd's v3 API and our storage format.
+//! The generated messages: etcd's v3 API our storage format and our dumps'.
 
 #[allow(clippy::all, unreachable_pub)]
 pub mod mvccpb {
@@ -13,6 +13,11 @@ pub mod etcdserverpb {
 #[allow(clippy::all, unreachable_pub)]
 pub mod storage {
     tonic::include_proto!("roadstead.store.v0");
+}
+
+#[allow(clippy::all, unreachable_pub)]
+pub mod dump {
+    tonic::include_proto!("roadstead.dump.v1");
 }
 
 /// What only clients speak.
