@@ -118,9 +118,8 @@ fn is_id(text: &str) -> bool {
 
 fn is_host_and_port(text: &str) -> bool {
     let authority = text.parse::<http::uri::Authority>();
-    authority.is_ok_and(|authority| {
-        authority.port_u16().is_some() && !authority.host().is_empty() && !text.contains('@')
-    })
+    authority
+        .is_ok_and(|authority| authority.port_u16().is_some() && !authority.host().is_empty() && !text.contains('@'))
 }
 
 #[cfg(test)]

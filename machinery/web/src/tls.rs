@@ -36,6 +36,7 @@ pub enum HandshakeError {
 }
 
 /// The handshakes of one listener.
+#[derive(Clone)]
 pub(crate) struct Handshakes {
     acceptor: TlsAcceptor,
     slots: Arc<Semaphore>,

@@ -27,7 +27,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes under way in one direction of one stream.
 const COPY_BYTES: usize = 32 * 1024;
 /// How long open streams may take to end after a stop.
-const DRAIN_GRACE: Duration = Duration::from_secs(10);
+pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
 /// A stream that is silent is probed after this time...
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
@@ -62,10 +62,11 @@ pub async fn serve(
     stop: Stop,
 ) {
     let (handshakes, allow, target) = (Handshakes::new(tls), Arc::new(allow), target.to_string());
-    let accept = async |stream: TcpStream| {
-        let (handshake, allow, target) = (handshakes.begin().await, allow.clone(), target.clone());
+    let accept = move |stream: TcpStream| {
+        let (handshakes, allow, target) = (handshakes.clone(), allow.clone(), target.clone());
         async move {
-            let outside = handshake.accept(stream).await.map_err(|source| TunnelError::Handshake { source })?;
+            let shaken = handshakes.begin().await.accept(stream).await;
+            let outside = shaken.map_err(|source| TunnelError::Handshake { source })?;
             if !PeerCertificate::of(&outside).is_some_and(|certificate| allow(&certificate)) {
                 return Err(TunnelError::Refused);
             }
@@ -81,7 +82,7 @@ pub async fn serve(
 pub async fn dial(listener: TcpListener, tls: Arc<ClientConfig>, server: String, stop: Stop) {
     let tls = speaking(&tls, &[]);
     let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host).to_owned();
-    let accept = async |inside: TcpStream| {
+    let accept = move |inside: TcpStream| {
         let (tls, server, host) = (tls.clone(), server.clone(), host.clone());
         async move {
             let secured = async {
@@ -101,7 +102,7 @@ pub async fn dial(listener: TcpListener, tls: Arc<ClientConfig>, server: String,
 }
 
 /// Accepts streams until the stop, then waits for the open ones, but not for long.
-async fn run<W>(listener: TcpListener, accept: impl AsyncFn(TcpStream) -> W, stop: Stop)
+async fn run<W>(listener: TcpListener, accept: impl Fn(TcpStream) -> W, stop: Stop)
 where
     W: Future<Output = Result<(), TunnelError>> + Send + 'static,
 {
@@ -113,7 +114,7 @@ where
             None => break,
             Some(Ok((stream, peer))) => {
                 keep_alive(&stream);
-                let (work, cut) = (accept(stream).await, cut.clone());
+                let (work, cut) = (accept(stream), cut.clone());
                 streams.spawn(async move {
                     match cut.or(work).await {
                         Some(Err(error)) => tracing::debug!(%peer, error = %ErrorChain(&error), "tunnel"),

@@ -1,0 +1,8 @@
+//! Mutual TLS over real sockets: who is let in and who is not, renewal under way, joining, tunnels.
+
+mod cluster;
+mod faces;
+mod joining;
+mod refusals;
+mod renewal;
+mod tunnel;
