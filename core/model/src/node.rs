@@ -18,4 +18,7 @@ pub struct Node {
     pub runtime: String,
     /// What that runtime lacks on this machine, in words.
     pub limits: Vec<String>,
+    /// The cluster's word, not the agent's: it takes no new tasks, and those it has move elsewhere.
+    #[serde(default)]
+    pub draining: bool,
 }

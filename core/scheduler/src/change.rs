@@ -1,7 +1,7 @@
 //! What a plan or a request changes, as data. The controller makes each durable before it applies it.
 
 use crate::{AppRecord, Backoff, Failure, TaskRecord, World};
-use model::{App, AppId, Deployment, NodeId, Observation, Task, TaskId, Timestamp};
+use model::{App, AppId, Deployment, Node, NodeId, Observation, Task, TaskId, Timestamp};
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,6 +30,14 @@ pub enum Change {
     },
     /// An ended task, which nothing asks for any more.
     Forget(TaskId),
+    /// A task of a node that was given up. Its agent stops it when it is back and finds it in no desired set.
+    Lose {
+        task: TaskId,
+        reason: String,
+    },
+    /// A node as the cluster wants it from now on.
+    DefineNode(Arc<Node>),
+    RemoveNode(NodeId),
     /// Kept in memory only.
     Shun {
         node: NodeId,
@@ -54,6 +62,7 @@ pub enum RetireReason {
     Killed,
     Unhealthy,
     NeverStarted,
+    NodeDraining,
     Drained,
 }
 
@@ -66,6 +75,7 @@ impl fmt::Display for RetireReason {
             Self::Killed => "killed on request",
             Self::Unhealthy => "a health check gave up",
             Self::NeverStarted => "it did not start in time",
+            Self::NodeDraining => "its node is being drained",
             Self::Drained => "drained",
         })
     }
@@ -108,8 +118,16 @@ impl World {
                     record.task = task.clone();
                 }
             }
-            Change::Forget(task) => {
+            Change::Forget(task) | Change::Lose { task, .. } => {
                 self.tasks.remove(task);
+            }
+            Change::DefineNode(node) => {
+                if let Some(record) = self.nodes.get_mut(&node.id) {
+                    record.node = node.clone();
+                }
+            }
+            Change::RemoveNode(node) => {
+                self.nodes.remove(node);
             }
             Change::Shun { node, ports, since, until } => {
                 self.shunned_ports.retain(|_, until| since < until);

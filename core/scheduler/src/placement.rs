@@ -1,12 +1,14 @@
-//! Where a task goes: a node that is connected, has the resources and the host ports, and meets the app's constraints;
-//! of those, the one that keeps the largest free share, ties by id.
+//! Where a task goes: a node that is live, has the resources and the host ports, and meets the app's constraints. Of those,
+//! the one with the fewest of the app's tasks, so that losing a node takes as little of an app as can be; then the one with
+//! the largest free share; then the first by id.
 
 mod constraints;
 mod ports;
 
-use crate::{NodeRecord, World};
+use crate::{NodeRecord, Standing, World};
 use constraints::Constraints;
 use model::{App, NodeId, Timestamp};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -23,6 +25,9 @@ pub struct NodeUsage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     Disconnected,
+    /// It was not heard for a while, though its session is open.
+    Silent,
+    Draining,
     Cpus {
         needed_milli: u64,
         free_milli: u64,
@@ -61,6 +66,9 @@ pub(crate) struct Placer {
     now: Timestamp,
 }
 
+/// How many tasks of an app each node has; of a node that is not listed, none.
+pub(crate) type Spread = BTreeMap<NodeId, usize>;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Placement {
     pub node: NodeId,
@@ -88,9 +96,9 @@ impl Placer {
         }
     }
 
-    pub(crate) fn place(&self, world: &World, app: &App) -> Result<Placement, Unplaced> {
+    pub(crate) fn place(&self, world: &World, app: &App, spread: &Spread) -> Result<Placement, Unplaced> {
         let constraints = Constraints::of(world, app);
-        let mut best: Option<(u64, Placement)> = None;
+        let mut best: Option<((Reverse<usize>, u64), Placement)> = None;
         let mut reasons = BTreeMap::new();
         let unused = NodeUsage::default();
         for (id, record) in &world.nodes {
@@ -99,9 +107,10 @@ impl Placer {
                 |port: u16| world.shunned_ports.get(&(id.clone(), port)).is_some_and(|until| self.now < *until);
             match fit(record, usage, app, &constraints, &shunned) {
                 Ok(ports) => {
-                    let share = free_share(record, usage);
-                    if best.as_ref().is_none_or(|(most, _)| share > *most) {
-                        best = Some((share, Placement { node: id.clone(), ports }));
+                    let fewest = Reverse(spread.get(id).copied().unwrap_or(0));
+                    let merit = (fewest, free_share(record, usage));
+                    if best.as_ref().is_none_or(|(most, _)| merit > *most) {
+                        best = Some((merit, Placement { node: id.clone(), ports }));
                     }
                 }
                 Err(reason) => drop(reasons.insert(id.clone(), reason)),
@@ -121,6 +130,11 @@ fn fit(
     let offered = &record.node.resources;
     if !record.connected {
         return Err(Reason::Disconnected);
+    }
+    match record.standing {
+        Standing::Suspected { .. } | Standing::Lost { .. } => return Err(Reason::Silent),
+        _ if record.node.draining => return Err(Reason::Draining),
+        _ => {}
     }
     let free_milli = offered.cpus_milli.saturating_sub(usage.cpus_milli);
     if app.cpus_milli > free_milli {
@@ -153,7 +167,7 @@ impl Reason {
     /// As Marathon's `/v2/queue` names it.
     pub fn marathon_name(&self) -> &'static str {
         match self {
-            Self::Disconnected => "AgentMaintenance",
+            Self::Disconnected | Self::Silent | Self::Draining => "AgentMaintenance",
             Self::Cpus { .. } => "InsufficientCpus",
             Self::Memory { .. } => "InsufficientMemory",
             Self::Disk { .. } => "InsufficientDisk",
@@ -169,6 +183,8 @@ impl fmt::Display for Reason {
         let cpus = |milli: u64| model::resources::milli_to_cpus(milli);
         match self {
             Self::Disconnected => f.write_str("its agent is away"),
+            Self::Silent => f.write_str("its agent is silent"),
+            Self::Draining => f.write_str("it is being drained"),
             Self::Cpus { needed_milli, free_milli } => {
                 write!(f, "needs {} cpus, {} are free", cpus(*needed_milli), cpus(*free_milli))
             }

@@ -1,10 +1,11 @@
-//! One full pass over the world: forget what ended, kill what is sick, move deployments on, launch and retire tasks, stop
-//! what has drained. Everything a pass decides is applied to its own copy of the world at once, so that later decisions
+//! One full pass over the world: forget what ended, kill what is sick, move deployments on, launch and retire tasks, give
+//! up those of lost nodes, stop what has drained. Everything a pass decides is applied to its own copy of the world at once, so that later decisions
 //! see earlier ones; a second pass over the result changes nothing.
 
 mod apps;
 mod deployments;
 mod launch;
+mod losses;
 mod verdicts;
 
 use crate::placement::Placer;
@@ -16,16 +17,17 @@ pub struct Plan {
     pub changes: Vec<Change>,
 }
 
-/// What the world needs now.
+/// What the world needs now; its nodes have been judged.
 pub fn plan(world: &World, now: Timestamp, policy: &Policy, make_uuid: MakeUuid<'_>) -> Plan {
     let mut pass = Pass::new(world.clone(), now, policy, make_uuid);
     pass.forget_ended();
     pass.judge_health();
     // A step that ends sets goals for the next one, which may have nothing left to do.
     loop {
-        let advanced = pass.advance_deployments();
+        let decided = pass.changes.len();
+        pass.advance_deployments();
         pass.reconcile_apps();
-        if !advanced {
+        if pass.changes.len() == decided {
             break;
         }
     }
@@ -64,7 +66,7 @@ impl<'a> Pass<'a> {
     fn stop_drained(&mut self) {
         let done = |record: &&TaskRecord| {
             let waits = matches!(record.task.intent, Intent::Drain { .. });
-            let ended = drained(record, &self.world.edges, record.unrouted_at, self.now, self.policy);
+            let ended = drained(&self.world, record, self.now, self.policy);
             waits && (ended || !self.policy.drain)
         };
         let tasks: Vec<TaskId> = self.world.tasks.values().filter(done).map(|record| record.task.id.clone()).collect();

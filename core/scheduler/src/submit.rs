@@ -3,7 +3,7 @@
 
 use crate::deployment::{self, Definitions};
 use crate::{Backoff, Change, CyclicDependencies, MakeUuid, Policy, RetireReason, World};
-use model::{App, AppId, Deployment, DeploymentId, Intent, TaskId, TaskState, Timestamp};
+use model::{App, AppId, Deployment, DeploymentId, Intent, Node, NodeId, TaskId, TaskState, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub enum Refused {
     NoTask(TaskId),
     #[error("DeploymentPlan {0} does not exist")]
     NoDeployment(DeploymentId),
+    #[error("Node '{0}' does not exist")]
+    NoNode(NodeId),
     #[error("App is locked by one or more deployments")]
     Locked(Vec<DeploymentId>),
     #[error(transparent)]
@@ -156,6 +158,22 @@ pub fn reset_delay(world: &World, app: &AppId, now: Timestamp) -> Result<Submitt
     }
     let change = Change::Delay { app: app.clone(), backoff: Backoff::default(), failure: None };
     Ok(Submitted { changes: vec![change], version: now, deployment: None })
+}
+
+/// Empties a node for maintenance, or lets it take tasks again.
+pub fn drain_node(world: &World, id: &NodeId, draining: bool, now: Timestamp) -> Result<Submitted, Refused> {
+    let record = world.nodes.get(id).ok_or_else(|| Refused::NoNode(id.clone()))?;
+    let node = Node { draining, ..Node::clone(&record.node) };
+    let changes = if *record.node == node { Vec::new() } else { vec![Change::DefineNode(Arc::new(node))] };
+    Ok(Submitted { changes, version: now, deployment: None })
+}
+
+/// Forgets a node. What ran on it counts as lost.
+pub fn remove_node(world: &World, id: &NodeId, now: Timestamp) -> Result<Submitted, Refused> {
+    if !world.nodes.contains_key(id) {
+        return Err(Refused::NoNode(id.clone()));
+    }
+    Ok(Submitted { changes: vec![Change::RemoveNode(id.clone())], version: now, deployment: None })
 }
 
 /// A task on its way out: by way of draining when an edge may have requests in flight to it.

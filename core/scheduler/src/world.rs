@@ -1,6 +1,7 @@
 //! Everything the scheduler knows. The controller keeps one, feeds it with what was stored and what was seen, and plans
 //! from it; the API renders from an immutable copy.
 
+use crate::{Brake, Standing};
 use model::{App, AppId, Deployment, DeploymentId, Node, NodeId, Observation, Task, TaskId, TaskState, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct World {
     pub edges: BTreeMap<String, EdgeRecord>,
     /// Host ports that another program was found to hold, until when they are chosen last.
     pub shunned_ports: BTreeMap<(NodeId, u16), Timestamp>,
+    /// Set while so many nodes are silent at once that none of them is given up.
+    pub brake: Option<Brake>,
     /// Why the store refuses an app's changes (`None`: those of no app); they are tried again with every plan.
     pub refused: BTreeMap<Option<AppId>, String>,
 }
@@ -59,15 +62,20 @@ pub struct NodeRecord {
     pub node: Arc<Node>,
     /// A session is open.
     pub connected: bool,
+    /// When its agent last said something; the detectors' only input.
     pub last_seen: Timestamp,
     /// The highest desired generation sent to it.
     pub generation: u64,
+    /// As judged last.
+    pub standing: Standing,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct EdgeRecord {
     /// Where it serves requests, `host:port`; empty when it did not say.
     pub address: String,
+    /// The node it runs on, where it said so.
+    pub node: Option<NodeId>,
     pub applied_revision: i64,
     /// URLs of servers that left the table and still have requests in flight.
     pub busy: BTreeSet<String>,
@@ -77,6 +85,20 @@ pub struct EdgeRecord {
 impl AppRecord {
     pub fn new(app: Arc<App>) -> Self {
         Self { app, backoff: Backoff::default(), last_failure: None }
+    }
+}
+
+impl NodeRecord {
+    /// A node without a session.
+    pub fn new(node: Arc<Node>, last_seen: Timestamp) -> Self {
+        let standing = if node.draining { Standing::Draining } else { Standing::Live };
+        Self { node, connected: false, last_seen, generation: 0, standing }
+    }
+
+    /// `host name (id)`, or the id alone where they are the same.
+    pub(crate) fn name(&self) -> String {
+        let Node { id, hostname, .. } = &*self.node;
+        if id.as_str() == hostname { hostname.clone() } else { format!("{hostname} ({id})") }
     }
 }
 
@@ -122,7 +144,27 @@ impl World {
         self.deployments.values().find(|deployment| deployment.target.contains_key(app))
     }
 
+    /// Healthy, and its node has said so lately.
+    pub(crate) fn is_up(&self, record: &TaskRecord) -> bool {
+        let standing = self.nodes.get(&record.task.node).map(|node| node.standing);
+        self.is_healthy(record) && standing.is_some_and(Standing::is_heard)
+    }
+
+    /// Wanted, not seen to have ended, and on a node that was not given up.
+    pub fn counts(&self, record: &TaskRecord) -> bool {
+        record.is_active() && !self.is_given_up(&record.task.node)
+    }
+
+    /// Lost, or removed: its tasks run on elsewhere, as far as there is room.
+    pub(crate) fn is_given_up(&self, node: &NodeId) -> bool {
+        self.nodes.get(node).is_none_or(|record| record.standing.is_lost())
+    }
+
     pub(crate) fn is_connected(&self, node: &NodeId) -> bool {
         self.nodes.get(node).is_some_and(|record| record.connected)
+    }
+
+    pub(crate) fn is_draining(&self, node: &NodeId) -> bool {
+        self.nodes.get(node).is_some_and(|record| record.node.draining)
     }
 }

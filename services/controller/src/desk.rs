@@ -1,7 +1,7 @@
 //! Where the faces meet the controller: a view of the world to read, and a queue of requests that one task works off.
 
 use arc_swap::ArcSwap;
-use model::{App, AppId, DeploymentId, Observation, Task, TaskId, Timestamp};
+use model::{App, AppId, DeploymentId, NodeId, Observation, Task, TaskId, Timestamp};
 use scheduler::World;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +71,15 @@ pub enum Ask {
     ResetDelay {
         app: AppId,
     },
+    /// Empties a node (its tasks move elsewhere, none is launched there), or with `on` false lets it take tasks again.
+    DrainNode {
+        node: NodeId,
+        on: bool,
+    },
+    /// Forgets a node, and ends its agent's session; what ran there counts as lost.
+    RemoveNode {
+        node: NodeId,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +99,8 @@ pub enum Refusal {
     NoTask(TaskId),
     #[error("DeploymentPlan {0} does not exist")]
     NoDeployment(DeploymentId),
+    #[error("Node '{0}' does not exist")]
+    NoNode(NodeId),
     #[error("App is locked by one or more deployments")]
     Locked(Vec<DeploymentId>),
     #[error("{0}")]
@@ -135,7 +146,7 @@ pub enum LogRefusal {
     #[error("Task '{0}' does not exist")]
     NoTask(TaskId),
     #[error("the agent of node '{0}' is away")]
-    Away(model::NodeId),
+    Away(NodeId),
     #[error("{0}")]
     Agent(String),
     #[error("the controller is stopping")]

@@ -4,10 +4,12 @@
 //! older controller that is still about can change nothing.
 
 mod answer;
+mod clock;
 mod commit;
 mod fence;
 mod observe;
 mod peers;
+mod silence;
 mod tell;
 mod write;
 
@@ -17,21 +19,23 @@ use crate::routes::Routes;
 use crate::sessions::{AgentLink, Message, SessionId};
 use crate::uuids::Uuids;
 use lifecycle::{ErrorChain, Stop};
-use model::{NodeId, TaskId, Timestamp};
+use model::{Node, NodeId, TaskId};
 use protocol::TaskSpec;
 use routing::document::RouteDocument;
-use scheduler::{EdgeRecord, Policy, World};
+use scheduler::{EdgeRecord, NodeRecord, Policy, World};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use store::{Revision, Store};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
+pub(crate) use clock::Clock;
 pub(crate) use fence::Fence;
 
 /// The world is looked at this often while something is under way…
 const PENDING_INTERVAL: Duration = Duration::from_millis(100);
-/// …and this often otherwise.
+/// …and this often otherwise, or when a silence, a grace or a delay ends before.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Messages of sessions taken in before the next pass.
 const MESSAGES_PER_PASS_MAX: usize = 256;
@@ -48,6 +52,7 @@ pub(crate) const UNKNOWN_EDGES: &str = "(edges not heard of yet)";
 // The pure core cannot name the sessions' bound; it must be the same one.
 const _: () = assert!(EDGE_SILENCE_MAX.as_millis() == scheduler::EDGE_SILENCE_MAX.as_millis());
 
+#[derive(Clone)]
 pub(crate) struct Settings {
     pub store: Arc<dyn Store>,
     pub policy: Policy,
@@ -63,12 +68,15 @@ pub enum LeaderError {
 
 pub(crate) struct Leader {
     settings: Settings,
+    clock: Clock,
     fence: Fence,
     uuids: Uuids,
     inbox: Inbox,
     messages: mpsc::Receiver<Message>,
     world: World,
     routes: Routes,
+    /// Of the store: what is said of another one's revisions means nothing here.
+    cluster_id: u64,
     /// Of the newest write this world holds.
     revision: Revision,
     /// When each task that was read from the store was launched.
@@ -101,32 +109,52 @@ impl Leader {
         inbox: Inbox,
         messages: mpsc::Receiver<Message>,
     ) -> Self {
-        let Loaded { mut world, routes, revision, launched_at } = loaded;
-        if !world.tasks.is_empty() {
-            // Until then nobody knows that no request is in flight to a draining task.
-            world.edges.insert(UNKNOWN_EDGES.to_owned(), EdgeRecord { last_seen: now(), ..EdgeRecord::default() });
-        }
-        Self {
+        let Loaded { world, routes, cluster_id, revision, launched_at } = loaded;
+        let mut leader = Self {
             settings,
+            clock: Clock::System,
             fence,
             uuids,
             inbox,
             messages,
             world,
             routes,
+            cluster_id,
             revision,
             launched_at,
             agents: BTreeMap::new(),
             forgotten: VecDeque::new(),
             doubtful: false,
             unpublished: true,
+        };
+        leader.begin();
+        leader
+    }
+
+    /// Silence counts from here: nobody can have spoken to this leader before.
+    fn begin(&mut self) {
+        let now = self.clock.now();
+        self.world.nodes.values_mut().for_each(|record| record.last_seen = now);
+        if !self.world.tasks.is_empty() {
+            // Until they are back nobody knows that no request is in flight to a draining task.
+            let unknown = EdgeRecord { last_seen: now, ..EdgeRecord::default() };
+            self.world.edges.insert(UNKNOWN_EDGES.to_owned(), unknown);
         }
+    }
+
+    /// Goes by a clock that a test moves.
+    #[cfg(test)]
+    pub(crate) fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self.begin();
+        self
     }
 
     pub(crate) async fn run(mut self, stop: Stop) -> Result<(), LeaderError> {
         self.pass().await?;
+        // A point in time, so that many messages that need no pass cannot put one off.
+        let mut next_pass = Instant::now() + self.patience();
         loop {
-            let interval = if self.is_pending() { PENDING_INTERVAL } else { IDLE_INTERVAL };
             let needs_pass = tokio::select! {
                 () = stop.requested() => return Ok(()),
                 Some(request) = self.inbox.requests.recv() => {
@@ -138,7 +166,7 @@ impl Leader {
                     self.pass_on(request);
                     false
                 }
-                () = tokio::time::sleep(interval) => true,
+                () = sleep_until(next_pass) => true,
             };
             let mut needs_pass = needs_pass;
             for _ in 0..MESSAGES_PER_PASS_MAX {
@@ -147,23 +175,17 @@ impl Leader {
             }
             if needs_pass {
                 self.pass().await?;
+                next_pass = Instant::now() + self.patience();
             }
         }
-    }
-
-    /// Whether time alone may change something soon.
-    fn is_pending(&self) -> bool {
-        self.doubtful
-            || !self.world.deployments.is_empty()
-            || self.world.apps.values().any(|record| record.backoff.failures > 0)
-            || self.world.tasks.values().any(|record| !record.task.intent.is_run())
     }
 
     async fn pass(&mut self) -> Result<(), LeaderError> {
         if self.doubtful && !self.reload().await {
             return Ok(());
         }
-        let now = now();
+        let now = self.clock.now();
+        self.judge(now);
         self.forget_silent(now);
         let uuids = &mut self.uuids;
         let planned = scheduler::plan(&self.world, now, &self.settings.policy, &mut || uuids.next());
@@ -192,12 +214,11 @@ impl Leader {
                         (record.backoff, record.last_failure) = (known.backoff, known.last_failure.clone());
                     }
                 }
-                for (id, record) in old.nodes {
-                    self.world.nodes.insert(id, record);
-                }
+                self.keep_seen_nodes(old.nodes);
                 (self.world.edges, self.world.shunned_ports) = (old.edges, old.shunned_ports);
-                self.world.refused = old.refused;
+                (self.world.refused, self.world.brake) = (old.refused, old.brake);
                 (self.routes, self.revision, self.launched_at) = (loaded.routes, loaded.revision, loaded.launched_at);
+                self.cluster_id = loaded.cluster_id;
                 (self.doubtful, self.unpublished) = (false, true);
                 true
             }
@@ -208,24 +229,21 @@ impl Leader {
         }
     }
 
-    fn forget_silent(&mut self, now: Timestamp) {
-        let before = self.world.edges.len();
-        self.world.edges.retain(|_, edge| now.since(edge.last_seen) < EDGE_SILENCE_MAX);
-        self.unpublished |= self.world.edges.len() != before;
-        for (node, agent) in &self.agents {
-            let Some(reported) = &agent.reported else { continue };
-            for task in observe::stopped_unseen(&self.world, node, reported, now, UNSEEN_PATIENCE) {
-                if let Some(record) = self.world.tasks.get_mut(&task) {
-                    record.seen = observe::gone(record, now);
-                    self.unpublished = true;
+    /// After everything was read again: what was seen of nodes, which is not stored.
+    fn keep_seen_nodes(&mut self, mut seen: BTreeMap<NodeId, NodeRecord>) {
+        let now = self.clock.now();
+        for (id, record) in &mut self.world.nodes {
+            match seen.remove(id) {
+                // What its agent said last may not have been written; whether it drains is the store's word.
+                Some(known) => {
+                    let draining = record.node.draining;
+                    let node = Arc::new(Node { draining, ..Node::clone(&known.node) });
+                    *record = NodeRecord { node, ..known };
                 }
+                None => record.last_seen = now,
             }
         }
+        seen.retain(|id, _| self.agents.contains_key(id));
+        self.world.nodes.extend(seen);
     }
-}
-
-/// The one clock of the controller.
-fn now() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

@@ -13,6 +13,7 @@ use store::{KeyValue, Revision, Store, StoreError};
 pub(crate) struct Loaded {
     pub world: World,
     pub routes: Routes,
+    pub cluster_id: u64,
     pub revision: Revision,
     /// When each task was launched: an agent that holds a later desired set has heard of it.
     pub launched_at: BTreeMap<TaskId, Revision>,
@@ -25,6 +26,7 @@ pub(crate) async fn load(store: &dyn Store) -> Result<Loaded, StoreError> {
     let mut routes = Routes::default();
     let mut launched_at = BTreeMap::new();
 
+    let cluster_id = store.cluster_id().await?;
     // Everything is read at the revision of the first answer.
     let (revision, apps) = store.read_prefix(keys::APPS_PREFIX, 0).await?;
     for (app, _) in values(apps, |app: &App| keys::app(&app.id)) {
@@ -46,8 +48,8 @@ pub(crate) async fn load(store: &dyn Store) -> Result<Loaded, StoreError> {
         world.deployments.insert(deployment.id.clone(), Arc::new(deployment));
     }
     for (node, _) in values(read(store, keys::NODES_PREFIX, revision).await?, |node: &Node| keys::node(&node.id)) {
-        let node = Arc::new(node);
-        let record = NodeRecord { node, connected: false, last_seen: Timestamp::EPOCH, generation: 0 };
+        // Nobody has been heard yet.
+        let record = NodeRecord::new(Arc::new(node), Timestamp::EPOCH);
         world.nodes.insert(record.node.id.clone(), record);
     }
     for kv in read(store, ROUTES_PREFIX, revision).await? {
@@ -64,7 +66,7 @@ pub(crate) async fn load(store: &dyn Store) -> Result<Loaded, StoreError> {
         let written_at = routes.written_at.get(&record.task.app).copied();
         record.unrouted_at = written_at.or(record.unrouted_at);
     }
-    Ok(Loaded { world, routes, revision, launched_at })
+    Ok(Loaded { world, routes, cluster_id, revision, launched_at })
 }
 
 async fn read(store: &dyn Store, prefix: &str, revision: Revision) -> Result<Vec<KeyValue>, StoreError> {

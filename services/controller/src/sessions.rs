@@ -44,9 +44,10 @@ pub(crate) enum Message {
         session: SessionId,
         node: String,
     },
-    /// `address`: where the edge serves requests.
+    /// `node`: where the edge runs; empty: not known. `address`: where it serves requests.
     EdgeState {
         edge: String,
+        node: String,
         address: String,
         state: EdgeState,
     },

@@ -1,7 +1,8 @@
-//! Marathon's constraints, checked against the app's tasks that have not ended, at launch only.
+//! Marathon's constraints, checked at launch only, against the app's tasks that have not ended and whose nodes were not
+//! given up.
 
 use super::Reason;
-use crate::World;
+use crate::{NodeRecord, Standing, World};
 use model::{App, Constraint, ConstraintOperator, Node};
 use regex::{Regex, RegexBuilder};
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ pub(super) struct Constraints(Vec<Measured>);
 
 struct Measured {
     constraint: Constraint,
-    /// Tasks of the app per value of the field; every connected node's value is in it, with 0 tasks if need be.
+    /// Tasks of the app per value of the field; the value of every node that takes tasks is in it, with 0 if need be.
     tasks_per_value: BTreeMap<String, usize>,
     pattern: Option<Regex>,
 }
@@ -35,14 +36,15 @@ impl Constraints {
 impl Measured {
     fn of(world: &World, app: &App, constraint: &Constraint) -> Self {
         let mut tasks_per_value = BTreeMap::new();
-        for record in world.nodes.values().filter(|record| record.connected) {
+        let takes_tasks = |record: &&NodeRecord| record.connected && record.standing == Standing::Live;
+        for record in world.nodes.values().filter(takes_tasks) {
             if let Some(value) = value_of(&record.node, &constraint.field) {
                 tasks_per_value.entry(value.to_owned()).or_insert(0);
             }
         }
         let tasks = world.tasks.values().filter(|record| record.task.app == app.id && !record.seen.state.is_terminal());
         for record in tasks {
-            let node = world.nodes.get(&record.task.node);
+            let node = world.nodes.get(&record.task.node).filter(|node| !node.standing.is_lost());
             if let Some(value) = node.and_then(|record| value_of(&record.node, &constraint.field)) {
                 *tasks_per_value.entry(value.to_owned()).or_insert(0) += 1;
             }

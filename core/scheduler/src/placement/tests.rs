@@ -56,7 +56,7 @@ fn fixed_and_required_ports_are_honoured() {
     bench.put(vec![required.clone()]).unwrap();
     bench.pass();
     assert!(bench.tasks("y").is_empty());
-    let why = Placer::of(&bench.world, bench.now).place(&bench.world, &required).unwrap_err();
+    let why = Placer::of(&bench.world, bench.now).place(&bench.world, &required, &Spread::new()).unwrap_err();
     assert_eq!(why.0[&NodeId::new("a")], Reason::PortNotOffered { port: 80 });
 
     let mut two = app("z", 1);

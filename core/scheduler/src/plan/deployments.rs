@@ -7,9 +7,7 @@ use model::{Action, ActionKind, App, AppId, Deployment};
 use std::sync::Arc;
 
 impl Pass<'_> {
-    /// Whether any step ended.
-    pub(super) fn advance_deployments(&mut self) -> bool {
-        let mut advanced = false;
+    pub(super) fn advance_deployments(&mut self) {
         let running: Vec<Arc<Deployment>> = self.world.deployments.values().cloned().collect();
         for deployment in running {
             let Some(step) = deployment.current() else {
@@ -23,10 +21,8 @@ impl Pass<'_> {
                 if next.current().is_none() {
                     self.change(Change::EndDeployment { deployment: next, failure: None });
                 }
-                advanced = true;
             }
         }
-        advanced
     }
 
     fn has_ended(&self, deployment: &Deployment, action: &Action) -> bool {
@@ -41,18 +37,20 @@ impl Pass<'_> {
 
     /// Exactly the app's instances are healthy, and nothing else of it is left.
     fn is_at(&self, app: &App, is_current: impl Fn(&TaskRecord) -> bool) -> bool {
-        let healthy = self.tasks_of(&app.id).filter(|record| self.world.is_healthy(record) && is_current(record));
+        let healthy = self.tasks_of(&app.id).filter(|record| self.world.is_up(record) && is_current(record));
         let unwanted = |record: &TaskRecord| !record.task.intent.is_run() || !is_current(record);
         healthy.count() == app.instances as usize
-            && self.tasks_of(&app.id).filter(|record| record.is_active()).count() == app.instances as usize
+            && self.active(&app.id).len() == app.instances as usize
             && self.leftovers(&app.id, unwanted) == 0
     }
 
     /// Tasks that match and are still there. What a node that is away has left cannot hold up a deployment: it is stopped
     /// when the node is back.
     fn leftovers(&self, app: &AppId, matches: impl Fn(&TaskRecord) -> bool) -> usize {
-        let stopping_away =
-            |record: &TaskRecord| !record.task.intent.is_run() && !self.world.is_connected(&record.task.node);
-        self.tasks_of(app).filter(|record| matches(record) && !stopping_away(record)).count()
+        let is_away = |record: &TaskRecord| {
+            let stops = !record.task.intent.is_run() && !self.world.is_connected(&record.task.node);
+            stops || self.world.is_given_up(&record.task.node)
+        };
+        self.tasks_of(app).filter(|record| matches(record) && !is_away(record)).count()
     }
 }

@@ -67,7 +67,7 @@ impl Pass<'_> {
         self.forgive();
     }
 
-    fn note_failure(&mut self, record: &TaskRecord, message: String, delays: bool) {
+    pub(super) fn note_failure(&mut self, record: &TaskRecord, message: String, delays: bool) {
         let Some(app) = self.world.apps.get(&record.task.app) else { return };
         // Tasks of an older version say nothing about this one.
         let delays = delays && record.task.version >= app.app.version;

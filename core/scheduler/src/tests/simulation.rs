@@ -7,10 +7,10 @@ use model::{App, Intent, TaskId, TaskState};
 use std::collections::BTreeMap;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): a whole run from one number.
-struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

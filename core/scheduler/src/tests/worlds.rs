@@ -2,7 +2,7 @@
 
 use crate::{EdgeRecord, NodeRecord, Plan, Policy, World, plan, submit};
 use model::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,8 +77,9 @@ pub(crate) fn node(name: &str, cpus_milli: u64) -> NodeRecord {
         attributes: BTreeMap::new(),
         runtime: "process".into(),
         limits: Vec::new(),
+        draining: false,
     };
-    NodeRecord { node: Arc::new(node), connected: true, last_seen: START, generation: 0 }
+    NodeRecord { connected: true, ..NodeRecord::new(Arc::new(node), START) }
 }
 
 /// A world with its clock, its UUIDs, and what the controller does around the pure functions.
@@ -86,6 +87,8 @@ pub(crate) struct Bench {
     pub world: World,
     pub now: Timestamp,
     pub policy: Policy,
+    /// Nodes that cannot be heard; what runs there runs on.
+    pub silent: BTreeSet<NodeId>,
     uuids: u32,
     pub revision: i64,
 }
@@ -97,7 +100,7 @@ impl Bench {
         for name in nodes {
             world.nodes.insert(NodeId::new(*name), node(name, 8000));
         }
-        Self { world, now: START, policy: Policy::default(), uuids: 0, revision: 1 }
+        Self { world, now: START, policy: Policy::default(), silent: BTreeSet::new(), uuids: 0, revision: 1 }
     }
 
     pub fn put(&mut self, apps: Vec<App>) -> Result<Option<DeploymentId>, submit::Refused> {
@@ -115,6 +118,7 @@ impl Bench {
     }
 
     pub fn plan(&mut self) -> Plan {
+        self.world.judge(self.now, &self.policy);
         let uuids = &mut self.uuids;
         plan(&self.world, self.now, &self.policy, &mut || uuid(uuids))
     }
@@ -138,8 +142,44 @@ impl Bench {
         }
     }
 
+    /// Time passes; nodes with a session are heard.
     pub fn wait(&mut self, seconds: f64) {
         self.now = self.now.after(Duration::from_secs_f64(seconds));
+        self.hear();
+    }
+
+    fn hear(&mut self) {
+        let is_heard = |record: &&mut NodeRecord| record.connected && !self.silent.contains(&record.node.id);
+        for record in self.world.nodes.values_mut().filter(is_heard) {
+            record.last_seen = self.now;
+        }
+    }
+
+    pub fn falls_silent(&mut self, node: &str) {
+        self.silent.insert(NodeId::new(node));
+    }
+
+    pub fn is_back(&mut self, node: &str) {
+        self.silent.remove(&NodeId::new(node));
+        self.hear();
+    }
+
+    pub fn standing(&self, node: &str) -> &'static str {
+        self.world.nodes[&NodeId::new(node)].standing.name()
+    }
+
+    /// Seconds pass in steps of a tenth, with a pass and obedient agents at each.
+    pub fn run(&mut self, seconds: f64) {
+        for _ in 0..(seconds * 10.0).round() as u32 {
+            self.wait(0.1);
+            self.pass();
+            self.obey();
+        }
+    }
+
+    /// Tasks of an app that are wanted, per node.
+    pub fn on(&self, name: &str, node: &str) -> usize {
+        self.tasks(name).iter().filter(|task| task.node.as_str() == node && task.intent.is_run()).count()
     }
 
     pub fn see(&mut self, task: &TaskId, state: TaskState) {
@@ -154,10 +194,10 @@ impl Bench {
         }
     }
 
-    /// Every wanted task runs and is healthy; every stopped one has ended.
+    /// Every wanted task runs and is healthy; every stopped one has ended. Silent nodes report nothing.
     pub fn obey(&mut self) {
         let tasks: Vec<_> = self.world.tasks.values().map(|record| record.task.clone()).collect();
-        for task in tasks {
+        for task in tasks.into_iter().filter(|task| !self.silent.contains(&task.node)).collect::<Vec<_>>() {
             match task.intent {
                 Intent::Stop { .. } => self.see(&task.id, TaskState::Killed),
                 _ => self.see(&task.id, TaskState::Running),
@@ -179,9 +219,8 @@ impl Bench {
 
     pub fn edge(&mut self, name: &str, applied_revision: i64, busy: &[&str]) {
         let busy = busy.iter().map(|url| (*url).to_owned()).collect();
-        self.world
-            .edges
-            .insert(name.into(), EdgeRecord { address: String::new(), applied_revision, busy, last_seen: self.now });
+        let record = EdgeRecord { applied_revision, busy, last_seen: self.now, ..EdgeRecord::default() };
+        self.world.edges.insert(name.into(), record);
     }
 
     pub fn tasks(&self, name: &str) -> Vec<Arc<Task>> {

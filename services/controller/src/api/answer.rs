@@ -109,7 +109,9 @@ impl From<IdError> for Failure {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::NoApp(_) | Refusal::NoTask(_) | Refusal::NoDeployment(_) => Self::not_found(refusal.to_string()),
+            Refusal::NoApp(_) | Refusal::NoTask(_) | Refusal::NoDeployment(_) | Refusal::NoNode(_) => {
+                Self::not_found(refusal.to_string())
+            }
             Refusal::Exists(_) => Self::message(StatusCode::CONFLICT, refusal.to_string()),
             Refusal::Locked(deployments) => locked(&deployments),
             Refusal::Invalid(message) => Self::message(StatusCode::UNPROCESSABLE_ENTITY, message),

@@ -1,6 +1,6 @@
 //! What users ask: decided on the world as it is, answered once it is durable.
 
-use super::{FORGOTTEN_MAX, Leader, LeaderError, now};
+use super::{FORGOTTEN_MAX, Leader, LeaderError};
 use crate::desk::{Answer, Ask, LogRefusal, LogRequest, Refusal, Request};
 use model::{NodeId, TaskId};
 use scheduler::{Change, submit};
@@ -22,8 +22,12 @@ impl Leader {
             let message = "the controller's last write was not answered".to_owned();
             return Ok(Err(Refusal::Store(StoreError::Unavailable { message })));
         }
-        let (world, now, uuids) = (&self.world, now(), &mut self.uuids);
+        let (world, now, uuids) = (&self.world, self.clock.now(), &mut self.uuids);
         let make_uuid = &mut || uuids.next();
+        let removed = match &ask {
+            Ask::RemoveNode { node } => Some(node.clone()),
+            _ => None,
+        };
         let submitted = match ask {
             Ask::Create { app, force } => submit::create(world, *app, force, now, make_uuid),
             Ask::Put { apps, force } => submit::put(world, apps, force, now, make_uuid),
@@ -34,6 +38,8 @@ impl Leader {
             }
             Ask::CancelDeployment { id, force } => submit::cancel(world, &id, force, now, make_uuid),
             Ask::ResetDelay { app } => submit::reset_delay(world, &app, now),
+            Ask::DrainNode { node, on } => submit::drain_node(world, &node, on, now),
+            Ask::RemoveNode { node } => submit::remove_node(world, &node, now),
         };
         let submitted = match submitted {
             Ok(submitted) => submitted,
@@ -41,12 +47,19 @@ impl Leader {
         };
         let deployment = submitted.deployment.map(|deployment| deployment.id.clone());
         let answer = Answer { version: submitted.version, deployment };
-        Ok(self.commit(submitted.changes).await?.map(|()| answer).map_err(Refusal::Store))
+        let committed = self.commit(submitted.changes).await?;
+        if committed.is_ok()
+            && let Some(node) = removed
+        {
+            // Its session ends with the link.
+            self.agents.remove(&node);
+        }
+        Ok(committed.map(|()| answer).map_err(Refusal::Store))
     }
 
     /// Before a task is forgotten: who asks why it failed wants to read what it wrote.
     pub(super) fn remember_node(&mut self, change: &Change) {
-        let Change::Forget(task) = change else { return };
+        let (Change::Forget(task) | Change::Lose { task, .. }) = change else { return };
         let Some(record) = self.world.tasks.get(task) else { return };
         self.forgotten.push_back((task.clone(), record.task.node.clone()));
         if self.forgotten.len() > FORGOTTEN_MAX {
@@ -85,6 +98,7 @@ impl From<submit::Refused> for Refusal {
             submit::Refused::Exists(app) => Self::Exists(app),
             submit::Refused::NoTask(task) => Self::NoTask(task),
             submit::Refused::NoDeployment(deployment) => Self::NoDeployment(deployment),
+            submit::Refused::NoNode(node) => Self::NoNode(node),
             submit::Refused::Locked(deployments) => Self::Locked(deployments),
             invalid @ (submit::Refused::Cyclic(_) | submit::Refused::ServicePorts) => {
                 Self::Invalid(invalid.to_string())

@@ -165,7 +165,9 @@ fn operations(change: &Change) -> Vec<Operation> {
         }
         Change::EndDeployment { deployment, .. } => vec![Operation::delete(keys::deployment(&deployment.id))],
         Change::Launch(task) | Change::Retire { task, .. } => vec![put(keys::task(&task.id), task)],
-        Change::Forget(task) => vec![Operation::delete(keys::task(task))],
+        Change::Forget(task) | Change::Lose { task, .. } => vec![Operation::delete(keys::task(task))],
+        Change::DefineNode(node) => vec![put(keys::node(&node.id), node)],
+        Change::RemoveNode(node) => vec![Operation::delete(keys::node(node))],
         Change::Shun { .. } | Change::Delay { .. } => Vec::new(),
     }
 }
@@ -175,8 +177,10 @@ pub(super) fn app_of(world: &World, change: &Change) -> Option<AppId> {
         Change::Define(app) => Some(app.id.clone()),
         Change::Remove(app) | Change::ForgetVersions { app, .. } | Change::Delay { app, .. } => Some(app.clone()),
         Change::Launch(task) | Change::Retire { task, .. } => Some(task.app.clone()),
-        Change::Forget(task) => world.tasks.get(task).map(|record| record.task.app.clone()),
-        Change::Shun { .. } => None,
+        Change::Forget(task) | Change::Lose { task, .. } => {
+            world.tasks.get(task).map(|record| record.task.app.clone())
+        }
+        Change::Shun { .. } | Change::DefineNode(_) | Change::RemoveNode(_) => None,
         // A deployment goes with its first app.
         Change::StartDeployment(deployment)
         | Change::AdvanceDeployment(deployment)

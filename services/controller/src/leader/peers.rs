@@ -1,7 +1,7 @@
 //! What agents and edges say.
 
 use super::commit::{self, Batch};
-use super::{Agent, Leader, LeaderError, now, observe};
+use super::{Agent, Leader, LeaderError, observe};
 use crate::keys;
 use crate::sessions::Message;
 use lifecycle::ErrorChain;
@@ -31,7 +31,7 @@ impl Leader {
                 let was_told = |task: &TaskId| {
                     launched_at.get(task).is_some_and(|launched_at| u64::try_from(*launched_at).unwrap_or(0) <= held)
                 };
-                let events = observe::observe(&mut self.world, &node, reports, now(), was_told);
+                let events = observe::observe(&mut self.world, &node, reports, self.clock.now(), was_told);
                 self.seen(&node);
                 self.unpublished = true;
                 events.into_iter().for_each(|event| self.tell(event));
@@ -39,10 +39,15 @@ impl Leader {
             }
             Message::AgentSeen { session, node } => {
                 let node = NodeId::new(node);
-                if self.agents.get(&node).is_some_and(|agent| agent.session == session) {
-                    self.seen(&node);
+                // It is heard once it has said what it runs: a machine that was rebooted must not be believed to run what
+                // it ran before.
+                let speaks = |agent: &Agent| agent.session == session && agent.reported.is_some();
+                if !self.agents.get(&node).is_some_and(speaks) {
+                    return Ok(false);
                 }
-                Ok(false)
+                let was_silent = self.world.nodes.get(&node).is_some_and(|record| !record.standing.is_heard());
+                self.seen(&node);
+                Ok(was_silent)
             }
             Message::AgentClosed { session, node } => {
                 let node = NodeId::new(node);
@@ -55,9 +60,13 @@ impl Leader {
                 }
                 Ok(true)
             }
-            Message::EdgeState { edge, address, state } => {
+            Message::EdgeState { edge, node, address, state } => {
                 let busy = state.busy.into_iter().map(|server| server.url).collect();
-                let record = EdgeRecord { address, applied_revision: state.applied_revision, busy, last_seen: now() };
+                // Of another store's changes it may have applied many; of ours, none. (0: an edge that does not say.)
+                let is_ours = state.cluster_id == 0 || state.cluster_id == self.cluster_id;
+                let applied_revision = if is_ours { state.applied_revision } else { 0 };
+                let node = (!node.is_empty()).then(|| NodeId::new(node));
+                let record = EdgeRecord { address, node, applied_revision, busy, last_seen: self.clock.now() };
                 let before = self.world.edges.insert(edge, record.clone());
                 let unchanged = before.is_some_and(|before| {
                     (before.applied_revision, before.busy) == (record.applied_revision, record.busy)
@@ -70,14 +79,15 @@ impl Leader {
 
     fn seen(&mut self, node: &NodeId) {
         if let Some(record) = self.world.nodes.get_mut(node) {
-            record.last_seen = now();
+            record.last_seen = self.clock.now();
             self.unpublished = true;
         }
     }
 
     /// Writes a node down, where what its agent says of it has changed.
     async fn join(&mut self, node: Node) -> Result<(), LeaderError> {
-        let node = Arc::new(node);
+        let draining = self.world.nodes.get(&node.id).is_some_and(|record| record.node.draining);
+        let node = Arc::new(Node { draining, ..node });
         let known = self.world.nodes.get(&node.id).is_some_and(|record| record.node == node);
         if !known {
             let mut write = Batch::of(vec![commit::put(keys::node(&node.id), &node)]);
@@ -86,9 +96,10 @@ impl Leader {
                 tracing::error!(error = %ErrorChain(&error), node = %node.id, "the node could not be written");
             }
         }
-        let generation = self.world.nodes.get(&node.id).map_or(0, |record| record.generation);
-        let record = NodeRecord { node: node.clone(), connected: true, last_seen: now(), generation };
-        self.world.nodes.insert(node.id.clone(), record);
+        let now = self.clock.now();
+        let record =
+            self.world.nodes.entry(node.id.clone()).or_insert_with(|| NodeRecord::new(node.clone(), now));
+        (record.node, record.connected) = (node, true);
         self.unpublished = true;
         Ok(())
     }
@@ -111,5 +122,6 @@ fn node(hello: protocol::AgentHello) -> Node {
         attributes: hello.attributes.into_iter().collect(),
         runtime: hello.runtime,
         limits: hello.limits,
+        draining: false,
     }
 }

@@ -1,9 +1,9 @@
 //! What the leader tells: a view to readers, desired sets to agents, events to listeners.
 
-use super::{Leader, now};
+use super::Leader;
 use crate::desired;
 use crate::desk::{Event, EventKind};
-use model::AppId;
+use model::{AppId, Observation, TaskState};
 use protocol::Desired;
 use scheduler::{Change, RetireReason};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl Leader {
             }
             // A controller that starts anew goes on from the store's revision, so generations never fall.
             let generation = u64::try_from(self.revision).unwrap_or(0).max(agent.held);
-            agent.link.desired.send_replace(Desired { generation, tasks: tasks.clone(), cluster_id: 0 });
+            agent.link.desired.send_replace(Desired { generation, tasks: tasks.clone(), cluster_id: self.cluster_id });
             agent.sent = Some(tasks);
             if let Some(record) = self.world.nodes.get_mut(id) {
                 record.generation = generation;
@@ -35,7 +35,7 @@ impl Leader {
 
     pub(super) fn tell(&self, kind: EventKind) {
         // Without listeners there is no one to tell.
-        let _listeners = self.inbox.events.send(Arc::new(Event { at: now(), kind }));
+        let _listeners = self.inbox.events.send(Arc::new(Event { at: self.clock.now(), kind }));
     }
 
     /// What a person reads afterwards.
@@ -53,6 +53,9 @@ impl Leader {
             }
             Change::Launch(task) => tracing::debug!(task = %task.id, node = %task.node, "launch"),
             Change::Retire { task, reason } => tracing::debug!(task = %task.id, %reason, "retire"),
+            Change::Lose { task, reason } => tracing::info!(%task, reason, "a task is lost with its node"),
+            Change::DefineNode(node) => tracing::info!(node = %node.id, draining = node.draining, "a node is set"),
+            Change::RemoveNode(node) => tracing::info!(%node, "a node is removed"),
             Change::Delay { app, backoff, failure: Some(failure) } => {
                 let (state, failures) = (failure.state.mesos_name(), backoff.failures);
                 tracing::info!(%app, task = %failure.task, state, message = failure.message, failures, "a task failed");
@@ -92,6 +95,12 @@ impl Leader {
                 let checks = record.iter().flat_map(|record| &record.seen.checks);
                 let cause = checks.filter_map(|check| check.last_failure_cause.clone()).next();
                 vec![EventKind::UnhealthyKill { task: task.clone(), reason: cause.unwrap_or_default() }]
+            }
+            Change::Lose { task, reason } => {
+                let Some(record) = self.world.tasks.get(task) else { return Vec::new() };
+                let (state, message, observed_at) = (TaskState::Lost, reason.clone(), self.clock.now());
+                let seen = Observation { state, message, observed_at, ..record.seen.clone() };
+                vec![EventKind::TaskStatus { task: record.task.clone(), seen }]
             }
             _ => Vec::new(),
         }

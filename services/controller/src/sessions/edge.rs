@@ -36,7 +36,8 @@ impl Session {
                 Ok(None) => return Status::ok("the edge ended the session"),
                 Err(end) => return end,
             };
-            let message = Message::EdgeState { edge: edge.clone(), address: hello.address.clone(), state };
+            let (node, address) = (hello.node_id.clone(), hello.address.clone());
+            let message = Message::EdgeState { edge: edge.clone(), node, address, state };
             if self.leader.send(message).await.is_err() {
                 return Status::unavailable("the controller is stopping");
             }

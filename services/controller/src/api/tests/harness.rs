@@ -166,8 +166,10 @@ fn world_with_node() -> World {
         attributes: Default::default(),
         runtime: "process".into(),
         limits: vec!["no outbound network".into()],
+        draining: false,
     };
-    let record = NodeRecord { node: Arc::new(node), connected: true, last_seen: Timestamp::EPOCH, generation: 1 };
+    let record =
+        NodeRecord { connected: true, generation: 1, ..NodeRecord::new(Arc::new(node), Timestamp::EPOCH) };
     World { nodes: [(record.node.id.clone(), record)].into(), ..World::default() }
 }
 
@@ -212,6 +214,8 @@ fn carry_out(world: &mut World, ask: Ask, count: &mut u64) -> Result<Answer, Ref
         }
         Ask::CancelDeployment { id, force } => submit::cancel(world, id, *force, now, &mut make_uuid),
         Ask::ResetDelay { app } => submit::reset_delay(world, app, now),
+        Ask::DrainNode { node, on } => submit::drain_node(world, node, *on, now),
+        Ask::RemoveNode { node } => submit::remove_node(world, node, now),
     };
     let Submitted { changes, version, deployment } = submitted.map_err(refusal)?;
     changes.iter().for_each(|change: &Change| world.apply(change));
@@ -224,6 +228,7 @@ fn refusal(refused: Refused) -> Refusal {
         Refused::Exists(id) => Refusal::Exists(id),
         Refused::NoTask(id) => Refusal::NoTask(id),
         Refused::NoDeployment(id) => Refusal::NoDeployment(id),
+        Refused::NoNode(id) => Refusal::NoNode(id),
         Refused::Locked(ids) => Refusal::Locked(ids),
         other => Refusal::Invalid(other.to_string()),
     }
