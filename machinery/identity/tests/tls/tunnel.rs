@@ -120,16 +120,27 @@ async fn a_tunnel_is_closed_to_strangers_and_does_not_lead_to_them() {
     assert!(answer.is_err() || answer.is_ok_and(|bytes| bytes.first() != Some(&b'H')));
 }
 
-#[tokio::test]
-async fn a_stream_that_breaks_behind_the_tunnel_does_not_look_complete() {
+/// A stream through the tunnel, open at both of its ends.
+async fn open_stream() -> (Tunnel, TcpStream, TcpStream) {
     let target = listener().await;
     let tunnel = Tunnel::to_a_listener(target.local_addr().unwrap()).await;
-    let mut stream = TcpStream::connect(tunnel.entrance).await.unwrap();
-    stream.write_all(b"half").await.unwrap();
-    let (mut inner, _) = target.accept().await.unwrap();
-    inner.read_exact(&mut [0; 4]).await.unwrap();
-    inner.write_all(b"half").await.unwrap();
-    stream.read_exact(&mut [0; 4]).await.unwrap();
+    let stream = TcpStream::connect(tunnel.entrance).await.unwrap();
+    let (inner, _) = tokio::time::timeout(DEADLINE, target.accept()).await.unwrap().unwrap();
+    (tunnel, stream, inner)
+}
+
+/// Sends a few bytes and waits until they have arrived.
+async fn pass(from: &mut TcpStream, to: &mut TcpStream) {
+    from.write_all(b"some").await.unwrap();
+    let mut bytes = [0; 4];
+    tokio::time::timeout(DEADLINE, to.read_exact(&mut bytes)).await.expect("bytes in time").unwrap();
+    assert_eq!(&bytes, b"some");
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_behind_the_tunnel_does_not_look_complete() {
+    let (_tunnel, mut stream, mut inner) = open_stream().await;
+    pass(&mut inner, &mut stream).await;
     socket2::SockRef::from(&inner).set_linger(Some(Duration::ZERO)).unwrap();
     drop(inner);
     let end = tokio::time::timeout(DEADLINE, stream.read(&mut [0])).await.unwrap();
@@ -154,28 +165,25 @@ async fn a_target_that_is_away_is_a_reset_and_the_tunnel_stays() {
 
 #[tokio::test]
 async fn a_stop_lets_open_streams_end() {
-    let tunnel = Tunnel::to_a_listener(reverser().await).await;
-    let mut stream = TcpStream::connect(tunnel.entrance).await.unwrap();
-    stream.write_all(b"ab").await.unwrap();
+    let (tunnel, mut stream, mut inner) = open_stream().await;
     tunnel.stop.request();
     while TcpStream::connect(tunnel.entrance).await.is_ok() {
         tokio::task::yield_now().await;
     }
-    stream.write_all(b"c").await.unwrap();
+    pass(&mut stream, &mut inner).await;
     stream.shutdown().await.unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    assert_eq!(answer, b"cba");
+    assert_eq!(inner.read(&mut [0]).await.unwrap(), 0);
+    pass(&mut inner, &mut stream).await;
+    drop(inner);
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
     for end in [tunnel.dialled, tunnel.served] {
-        tokio::time::timeout(DEADLINE, end).await.expect("ended with its last stream").unwrap();
+        tokio::time::timeout(tunnel::DRAIN_GRACE / 2, end).await.expect("ended with its last stream").unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_stream_that_outlives_the_grace_of_a_stop_is_cut() {
-    let tunnel = Tunnel::to_a_listener(reverser().await).await;
-    let mut stream = TcpStream::connect(tunnel.entrance).await.unwrap();
-    stream.write_all(b"ab").await.unwrap();
+    let (tunnel, mut stream, _inner) = open_stream().await;
     let stopped = Instant::now();
     tunnel.stop.request();
     let end = tokio::time::timeout(DEADLINE, stream.read(&mut [0])).await.expect("cut in time");
