@@ -1,0 +1,254 @@
+//! The thread that places addresses: adds, renews, removes and announces them, and hears what others do to them.
+//!
+//! It is not the thread that speaks VRRP, because the kernel has one lock for all links and addresses: whoever takes it for
+//! long (a namespace being removed) would else make a holder late with its advertisements, and so lose it the address.
+//! Errands are done in the order they were sent, so an address is announced after it was added.
+
+use crate::announce::Announcer;
+use crate::link::{self, Link};
+use crate::mailbox::{Mailbox, Sender, mailbox};
+use crate::netlink::{Added, Heard, Netlink, Notifications, Placed, Said};
+use crate::report::Reporter;
+use crate::settings::VirtualRouter;
+use crate::speaker::Letter;
+use crate::vitals::Vitals;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use vrrp::ADDRESS_LIFETIME;
+
+/// Announcements after an address was put back that somebody removed: the neighbours asked in vain meanwhile.
+const RESTORED_BURST: u8 = 1;
+
+/// What the keeper is asked to do; `router` counts as in the configuration.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    /// Add the router's addresses, or give them another lifetime.
+    Place {
+        router: usize,
+    },
+    Remove {
+        router: usize,
+    },
+    Announce {
+        router: usize,
+        burst: u8,
+    },
+    /// Remove everything that was added, and end.
+    End,
+}
+
+pub(crate) struct Keeper {
+    routers: Vec<Kept>,
+    errands: Mailbox<Errand>,
+    netlink: Netlink,
+    notifications: Notifications,
+    announcer: Announcer,
+    speaker: Sender<Letter>,
+    reporter: Reporter,
+}
+
+/// The addresses of one virtual router.
+struct Kept {
+    interface: String,
+    addresses: Vec<(IpAddr, u8)>,
+    link: Option<Link>,
+    /// Whether the speaker was told of the interface, there or not.
+    told: bool,
+    /// Whether the addresses are wanted now.
+    held: bool,
+    placed: HashMap<Placed, Added>,
+    vitals: Arc<Vitals>,
+}
+
+/// Opened before any thread starts, so that what is not permitted is said at once.
+pub(crate) fn open(
+    routers: &[VirtualRouter],
+    vitals: &[Arc<Vitals>],
+    speaker: Sender<Letter>,
+    reporter: Reporter,
+) -> io::Result<(Sender<Errand>, Keeper)> {
+    let (sender, errands) = mailbox()?;
+    let kept = |(router, vitals): (&VirtualRouter, &Arc<Vitals>)| Kept {
+        interface: router.interface.clone(),
+        addresses: router.addresses.clone(),
+        link: None,
+        told: false,
+        held: false,
+        placed: HashMap::new(),
+        vitals: vitals.clone(),
+    };
+    let keeper = Keeper {
+        routers: routers.iter().zip(vitals).map(kept).collect(),
+        errands,
+        netlink: Netlink::open()?,
+        notifications: Notifications::open()?,
+        announcer: Announcer::open()?,
+        speaker,
+        reporter,
+    };
+    Ok((sender, keeper))
+}
+
+impl Keeper {
+    /// Until [`Errand::End`].
+    pub fn run(mut self) {
+        self.look_at_links();
+        loop {
+            let mut ready = [
+                PollFd::new(self.errands.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.notifications.as_fd(), PollFlags::POLLIN),
+            ];
+            if let Err(error) = poll(&mut ready, PollTimeout::NONE)
+                && error != nix::errno::Errno::EINTR
+            {
+                self.reporter.problem(None, format!("wait for errands: {error}"));
+            }
+            while let Some(errand) = self.errands.next() {
+                match errand {
+                    Errand::Place { router } => self.place(router),
+                    Errand::Remove { router } => self.remove(router),
+                    Errand::Announce { router, burst } => self.announce(router, burst),
+                    Errand::End => return self.end(),
+                }
+            }
+            self.hear();
+        }
+    }
+
+    fn end(&mut self) {
+        for router in 0..self.routers.len() {
+            self.remove(router);
+        }
+    }
+
+    fn place(&mut self, router: usize) {
+        let Some(kept) = self.routers.get_mut(router) else { return };
+        kept.held = true;
+        let Some(link) = &kept.link else { return };
+        for &(address, prefix) in &kept.addresses {
+            let placed = Placed { interface: link.index, address, prefix };
+            let result = match kept.placed.get(&placed) {
+                Some(Added::Theirs) => continue,
+                Some(Added::Ours) => self.netlink.refresh(placed, ADDRESS_LIFETIME),
+                None => self.netlink.add(placed, ADDRESS_LIFETIME).map(|added| {
+                    if added == Added::Theirs {
+                        let theirs =
+                            format!("{address} was configured by somebody else: left alone, also when given up");
+                        self.reporter.problem(Some(router), theirs);
+                    }
+                    kept.placed.insert(placed, added);
+                }),
+            };
+            if let Err(error) = result {
+                self.reporter.problem(Some(router), format!("add {address}/{prefix} to {}: {error}", link.name));
+            }
+        }
+    }
+
+    fn remove(&mut self, router: usize) {
+        let Some(kept) = self.routers.get_mut(router) else { return };
+        kept.held = false;
+        for (placed, added) in kept.placed.drain() {
+            if added == Added::Ours
+                && let Err(error) = self.netlink.remove(placed)
+            {
+                // The kernel drops it when its lifetime ends.
+                self.reporter.problem(Some(router), format!("remove {}: {error}", placed.address));
+            }
+        }
+    }
+
+    fn announce(&mut self, router: usize, burst: u8) {
+        let Some(kept) = self.routers.get(router) else { return };
+        let Some(link) = &kept.link else { return };
+        for _ in 0..burst {
+            for (address, _) in &kept.addresses {
+                match self.announcer.announce(link, *address) {
+                    Ok(()) => kept.vitals.announcements.add_one(),
+                    Err(error) => {
+                        self.reporter.problem(Some(router), format!("announce {address}: {error}"));
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads every waiting notification, then acts once.
+    fn hear(&mut self) {
+        let (mut gone, mut look) = (Vec::new(), false);
+        loop {
+            match self.notifications.hear() {
+                Ok(Heard::Nothing) => break,
+                Ok(Heard::Missed) => look = true,
+                Ok(Heard::Said(said)) => {
+                    for one in said {
+                        match one {
+                            Said::AddressGone(placed) if self.is_floating(placed) => gone.push(placed),
+                            Said::Address { placed, .. } if self.is_floating(placed) => {}
+                            Said::Address { .. } | Said::AddressGone(_) | Said::LinkChanged => look = true,
+                            Said::Answer { .. } | Said::Done { .. } => {}
+                        }
+                    }
+                }
+                Err(error) => {
+                    self.reporter.problem(None, format!("hear of changed addresses: {error}"));
+                    break;
+                }
+            }
+        }
+        if look {
+            self.look_at_links();
+        }
+        for placed in gone {
+            self.restore(placed);
+        }
+    }
+
+    fn is_floating(&self, placed: Placed) -> bool {
+        self.routers.iter().any(|kept| kept.addresses.contains(&(placed.address, placed.prefix)))
+    }
+
+    /// Somebody removed an address that is wanted here (our own removals are no longer wanted).
+    fn restore(&mut self, placed: Placed) {
+        let of = |kept: &Kept| kept.held && kept.placed.contains_key(&placed);
+        let Some(router) = self.routers.iter().position(of) else { return };
+        self.routers[router].placed.remove(&placed);
+        self.routers[router].vitals.restored.add_one();
+        self.reporter.problem(Some(router), format!("{} was removed by somebody, and is put back", placed.address));
+        self.place(router);
+        self.announce(router, RESTORED_BURST);
+    }
+
+    /// Looks at each interface and tells the speaker what changed.
+    fn look_at_links(&mut self) {
+        for (router, kept) in self.routers.iter_mut().enumerate() {
+            let found = match link::find(&kept.interface) {
+                Ok(found) => found,
+                Err(error) => {
+                    self.reporter.problem(Some(router), format!("look at {}: {error}", kept.interface));
+                    continue;
+                }
+            };
+            // What floats comes and goes with the holder: no news.
+            let found = found.map(|mut link| {
+                link.addresses.retain(|address| !kept.addresses.iter().any(|(floating, _)| floating == address));
+                link
+            });
+            if found != kept.link || !std::mem::replace(&mut kept.told, true) {
+                let renamed = found.as_ref().map(|link| link.index) != kept.link.as_ref().map(|link| link.index);
+                if renamed {
+                    kept.placed.clear();
+                }
+                kept.link.clone_from(&found);
+                if !self.speaker.send(Letter::Link { router, link: found }) {
+                    self.reporter.problem(Some(router), "the speaker takes no letters".to_owned());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The handful of rtnetlink messages spoken here, byte for byte (linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h).
+//!
+//! ```text
+//! nlmsghdr   length u32 · type u16 · flags u16 · sequence u32 · port u32        native byte order
+//! ifaddrmsg  family u8 · prefix u8 · flags u8 · scope u8 · interface u32
+//! attribute  length u16 · type u16 · value, padded to 4
+//! ```
+
+use nix::libc;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+const HEADER_BYTES: usize = 16;
+const IFADDRMSG_BYTES: usize = 8;
+const ATTRIBUTE_HEADER_BYTES: usize = 4;
+
+const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
+const ACK: u16 = libc::NLM_F_ACK as u16;
+const CREATE: u16 = libc::NLM_F_CREATE as u16;
+const EXCLUSIVE: u16 = libc::NLM_F_EXCL as u16;
+const REPLACE: u16 = libc::NLM_F_REPLACE as u16;
+const DUMP: u16 = libc::NLM_F_DUMP as u16;
+
+/// An address on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Placed {
+    pub interface: u32,
+    pub address: IpAddr,
+    pub prefix: u8,
+}
+
+/// Adds an address that the kernel drops after `lifetime`; fails with EEXIST when it is there.
+pub(super) fn add(placed: Placed, lifetime: Duration, sequence: u32) -> Vec<u8> {
+    new_address(placed, lifetime, EXCLUSIVE, sequence)
+}
+
+/// Gives an address another `lifetime`, adding it when it is not there.
+pub(super) fn refresh(placed: Placed, lifetime: Duration, sequence: u32) -> Vec<u8> {
+    new_address(placed, lifetime, REPLACE, sequence)
+}
+
+fn new_address(placed: Placed, lifetime: Duration, mode: u16, sequence: u32) -> Vec<u8> {
+    let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX).max(1);
+    let v6 = placed.address.is_ipv6();
+    // IPv6: no duplicate detection (the fence and VRRP decide who holds it), and deprecated from the start, so that
+    // nothing of this node picks the floating address as its own source.
+    let (flags, preferred) = if v6 { (libc::IFA_F_NODAD as u8, 0) } else { (0, seconds) };
+    let mut message = begin(libc::RTM_NEWADDR, REQUEST | ACK | CREATE | mode, sequence);
+    ifaddrmsg(&mut message, placed, flags);
+    let cache = [preferred, seconds, 0, 0].map(u32::to_ne_bytes).concat();
+    attribute(&mut message, libc::IFA_CACHEINFO, &cache);
+    finish(message)
+}
+
+pub(super) fn remove(placed: Placed, sequence: u32) -> Vec<u8> {
+    let mut message = begin(libc::RTM_DELADDR, REQUEST | ACK, sequence);
+    ifaddrmsg(&mut message, placed, 0);
+    finish(message)
+}
+
+/// Asks for every address of a family.
+pub(super) fn dump(v6: bool, sequence: u32) -> Vec<u8> {
+    let mut message = begin(libc::RTM_GETADDR, REQUEST | DUMP, sequence);
+    message.extend([family(v6), 0, 0, 0, 0, 0, 0, 0]);
+    finish(message)
+}
+
+fn begin(kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
+    let mut message = vec![0; 4];
+    message.extend(kind.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
+    message.extend(sequence.to_ne_bytes());
+    message.extend([0; 4]);
+    message
+}
+
+fn finish(mut message: Vec<u8>) -> Vec<u8> {
+    let length = message.len() as u32;
+    message[..4].copy_from_slice(&length.to_ne_bytes());
+    message
+}
+
+fn family(v6: bool) -> u8 {
+    (if v6 { libc::AF_INET6 } else { libc::AF_INET }) as u8
+}
+
+fn ifaddrmsg(message: &mut Vec<u8>, placed: Placed, flags: u8) {
+    message.extend([family(placed.address.is_ipv6()), placed.prefix, flags, libc::RT_SCOPE_UNIVERSE]);
+    message.extend(placed.interface.to_ne_bytes());
+    let octets = octets(placed.address);
+    attribute(message, libc::IFA_LOCAL, &octets);
+    attribute(message, libc::IFA_ADDRESS, &octets);
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    message.extend(((ATTRIBUTE_HEADER_BYTES + value.len()) as u16).to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(value);
+    message.resize(message.len().next_multiple_of(4), 0);
+}
+
+/// What the kernel says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    Address {
+        placed: Placed,
+        /// It has no lifetime: whoever added it did not mean it to go by itself.
+        permanent: bool,
+    },
+    AddressGone(Placed),
+    /// Something about an interface changed.
+    LinkChanged,
+    /// The answer to a request: 0, or an errno.
+    Answer {
+        sequence: u32,
+        errno: i32,
+    },
+    /// The end of a dump.
+    Done {
+        sequence: u32,
+    },
+}
+
+/// Everything in one datagram that means something here; what is cut short ends the reading.
+pub(crate) fn parse(mut datagram: &[u8]) -> Vec<Said> {
+    let mut said = Vec::new();
+    while let Some((kind, sequence, body, rest)) = split_message(datagram) {
+        said.extend(parse_one(kind, sequence, body));
+        datagram = rest;
+    }
+    said
+}
+
+fn split_message(datagram: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
+    let header = datagram.get(..HEADER_BYTES)?;
+    let length = u32_at(header, 0)? as usize;
+    let kind = u16::from_ne_bytes(header[4..6].try_into().ok()?);
+    let body = datagram.get(HEADER_BYTES..length)?;
+    let rest = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Some((kind, u32_at(header, 8)?, body, rest))
+}
+
+fn parse_one(kind: u16, sequence: u32, body: &[u8]) -> Option<Said> {
+    match kind {
+        libc::RTM_NEWADDR => {
+            let (placed, flags) = parse_address(body)?;
+            Some(Said::Address { placed, permanent: flags & libc::IFA_F_PERMANENT != 0 })
+        }
+        libc::RTM_DELADDR => parse_address(body).map(|(placed, _)| Said::AddressGone(placed)),
+        libc::RTM_NEWLINK | libc::RTM_DELLINK => Some(Said::LinkChanged),
+        kind if kind == libc::NLMSG_ERROR as u16 => {
+            let errno = i32::from_ne_bytes(body.get(..4)?.try_into().ok()?).saturating_neg();
+            Some(Said::Answer { sequence, errno })
+        }
+        kind if kind == libc::NLMSG_DONE as u16 => Some(Said::Done { sequence }),
+        _ => None,
+    }
+}
+
+fn parse_address(body: &[u8]) -> Option<(Placed, u32)> {
+    let head = body.get(..IFADDRMSG_BYTES)?;
+    let (mut flags, interface) = (u32::from(head[2]), u32_at(head, 4)?);
+    let (mut local, mut address) = (None, None);
+    let mut rest = &body[IFADDRMSG_BYTES..];
+    while let Some(header) = rest.get(..ATTRIBUTE_HEADER_BYTES) {
+        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+        let Some(value) = rest.get(ATTRIBUTE_HEADER_BYTES..length) else { break };
+        match u16::from_ne_bytes([header[2], header[3]]) {
+            libc::IFA_LOCAL => local = read_address(value),
+            libc::IFA_ADDRESS => address = read_address(value),
+            libc::IFA_FLAGS => flags = u32_at(value, 0)?,
+            _ => {}
+        }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Some((Placed { interface, address: local.or(address)?, prefix: head[1] }, flags))
+}
+
+fn read_address(value: &[u8]) -> Option<IpAddr> {
+    match value.len() {
+        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?).into()),
+        16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?).into()),
+        _ => None,
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn placed(address: &str, prefix: u8) -> Placed {
+        Placed { interface: 7, address: address.parse().unwrap(), prefix }
+    }
+
+    #[test]
+    fn what_is_asked_for_reads_back_as_what_is_said() {
+        for placed in [placed("10.0.0.100", 24), placed("fd00::100", 64)] {
+            let message = add(placed, Duration::from_secs(2), 9);
+            assert_eq!(parse(&message), [Said::Address { placed, permanent: false }]);
+            assert_eq!(parse(&remove(placed, 10)), [Said::AddressGone(placed)]);
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_whole_seconds_and_never_for_ever() {
+        let message = refresh(placed("10.0.0.100", 24), Duration::from_millis(100), 1);
+        let valid = message.len() - 12;
+        assert_eq!(u32_at(&message, valid), Some(1));
+    }
+
+    #[test]
+    fn an_error_is_an_answer_with_its_errno() {
+        let mut message = begin(libc::NLMSG_ERROR as u16, 0, 3);
+        message.extend((-libc::EEXIST).to_ne_bytes());
+        assert_eq!(parse(&finish(message)), [Said::Answer { sequence: 3, errno: libc::EEXIST }]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_break_the_parser(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn a_damaged_message_is_no_panic(at in 0_usize..60, value: u8) {
+            let mut message = add(placed("10.0.0.100", 24), Duration::from_secs(2), 9);
+            let at = at % message.len();
+            message[at] = value;
+            let _ = parse(&message);
+        }
+    }
+}

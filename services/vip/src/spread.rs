@@ -1,0 +1,83 @@
+//! Several addresses over the nodes, so that no edge idles: each node works out its own priority for each address, and
+//! they agree without a word between them.
+//!
+//! Rendezvous hashing: a node's weight for an address is the hash of both names. The heaviest node that lives holds the
+//! address; when it dies only its addresses move, and they go to different nodes.
+
+use crate::settings::VirtualRouter;
+use sha2::{Digest, Sha256};
+use std::net::IpAddr;
+
+/// Priorities of ready nodes: well above what a node that is not ready falls to ([`crate::health`]), below the owner's.
+const PRIORITY_MIN: u8 = 100;
+const PRIORITY_MAX: u8 = 254;
+/// Ids of virtual routers that an operator's other routers rarely use: they count up from 1.
+const VRID_MIN: u8 = 100;
+
+/// An address that floats over the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FloatingAddress {
+    pub address: IpAddr,
+    pub prefix: u8,
+    /// The interface that carries it on this node.
+    pub interface: String,
+}
+
+/// This node's virtual routers for the cluster's addresses, one for each. Every node must be given the same addresses,
+/// in any order (only interfaces may differ); two equal priorities are told apart by VRRP itself.
+pub fn spread(node: &str, addresses: &[FloatingAddress]) -> Vec<VirtualRouter> {
+    let mut ordered: Vec<&FloatingAddress> = addresses.iter().collect();
+    ordered.sort_by_key(|floating| floating.address);
+    ordered.dedup_by_key(|floating| floating.address);
+    let vrids = VRID_MIN..=u8::MAX;
+    let router = |(vrid, floating): (u8, &FloatingAddress)| VirtualRouter {
+        vrid,
+        interface: floating.interface.clone(),
+        addresses: vec![(floating.address, floating.prefix)],
+        priority: priority(node, floating.address),
+        ..VirtualRouter::default()
+    };
+    vrids.zip(ordered).map(router).collect()
+}
+
+fn priority(node: &str, address: IpAddr) -> u8 {
+    let digest = Sha256::digest(format!("{address} {node}"));
+    PRIORITY_MIN + digest[0] % (PRIORITY_MAX - PRIORITY_MIN + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floating(count: u8) -> Vec<FloatingAddress> {
+        let address = |last| FloatingAddress { address: [10, 0, 0, last].into(), prefix: 24, interface: "eth0".into() };
+        (1..=count).map(address).collect()
+    }
+
+    #[test]
+    fn nodes_agree_whatever_the_order() {
+        let mut addresses = floating(5);
+        let forward = spread("a", &addresses);
+        addresses.reverse();
+        assert_eq!(forward, spread("a", &addresses));
+        let vrids: Vec<u8> = spread("b", &addresses).iter().map(|router| router.vrid).collect();
+        assert_eq!(vrids, [100, 101, 102, 103, 104]);
+    }
+
+    #[test]
+    fn many_addresses_use_every_node() {
+        let addresses = floating(30);
+        let nodes = ["node-1", "node-2", "node-3"];
+        let all: Vec<Vec<VirtualRouter>> = nodes.iter().map(|node| spread(node, &addresses)).collect();
+        let mut held = [0; 3];
+        for index in 0..addresses.len() {
+            let holder = (0..3).max_by_key(|node| all[*node][index].priority).unwrap();
+            held[holder] += 1;
+        }
+        assert!(held.iter().all(|count| *count >= 5), "{held:?}");
+        for router in all.iter().flatten() {
+            router.validate().unwrap();
+            assert!((PRIORITY_MIN..=PRIORITY_MAX).contains(&router.priority));
+        }
+    }
+}
