@@ -79,11 +79,14 @@ impl Brake {
 
 impl fmt::Display for Brake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} of {} nodes are silent at once: the fault is more likely the controller's, so nothing is replaced",
-            self.silent, self.nodes
-        )
+        match self {
+            Self { nodes: 1, .. } => f.write_str("no other node is heard, so nothing is replaced"),
+            Self { silent, nodes } => write!(
+                f,
+                "{silent} of {nodes} nodes are silent at once: the fault is more likely the controller's, so nothing is \
+                 replaced"
+            ),
+        }
     }
 }
 

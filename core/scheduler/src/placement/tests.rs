@@ -86,3 +86,71 @@ fn resources_add_up_to_the_last_tenth() {
     let why = crate::explain(&bench.world, &id("x"), bench.now);
     assert!(why.iter().any(|line| line.contains("needs 0.1 cpus, 0 are free")), "{why:?}");
 }
+
+/// Tasks of `name` on each of the nodes.
+fn counts(bench: &Bench, name: &str) -> Vec<usize> {
+    bench.world.nodes.keys().map(|node| bench.on(name, node.as_str())).collect()
+}
+
+#[test]
+fn the_node_with_the_fewest_of_the_app_comes_before_the_one_with_the_most_room() {
+    let mut bench = Bench::new(&["a", "b", "c"]);
+    // `a` has next to no room left, `c` the most.
+    for (name, node, cpus_milli) in [("big", "a", 7500), ("half", "b", 4000)] {
+        let pinned = App {
+            cpus_milli,
+            ..constrained(name, 1, "hostname", ConstraintOperator::Like, Some(&format!("{node}.*")))
+        };
+        bench.put(vec![pinned]).unwrap();
+        bench.settle();
+    }
+    let first = |bench: &mut Bench, instances| {
+        bench.put(vec![app("x", instances)]).unwrap();
+        bench.settle();
+        counts(bench, "x")
+    };
+    assert_eq!(first(&mut bench, 1), [0, 0, 1]);
+    assert_eq!(first(&mut bench, 2), [0, 1, 1]);
+    assert_eq!(first(&mut bench, 3), [1, 1, 1]);
+    assert_eq!(first(&mut bench, 4), [1, 1, 2]);
+    assert_eq!(first(&mut bench, 12), [4, 4, 4]);
+    // Where one is full the others share the rest.
+    assert_eq!(first(&mut bench, 17), [5, 6, 6]);
+}
+
+#[test]
+fn of_equal_nodes_the_first_is_taken() {
+    let mut bench = Bench::new(&["a", "b"]);
+    bench.put(vec![app("x", 1)]).unwrap();
+    bench.pass();
+    assert_eq!(counts(&bench, "x"), [1, 0]);
+}
+
+#[test]
+fn a_roll_spreads_what_will_stay_not_what_goes() {
+    let mut bench = Bench::new(&["a", "b"]);
+    bench.falls_silent("b");
+    bench.world.nodes.get_mut(&NodeId::new("b")).unwrap().connected = false;
+    bench.put(vec![app("x", 4)]).unwrap();
+    bench.settle();
+    assert_eq!(counts(&bench, "x"), [4, 0]);
+    bench.world.nodes.get_mut(&NodeId::new("b")).unwrap().connected = true;
+    bench.is_back("b");
+    bench.put(vec![App { cmd: Some("other".into()), ..app("x", 4) }]).unwrap();
+    bench.settle();
+    assert_eq!(counts(&bench, "x"), [2, 2]);
+}
+
+proptest::proptest! {
+    #[test]
+    fn losing_a_node_takes_no_more_than_its_share_of_an_app(instances in 1_u32..40, nodes in 1_usize..6) {
+        let names = &["a", "b", "c", "d", "e"][..nodes];
+        let mut bench = Bench::new(names);
+        bench.put(vec![app("other", 7)]).unwrap();
+        bench.settle();
+        bench.put(vec![app("x", instances)]).unwrap();
+        bench.settle();
+        let share = (instances as usize).div_ceil(nodes);
+        proptest::prop_assert!(counts(&bench, "x").into_iter().all(|count| count <= share));
+    }
+}

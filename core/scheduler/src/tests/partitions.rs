@@ -212,6 +212,10 @@ fn story(seed: u64, is_steady: bool) {
         cluster.bench.wait(STEP_SECONDS);
         cluster.pass(is_steady);
         check_bookings(&cluster.bench);
+        for name in ["x", "y"].into_iter().filter(|_| is_steady) {
+            let instances = cluster.bench.world.apps[&id(name)].app.instances as usize;
+            assert!(cluster.bench.tasks(name).len() <= instances, "seed {seed}, round {round}: {name} is doubled");
+        }
         let again = cluster.bench.left_to_do();
         assert!(again.is_empty(), "seed {seed}, round {round}: {again:?}");
         cluster.step(&mut random, trouble);

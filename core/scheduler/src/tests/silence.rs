@@ -1,8 +1,9 @@
 //! Nodes that fall silent: suspected, lost, back; and the brake.
 
-use super::worlds::{Bench, app, at, id};
+use super::worlds::{Bench, app, at, id, node};
 use crate::{Change, EdgeRecord, RetireReason, Standing, next_deadline, serving, standing, submit};
 use model::{App, NodeId, TaskState};
+use proptest::prelude::*;
 
 /// An app of `instances` on these nodes, settled.
 fn settled(nodes: &[&str], instances: u32) -> Bench {
@@ -25,7 +26,7 @@ fn explained(bench: &Bench, part: &str) -> bool {
 
 #[test]
 fn silence_alone_makes_a_node_suspected_and_then_lost() {
-    let mut record = super::worlds::node("a", 8000);
+    let mut record = node("a", 8000);
     let policy = crate::Policy::default();
     let at_silence = |record: &_, seconds| standing(record, at(seconds), &policy);
     assert_eq!(at_silence(&record, 1.499), Standing::Live);
@@ -168,7 +169,8 @@ fn the_brake_holds_when_most_or_all_are_silent_and_says_why() {
         names[..silent].iter().for_each(|name| bench.falls_silent(name));
         bench.run(60.0);
         assert_eq!(bench.tasks("x"), before, "{silent} of {nodes}");
-        assert!(explained(&bench, &format!("{silent} of {nodes} nodes are silent at once")));
+        let why = if nodes == 1 { "no other node is heard" } else { &format!("{silent} of {nodes} nodes are silent") };
+        assert!(explained(&bench, why));
         // One comes back, and the rest is no longer most of them: now it is their fault.
         bench.is_back(names[0]);
         bench.run(0.5);
@@ -306,4 +308,34 @@ fn the_next_deadline_is_the_first_silence_grace_or_delay_to_end() {
     bench.wait(4.9);
     assert_eq!(next(&bench), millis(100));
     assert_eq!(next_deadline(&crate::World::default(), bench.now, &bench.policy), None);
+}
+
+proptest! {
+    #[test]
+    fn most_nodes_are_never_given_up_at_once(silences in prop::collection::vec((0_u32..10_000, any::<bool>()), 0..8)) {
+        let mut bench = Bench::new(&[]);
+        for (index, (silence_ms, given_up_before)) in silences.iter().enumerate() {
+            let mut record = node(&index.to_string(), 8000);
+            record.last_seen = at(10.0 - f64::from(*silence_ms) / 1000.0);
+            if *given_up_before && *silence_ms >= 5000 {
+                record.standing = standing(&record, at(10.0), &bench.policy);
+            }
+            bench.world.nodes.insert(record.node.id.clone(), record);
+        }
+        let before: Vec<_> = bench.world.nodes.values().cloned().collect();
+        bench.world.judge(at(10.0), &bench.policy);
+        let undecided = before.iter().filter(|record| !record.standing.is_lost());
+        let undecided: Vec<_> = undecided.map(|record| bench.world.nodes[&record.node.id].standing).collect();
+        let silent = undecided.iter().filter(|standing| !standing.is_heard()).count();
+        let lost = undecided.iter().filter(|standing| standing.is_lost()).count();
+        let most = silent > 0 && (silent == undecided.len() || (silent >= 2 && silent * 2 > undecided.len()));
+        prop_assert_eq!(bench.world.brake.is_some(), most);
+        prop_assert!(lost == 0 || (!most && lost < undecided.len() && (lost == 1 || lost * 2 <= undecided.len())));
+        // Whoever was given up stays so, and nothing changes by judging again.
+        let sticks = |record: &crate::NodeRecord| {
+            !record.standing.is_lost() || bench.world.nodes[&record.node.id].standing.is_lost()
+        };
+        prop_assert!(before.iter().all(sticks));
+        prop_assert!(bench.world.judge(at(10.0), &bench.policy).is_empty());
+    }
 }

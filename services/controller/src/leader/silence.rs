@@ -58,8 +58,6 @@ impl Leader {
     fn is_pending(&self) -> bool {
         self.doubtful
             || !self.world.deployments.is_empty()
-            || !self.world.refused.is_empty()
             || self.world.tasks.values().any(|record| !record.task.intent.is_run())
-            || self.world.nodes.values().any(|record| record.node.draining)
     }
 }
