@@ -7,6 +7,7 @@ use rustls::{ClientConfig, ServerConfig};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
@@ -19,6 +20,9 @@ pub const ALPN_HTTP1: &[u8] = b"http/1.1";
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handshakes at once on one listener; further connections wait in the kernel's queue.
 const HANDSHAKES_MAX: usize = 1024;
+/// What a refused peer may still send, and for how long, before its connection is closed.
+const LINGER_BYTES_MAX: u64 = 64 * 1024;
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The certificate a peer showed in its handshake, verified by the listener's configuration: its chain, its dates, and
 /// that the peer has its key.
@@ -69,8 +73,26 @@ impl Handshakes {
 
 impl Handshake {
     pub async fn accept(self, stream: TcpStream) -> Result<server::TlsStream<TcpStream>, HandshakeError> {
-        bounded(self.acceptor.accept(stream)).await
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream).into_fallible()).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err((source, stream))) => {
+                close_gently(stream).await;
+                Err(HandshakeError::Handshake { source })
+            }
+            Err(_) => Err(HandshakeError::Timeout { limit: HANDSHAKE_TIMEOUT }),
+        }
     }
+}
+
+/// A client of TLS 1.3 speaks before it knows that it is refused. A socket closed over unread bytes is reset, and the alert
+/// that tells why would be lost with it: so what was sent is read first.
+async fn close_gently(mut stream: TcpStream) {
+    let closing = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await
+    };
+    // However it ends, the socket is closed.
+    let _ended = tokio::time::timeout(LINGER_TIMEOUT, closing).await;
 }
 
 /// The client's side of a handshake with `host`, a DNS name or an IP address (in brackets or without).
@@ -82,7 +104,10 @@ pub(crate) async fn connect(
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let name = ServerName::try_from(bare.to_owned())
         .map_err(|source| HandshakeError::Name { name: host.to_owned(), source })?;
-    bounded(TlsConnector::from(config).connect(name, stream)).await
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsConnector::from(config).connect(name, stream)).await {
+        Ok(done) => done.map_err(|source| HandshakeError::Handshake { source }),
+        Err(_) => Err(HandshakeError::Timeout { limit: HANDSHAKE_TIMEOUT }),
+    }
 }
 
 /// The same configuration with the protocols the caller will speak; servers like etcd's insist on their name.
@@ -90,11 +115,4 @@ pub(crate) fn speaking(config: &ClientConfig, protocols: &[&[u8]]) -> Arc<Client
     let mut config = config.clone();
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Arc::new(config)
-}
-
-async fn bounded<T>(handshake: impl Future<Output = io::Result<T>>) -> Result<T, HandshakeError> {
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
-        Ok(done) => done.map_err(|source| HandshakeError::Handshake { source }),
-        Err(_) => Err(HandshakeError::Timeout { limit: HANDSHAKE_TIMEOUT }),
-    }
 }
