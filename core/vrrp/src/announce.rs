@@ -69,3 +69,51 @@ impl<const BYTES: usize> Frame<BYTES> {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sender in the recordings of keepalived 2.2.7.
+    const MAC: Mac = [0x4e, 0xbc, 0x52, 0x72, 0x91, 0x73];
+
+    /// Recorded: `ARP op 1 eth 4e:bc:52:72:91:73>ff:ff:ff:ff:ff:ff sha 4e:bc:52:72:91:73 spa 10.99.0.100
+    /// tha ff:ff:ff:ff:ff:ff tpa 10.99.0.100`.
+    #[test]
+    fn gratuitous_arp_is_keepalived_s() {
+        #[rustfmt::skip]
+        let recorded = [
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x4e, 0xbc, 0x52, 0x72, 0x91, 0x73, 0x08, 0x06,
+            0x00, 0x01, 0x08, 0x00, 0x06, 0x04, 0x00, 0x01,
+            0x4e, 0xbc, 0x52, 0x72, 0x91, 0x73, 10, 99, 0, 100,
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 10, 99, 0, 100,
+        ];
+        assert_eq!(gratuitous_arp(MAC, Ipv4Addr::new(10, 99, 0, 100)), recorded);
+    }
+
+    /// Recorded: `NA fd99::100>ff02::1 flags 20 tgt fd99::100`.
+    #[test]
+    fn neighbor_advertisement_is_keepalived_s() {
+        let address: Ipv6Addr = "fd99::100".parse().expect("an address");
+        let frame = neighbor_advertisement(MAC, address, false);
+        let (ethernet, packet) = frame.split_at(14);
+        assert_eq!(ethernet, [0x33, 0x33, 0, 0, 0, 1, 0x4e, 0xbc, 0x52, 0x72, 0x91, 0x73, 0x86, 0xdd]);
+        let (header, message) = packet.split_at(40);
+        assert_eq!(header[..8], [0x60, 0, 0, 0, 0, 32, 58, 255]);
+        assert_eq!(header[8..24], address.octets());
+        assert_eq!(header[24..40], ALL_NODES.octets());
+        assert_eq!(message[..2], [136, 0], "type and code");
+        assert_eq!(message[4..8], [0x20, 0, 0, 0], "override, neither router nor solicited");
+        assert_eq!(message[8..24], address.octets(), "target");
+        assert_eq!(message[24..32], [2, 1, 0x4e, 0xbc, 0x52, 0x72, 0x91, 0x73], "target link-layer address");
+        // A receiver sums the pseudo-header and the whole message, the checksum included.
+        let received = sum(&header[8..40]) + 32 + 58 + sum(message);
+        assert_eq!(fold(received), 0xffff);
+    }
+
+    #[test]
+    fn a_router_says_so_in_its_neighbor_advertisement() {
+        let frame = neighbor_advertisement(MAC, Ipv6Addr::LOCALHOST, true);
+        assert_eq!(frame[14 + 40 + 4], FLAG_ROUTER | FLAG_OVERRIDE);
+    }
+}

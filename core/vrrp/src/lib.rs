@@ -60,6 +60,8 @@ mod config;
 mod event;
 pub mod packet;
 mod router;
+#[cfg(test)]
+mod simulation;
 mod timing;
 
 pub use cause::{Cause, FenceWord};

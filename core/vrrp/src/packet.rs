@@ -19,6 +19,8 @@
 
 pub(crate) mod checksum;
 mod error;
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

@@ -4,6 +4,10 @@
 
 mod active;
 mod backup;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -65,6 +69,12 @@ impl Router {
             preempt_not_before: Moment::ZERO,
             sleeper_check: true,
         })
+    }
+
+    /// The mutant that the simulation must catch.
+    #[cfg(test)]
+    pub(crate) fn without_sleeper_check(self) -> Router {
+        Router { sleeper_check: false, ..self }
     }
 
     /// Takes one event and says what is to be done, in order.
@@ -232,7 +242,11 @@ impl Router {
 
     fn become_backup(&mut self, now: Moment, interval: Duration, cause: Cause, effects: &mut Vec<Effect>) {
         let down_at = now + master_down(&self.config, self.priority, interval);
-        self.enter(now, Role::Backup(Backup::new(now, interval, down_at)), cause, effects);
+        let mut backup = Backup::new(now, interval, down_at);
+        if matches!(cause, Cause::Fenced { .. }) {
+            backup = backup.after_refusal();
+        }
+        self.enter(now, Role::Backup(backup), cause, effects);
     }
 
     fn become_active(&mut self, now: Moment, cause: Cause, effects: &mut Vec<Effect>) {

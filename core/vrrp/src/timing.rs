@@ -61,6 +61,30 @@ pub struct Failover {
     pub worst: Duration,
 }
 
+/// How long two routers may both hold the addresses, by what is wrong with them. The simulation holds the state machine to
+/// these; network delay and late timers come on top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TwoHoldersMax {
+    /// One of them is dead or not run: until it wakes, or the kernel drops its addresses.
+    pub asleep: Duration,
+    /// Both run, and of the better one's advertisements fewer than `down_timer_adverts` in a row are lost.
+    pub heard: Duration,
+    /// Both run and can ask the store, whatever they hear: the next check, and its answer.
+    pub fenced: Option<Duration>,
+}
+
+impl RouterConfig {
+    /// The bounds of the crate's documentation as numbers. When two holders run, the better one is not heard and the store
+    /// cannot be asked, there is no bound: that is plain VRRP.
+    pub fn two_holders_max(&self) -> TwoHoldersMax {
+        TwoHoldersMax {
+            asleep: ADDRESS_LIFETIME,
+            heard: self.advert_interval * self.down_timer_adverts,
+            fenced: self.fenced.then_some(FENCE_CHECK_INTERVAL * 2),
+        }
+    }
+}
+
 /// `Skew_Time`: lower priorities wait longer, so that the best backup is first.
 pub(crate) fn skew(version: Version, priority: u8, interval: Duration) -> Duration {
     let unit = match version {

@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Heard, Role, Router};
-use crate::timing::{
-    ADDRESS_REFRESH_INTERVAL, FENCE_ANSWER_MAX, FENCE_CHECK_INTERVAL, PREEMPT_PAUSE_AFTER_FENCED, silence_bound,
-};
+use crate::timing::{ADDRESS_REFRESH_INTERVAL, FENCE_CHECK_INTERVAL, PREEMPT_PAUSE_AFTER_FENCED, silence_bound};
 use crate::{Advertisement, Cause, Effect, Fence, Moment, RouterConfig};
 
 #[derive(Debug, Clone)]
@@ -86,7 +84,7 @@ impl Router {
         }
         if active.ask_at.is_some_and(|at| at <= now) {
             active.ask_at = Some(now + FENCE_CHECK_INTERVAL);
-            effects.push(Effect::AskFence { within: FENCE_ANSWER_MAX });
+            effects.push(Effect::AskFence { within: FENCE_CHECK_INTERVAL });
         }
     }
 
@@ -125,11 +123,6 @@ impl Router {
         active.advertised(now, &self.config);
         effects.push(Effect::SendAdvertisement { priority: ours });
         effects.push(Effect::Announce { burst: self.config.garp.lower_priority_burst });
-        if active.ask_at.is_some() && now >= self.since + FENCE_CHECK_INTERVAL {
-            // One of the two is the holder by the store. (Right after a takeover the other may just be leaving.)
-            active.ask_at = Some(now + FENCE_CHECK_INTERVAL);
-            effects.push(Effect::AskFence { within: FENCE_ANSWER_MAX });
-        }
     }
 
     pub(super) fn active_verdict(&mut self, now: Moment, verdict: Fence, effects: &mut Vec<Effect>) {

@@ -24,7 +24,7 @@ pub(super) struct Backup {
     down_at: Moment,
     reason: Reason,
     question: Question,
-    /// The store has refused in this silence, and the log was told.
+    /// The store has refused in this silence, and the log was told: its next answer is waited for.
     refused: bool,
     /// Overslept in this silence, and has listened once more. Once: a starved machine must still take over some day.
     overslept: bool,
@@ -67,6 +67,11 @@ impl Backup {
             overslept: false,
             lower_since: None,
         }
+    }
+
+    /// A backup that the store has just made out of a holder.
+    pub(super) fn after_refusal(self) -> Backup {
+        Backup { refused: true, ..self }
     }
 
     pub(super) fn deadline(&self, config: &RouterConfig) -> Moment {
@@ -170,8 +175,9 @@ impl Router {
         match &backup.question {
             Question::NotAsked => {
                 // Asked too late to know in time: then the takeover is late too, by no more than the lead.
-                let until = if now < backup.down_at { backup.down_at } else { now + backup.lead() };
-                backup.ask(now, until, effects);
+                let in_time = if now < backup.down_at { backup.down_at } else { now + backup.lead() };
+                let patient = if backup.refused { now + FENCE_ANSWER_MAX } else { in_time };
+                backup.ask(now, in_time.max(patient), effects);
             }
             Question::Open { .. } => self.take_over(now, FenceWord::Late, effects),
             Question::Answered(word) => {
@@ -207,8 +213,12 @@ impl Router {
                 Question::Refused { holder, ask_again_at }
             }
         };
-        if now >= backup.deadline(&self.config) {
-            self.backup_timer(now, effects);
+        // The answer to a repeated question: the time is long over.
+        if let Question::Answered(word) = backup.question
+            && now >= backup.down_at
+            && self.priority > 0
+        {
+            self.take_over(now, word, effects);
         }
     }
 
