@@ -11,12 +11,14 @@
 //! |---|---|
 //! | `/v2/apps…`, `/v2/tasks…`, `/v2/deployments…`, `/v2/queue…`, `/v2/info`, `/v2/leader`, `/v2/events`, `/ping` | Marathon's |
 //! | `/metrics` | Prometheus' text; JSON in Marathon's form when only JSON is accepted |
-//! | `/v1/nodes`, `/v1/apps/{id}`, `/v1/apps/{id}/explain`, `/v1/tasks/{id}/logs` | ours |
+//! | `/v1/nodes…`, `/v1/apps/{id}`, `/v1/apps/{id}/explain`, `/v1/tasks/{id}/logs` | ours |
+//! | `/v1/cluster`, `/v1/join`, `/v1/join-tokens…`, `/v1/certificates` | ours, in a cluster |
 
 mod answer;
 mod apps;
 mod call;
 mod change;
+mod cluster;
 mod deployments;
 mod events;
 mod logs;
@@ -30,6 +32,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
+use crate::cluster::registrar::Registrar;
 use crate::desk::{Answer, Ask, Desk};
 use answer::Failure;
 use axum::Router;
@@ -52,7 +55,7 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 const POSTS_QUEUED_MAX: usize = 1024;
 
 /// The controller answers a request within this time (it waits for the store), or the caller gets 504.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the face says of its surroundings.
 #[derive(Clone)]
@@ -67,7 +70,9 @@ pub struct Context {
     /// The port the edges serve on; `None`: 80.
     pub edge_port: Option<u16>,
     pub registry: Arc<Registry>,
-    /// Ends the streams when requested; `DELETE /v2/leader` requests it, so that the service ends and is started anew.
+    /// The cluster's own keys; `None`: one machine.
+    pub(crate) registrar: Option<Arc<Registrar>>,
+    /// Of the term: ends its streams when requested; `DELETE /v2/leader` requests it.
     pub stop: Stop,
 }
 
@@ -96,17 +101,29 @@ pub fn router(desk: Desk, context: Context) -> Router {
     Router::new().fallback(dispatch).with_state(api)
 }
 
-/// Whether a role may make a request: administrators all, people who watch and the parts that show only read; agents and
-/// registries have no business here.
+/// Whether a role may make a request: administrators all, people who watch and the parts that show only read (who may
+/// join is for administrators); a machine renews its certificates; the others have no business here.
 pub fn allowed(role: Role, method: &Method, path: &str) -> bool {
     let reads = method == Method::GET || method == Method::HEAD;
+    let route = path::route(path);
     match role {
         Role::Admin => true,
-        Role::Viewer | Role::Console | Role::Edge | Role::Controller => reads,
-        Role::Agent | Role::Registry | Role::Node | Role::Store | Role::Vip => {
-            reads && path::route(path) == Some(Route::Ping)
+        Role::Viewer | Role::Console | Role::Edge | Role::Controller => {
+            reads && !matches!(route, Some(Route::JoinTokens | Route::JoinToken(_)))
         }
+        Role::Node if route == Some(Route::Certificates) => method == Method::POST,
+        Role::Agent | Role::Registry | Role::Node | Role::Store | Role::Vip => reads && route == Some(Route::Ping),
     }
+}
+
+/// Whether a request is a machine's that joins: its body bears its credentials.
+pub(crate) fn is_join(method: &Method, path: &str) -> bool {
+    method == Method::POST && path::route(path) == Some(Route::Join)
+}
+
+/// An answer in words.
+pub(crate) fn message(status: StatusCode, text: &str) -> Response {
+    Failure::message(status, text).into_response()
 }
 
 async fn dispatch(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -153,13 +170,22 @@ async fn answer(api: &Arc<Api>, request: Request) -> Result<Response, Failure> {
         (Route::Events, _) => events::stream(api, &call),
         (Route::Ping, _) => system::ping(),
         (Route::Metrics, _) => system::metrics(api, &call),
-        (Route::Nodes, _) => nodes::list(api),
+        (Route::Nodes, _) => nodes::list(api).await,
+        (Route::Node(node), _) => cluster::remove(api, &node, &call).await,
+        (Route::NodeDrain(node), _) => nodes::drain(api, &node, true).await,
+        (Route::NodeRestore(node), _) => nodes::drain(api, &node, false).await,
+        (Route::Cluster, _) => cluster::show(api).await,
+        (Route::Join, _) => cluster::join(api, &call).await,
+        (Route::JoinTokens, Method::GET) => cluster::tokens(api).await,
+        (Route::JoinTokens, _) => cluster::issue_token(api, &call).await,
+        (Route::JoinToken(id), _) => cluster::revoke_token(api, &id).await,
+        (Route::Certificates, _) => cluster::certificates(api, &call).await,
         (Route::AppDetails(id), _) => nodes::app(api, &id),
         (Route::Explain(id), _) => nodes::explain(api, &id),
         (Route::Logs(task), _) => logs::stream(api, &task, &call).await,
     }
 }
 
-fn now() -> model::Timestamp {
+pub(crate) fn now() -> model::Timestamp {
     model::Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }

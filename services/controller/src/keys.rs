@@ -9,7 +9,11 @@
 //! | `/roadstead/nodes/<node id>` | what a node's agent said of it last |
 //! | `/roadstead/routes/app.<safe path>[~n]` | an app's route (`routing::document`) |
 //! | `/roadstead/routes/platform.<name>` | a route of the platform itself |
-//! | `/roadstead/controller` | who leads: every transaction compares its revision |
+//! | `/roadstead/controller` | who leads (`election::Record`), in a cluster on a lease: every transaction compares its revision |
+//! | `/roadstead/controller/framework` | the platform's name of itself towards Marathon's clients |
+//! | `/roadstead/members/<name>` | a machine of the cluster (`cluster::Member`) |
+//! | `/roadstead/join-tokens/<id>` | what is known of a join token: never its secret |
+//! | `/roadstead/cluster` | the cluster's settings (`cluster::Settings`) |
 
 use model::{App, AppId, DeploymentId, NodeId, TaskId, Timestamp};
 
@@ -19,6 +23,10 @@ pub(crate) const TASKS_PREFIX: &str = "/roadstead/tasks/";
 pub(crate) const DEPLOYMENTS_PREFIX: &str = "/roadstead/deployments/";
 pub(crate) const NODES_PREFIX: &str = "/roadstead/nodes/";
 pub(crate) const LEADER: &str = "/roadstead/controller";
+pub(crate) const FRAMEWORK: &str = "/roadstead/controller/framework";
+pub(crate) const MEMBERS_PREFIX: &str = "/roadstead/members/";
+pub(crate) const JOIN_TOKENS_PREFIX: &str = "/roadstead/join-tokens/";
+pub(crate) const CLUSTER: &str = "/roadstead/cluster";
 
 /// `id` begins with a slash.
 pub(crate) fn app(id: &AppId) -> String {
@@ -45,6 +53,14 @@ pub(crate) fn node(id: &NodeId) -> String {
     format!("{NODES_PREFIX}{id}")
 }
 
+pub(crate) fn member(name: &str) -> String {
+    format!("{MEMBERS_PREFIX}{name}")
+}
+
+pub(crate) fn join_token(id: &str) -> String {
+    format!("{JOIN_TOKENS_PREFIX}{id}")
+}
+
 pub(crate) fn route(id: &str) -> String {
     format!("{}{id}", routing::document::ROUTES_PREFIX)
 }
@@ -65,6 +81,10 @@ mod tests {
             deployment(&DeploymentId::new("d")),
             node(&NodeId::new("n")),
             route("app.b"),
+            member("n"),
+            join_token("t"),
+            CLUSTER.to_owned(),
+            FRAMEWORK.to_owned(),
             LEADER.to_owned(),
         ];
         assert!(keys.iter().all(|key| Role::Controller.may_touch(key.as_bytes(), b"", Access::Write)), "{keys:?}");

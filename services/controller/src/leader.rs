@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use clock::Clock;
-pub(crate) use fence::Fence;
+pub(crate) use fence::{Campaign, Fence, look};
 
 /// The world is looked at this often while something is under way…
 const PENDING_INTERVAL: Duration = Duration::from_millis(100);

@@ -3,19 +3,31 @@
 //! One task, the [`leader`], owns the [`World`](scheduler::World). Faces read an immutable view of it and ask for changes
 //! through the [`desk`]; [`sessions`] carry what agents and edges say to the leader and desired sets to agents. The
 //! leader plans with the pure `scheduler`, writes each plan to the store (see [`keys`]), and only then believes it.
+//!
+//! In a [`cluster`] there are several controllers, of which one leads: decided by [`election`], done by the [`office`]. The
+//! [`faces`] live as long as the process; they reach the [`term`] while it leads, and the leader through the [`proxy`]
+//! otherwise.
 
 pub mod api;
+pub mod cluster;
 mod desired;
 pub mod desk;
+mod election;
 mod environment;
+mod faces;
 mod keys;
 mod leader;
 mod load;
+mod office;
+mod peers;
+mod proxy;
 mod routes;
 mod service;
 mod sessions;
+mod term;
 mod uuids;
 
+pub use cluster::Cluster;
 pub use leader::LeaderError;
 pub use service::{Config, Error, start};
 

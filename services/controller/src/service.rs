@@ -1,16 +1,24 @@
-//! Starting the controller: its listeners, its sessions, its leader.
+//! Starting the controller: its listeners, its faces, and its part in who leads.
+//!
+//! Faces live as long as the process. Leading is a state: without a cluster the one controller takes the lead and ends
+//! with it; in a cluster it leads and follows in turn (`office`).
 
 use crate::api;
-use crate::desk::Desk;
-use crate::leader::{Fence, Leader, LeaderError, Settings};
-use crate::load;
-use crate::sessions::{self, MESSAGES_QUEUED_MAX};
+use crate::cluster::Cluster;
+use crate::cluster::registrar::Shared;
+use crate::cluster::roster::Roster;
+use crate::faces::{Faces, Others};
+use crate::leader::Settings;
+use crate::office::{self, Office};
+use crate::sessions;
+use crate::term::{self, Lead, TermSettings};
 use crate::uuids::Uuids;
 use axum::Router;
-use axum::extract::Request;
-use identity::{Caller, Gate, Role, Verifier};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use identity::{ClientCertificates, Verifier};
 use lifecycle::metrics::Registry;
-use lifecycle::{BoxError, ErrorChain, Started, Stop};
+use lifecycle::{Address, BoxError, Listening, Started, Stop};
 use routing::document::RouteDocument;
 use scheduler::Policy;
 use std::io;
@@ -19,12 +27,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Store, StoreError};
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::net::{TcpListener, UnixListener};
 use web::Bounds;
-
-/// A store that is away at the start is tried again after this time.
-const STORE_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 pub struct Config {
     /// The Marathon API, and sessions beside it.
@@ -45,6 +49,8 @@ pub struct Config {
     pub hostname: String,
     /// The port the edges serve on, for the addresses the API shows; `None`: 80.
     pub edge_port: Option<u16>,
+    /// One of several controllers; `None`: one machine.
+    pub cluster: Option<Cluster>,
 }
 
 impl Config {
@@ -62,6 +68,7 @@ impl Config {
             drain: true,
             hostname: "localhost".to_owned(),
             edge_port: None,
+            cluster: None,
         }
     }
 }
@@ -76,116 +83,183 @@ pub enum Error {
     Random(#[source] getrandom::Error),
     #[error("take the lead")]
     Lead(#[source] StoreError),
-    #[error("load the state")]
-    Load(#[source] StoreError),
+    #[error("lead")]
+    Term(#[source] BoxError),
 }
 
-/// Listens, takes the lead, and works until `stop`. Parts: the API (``""``), `socket`, `sessions`.
+/// Listens and works until `stop`. Parts: the API (``""``), `socket`, `sessions`, `peers`. Without a cluster it leads when
+/// this returns; in one, whoever leads answers through it as soon as somebody does.
 pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
-    Ok(start_with_desk(config, stop).await?.0)
+    Ok(start_with_lead(config, stop).await?.0)
 }
 
-pub(crate) async fn start_with_desk(config: Config, stop: Stop) -> Result<(Started, Desk), Error> {
-    for listen in [Some(config.listen), config.sessions].into_iter().flatten() {
-        config.verifier.may_guard(listen)?;
-    }
-    let api_listener = web::bind(config.listen).await.map_err(Error::Bind)?;
-    let sessions_listener = match config.sessions {
-        Some(address) => Some(web::bind(address).await.map_err(Error::Bind)?),
-        None => None,
-    };
-    let socket_listener = config.socket.as_deref().map(web::bind_unix).transpose().map_err(Error::Bind)?;
-    let api_address = api_listener.local_addr().map_err(Error::Bind)?;
-    let sessions_address = sessions_listener.as_ref().map(TcpListener::local_addr).transpose().map_err(Error::Bind)?;
-
-    let mut uuids = Uuids::new().map_err(Error::Random)?;
-    let fence = take_the_lead(config.store.as_ref(), &mut uuids, &stop).await.map_err(Error::Lead)?;
-    let framework_id = fence.framework_id.clone();
-    let loaded = load::load(config.store.as_ref()).await.map_err(Error::Load)?;
-
-    // A leader that ends, for whatever reason, takes the faces with it: nothing behind them would answer.
+pub(crate) async fn start_with_lead(mut config: Config, stop: Stop) -> Result<(Started, Lead), Error> {
+    let listeners = Listeners::bind(&config).await?;
+    // Whatever ends takes the rest along: nothing behind the faces would answer, or nobody could ask.
     let stop = stop.child();
-    let (desk, inbox) = Desk::open(loaded.world.clone());
-    let (messages, messages_receiver) = mpsc::channel(MESSAGES_QUEUED_MAX);
-    let sessions = sessions::Service::server(config.verifier.clone(), messages, stop.clone());
-    let context = api::Context {
-        leader: api_address.to_string(),
-        hostname: config.hostname,
-        http_port: api_address.port(),
-        framework_id,
-        domain: config.domain.clone(),
-        edge_port: config.edge_port,
-        registry: Arc::new(Registry::default()),
-        stop: stop.clone(),
-    };
-    let face = api::router(desk.clone(), context);
-    let policy = Policy { drain: config.drain, ..Policy::default() };
-    let settings =
-        Settings { store: config.store, policy, domain: config.domain, platform_routes: config.platform_routes };
-    let leader = Leader::new(settings, fence, uuids, loaded, inbox, messages_receiver);
+    let mut uuids = Uuids::new().map_err(Error::Random)?;
+    let lead = Lead::none();
+    let shared = config.cluster.take().map(|cluster| listeners.shared(cluster, config.store.clone()));
+    let settings = term_settings(&config, &listeners, shared.clone());
+    let incarnation = uuids.next();
+    let others = shared.clone().map(|shared| Others::new(shared, &lead, incarnation.clone()));
 
-    let bounds = Bounds::default();
-    let gate = Gate::new(config.verifier, "roadstead controller", api::allowed);
+    let faces = Faces { lead: lead.clone(), others: others.clone() };
+    let sessions = sessions::Service::server(config.verifier.clone(), lead.clone(), shared.clone());
     let sessions = tonic::service::Routes::new(sessions).into_axum_router();
-    // Sessions are taken on the API's address, too: whoever knows the controller by one URL needs no second. They ask for
-    // credentials themselves, so that a peer is refused by a gRPC status.
-    let api_with_sessions = web::grpc_or(sessions.clone(), face.clone().layer(gate.layer()));
-    let api = web::serve(api_listener, api_with_sessions, bounds, stop.clone());
-    let sessions_stop = stop.clone();
-    let sessions = async move {
-        if let Some(listener) = sessions_listener {
-            web::serve(listener, web::grpc_or(sessions, Router::new()), bounds, sessions_stop).await;
+    let leading: BoxFuture<'static, Result<(), BoxError>> = match others {
+        None => {
+            let fence = office::take_alone(config.store.as_ref(), &mut uuids, &stop).await.map_err(Error::Lead)?;
+            let opened = term::open(settings, fence, &lead, stop.child()).await;
+            let term = opened.map_err(|error| Error::Term(error.into()))?;
+            async move { Ok(term.run().await?) }.boxed()
+        }
+        Some(Others { shared, reach, .. }) => {
+            let record = shared.record(incarnation);
+            let is_candidate = shared.cluster.candidate;
+            tokio::spawn(shared.roster.clone().follow(shared.store.clone(), stop.clone()));
+            if is_candidate {
+                tokio::spawn(reach.clone().watch(lead.clone(), stop.clone()));
+            }
+            Office::new(settings, record, is_candidate, uuids, lead.clone(), reach).run(stop.clone()).boxed()
         }
     };
-    let socket_stop = stop.clone();
-    let socket = async move {
-        if let Some(listener) = socket_listener {
-            web::serve_unix(listener, owners_face(face), bounds, socket_stop).await;
-        }
-    };
-    let leader = async move {
-        let ended = leader.run(stop.clone()).await;
-        stop.request();
+
+    let started = listeners.addresses(config.socket.clone());
+    let serving = listeners.serve(&faces, &sessions, &config.verifier, shared, &stop);
+    let ending = stop.clone();
+    let leading = async move {
+        let ended = leading.await;
+        ending.request();
         ended
     };
-    let done = async move {
-        let (ended, (), (), ()) = tokio::join!(leader, api, sessions, socket);
-        ended.map_err(|error: LeaderError| BoxError::from(error))
-    };
     // The parts are polled together by whoever waits for the end: spawned, they work without that.
-    let work = tokio::spawn(done);
-    let mut started =
-        Started::new(async move { work.await.map_err(BoxError::from).flatten() }).listening("", api_address);
-    if let Some(address) = sessions_address {
-        started = started.listening("sessions", address);
-    }
-    if let Some(path) = config.socket {
-        started = started.listening_unix("socket", path);
-    }
-    Ok((started, desk))
+    let work = tokio::spawn(async move { tokio::join!(leading, serving).0 });
+    let mut result = Started::new(async move { work.await.map_err(BoxError::from).flatten() });
+    result.listeners = started;
+    Ok((result, lead))
 }
 
-/// A controller may be started before its store: it waits for it, and is ready after.
-async fn take_the_lead(store: &dyn Store, uuids: &mut Uuids, stop: &Stop) -> Result<Fence, StoreError> {
-    loop {
-        match Fence::take(store, uuids).await {
-            Err(error @ StoreError::Unavailable { .. }) => {
-                tracing::warn!(error = %ErrorChain(&error), "waiting for the store");
-                if stop.or(tokio::time::sleep(STORE_RETRY_INTERVAL)).await.is_none() {
-                    return Err(error);
-                }
-            }
-            taken => return taken,
+fn term_settings(config: &Config, listeners: &Listeners, cluster: Option<Arc<Shared>>) -> TermSettings {
+    let in_cluster = cluster.as_ref().map(|shared| &shared.cluster.settings);
+    let policy = Policy { drain: config.drain, ..Policy::default() };
+    let policy = match in_cluster {
+        None => policy,
+        Some(settings) => Policy {
+            suspect_after: Duration::from_millis(settings.suspect_after_ms),
+            lost_after: Duration::from_millis(settings.lost_after_ms),
+            ..policy
+        },
+    };
+    let api = listeners.api.1;
+    let leader = match &cluster {
+        Some(shared) => shared.advertise.clone(),
+        None => api.to_string(),
+    };
+    TermSettings {
+        leader: Settings {
+            store: config.store.clone(),
+            policy,
+            domain: config.domain.clone(),
+            platform_routes: config.platform_routes.clone(),
+        },
+        context: api::Context {
+            leader,
+            hostname: config.hostname.clone(),
+            http_port: api.port(),
+            framework_id: String::new(),
+            domain: config.domain.clone(),
+            edge_port: config.edge_port,
+            registry: Arc::new(Registry::default()),
+            registrar: None,
+            stop: Stop::new(),
+        },
+        cluster,
+    }
+}
+
+/// Everything that listens, bound.
+struct Listeners {
+    api: (TcpListener, SocketAddr),
+    sessions: Option<(TcpListener, SocketAddr)>,
+    peers: Option<(TcpListener, SocketAddr)>,
+    socket: Option<UnixListener>,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Self, Error> {
+        let peers = config.cluster.as_ref().map(|cluster| cluster.peers_listen);
+        // An open controller is for one machine: its peers' listener is no more open than its API.
+        for listen in [Some(config.listen), config.sessions, peers].into_iter().flatten() {
+            config.verifier.may_guard(listen)?;
+        }
+        Ok(Self {
+            api: bind(config.listen).await?,
+            sessions: match config.sessions {
+                Some(listen) => Some(bind(listen).await?),
+                None => None,
+            },
+            peers: match peers {
+                Some(listen) => Some(bind(listen).await?),
+                None => None,
+            },
+            socket: config.socket.as_deref().map(web::bind_unix).transpose().map_err(Error::Bind)?,
+        })
+    }
+
+    fn shared(&self, cluster: Cluster, store: Arc<dyn Store>) -> Arc<Shared> {
+        let bound = self.peers.as_ref().map(|(_, address)| address.to_string());
+        let advertise = Some(cluster.advertise.clone()).filter(|advertise| !advertise.is_empty());
+        let advertise = advertise.or(bound).unwrap_or_default();
+        Arc::new(Shared { cluster, advertise, api: self.api.1, store, roster: Roster::new() })
+    }
+
+    fn addresses(&self, socket: Option<PathBuf>) -> Vec<Listening> {
+        let tcp = |part, address| Listening { part, address: Address::Tcp(address) };
+        let mut addresses = vec![tcp("", self.api.1)];
+        addresses.extend(self.sessions.as_ref().map(|(_, address)| tcp("sessions", *address)));
+        addresses.extend(self.peers.as_ref().map(|(_, address)| tcp("peers", *address)));
+        addresses.extend(socket.map(|path| Listening { part: "socket", address: Address::Unix(path) }));
+        addresses
+    }
+
+    /// Answers on all of them until `stop`, and lets requests in flight end.
+    fn serve(
+        self,
+        faces: &Faces,
+        sessions: &Router,
+        verifier: &Verifier,
+        shared: Option<Arc<Shared>>,
+        stop: &Stop,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let bounds = Bounds::default();
+        let mut serving: Vec<BoxFuture<'static, ()>> = Vec::new();
+        // Sessions are taken on the API's address, too: whoever knows the controller by one URL needs no second. They ask
+        // for credentials themselves, so that a peer is refused by a gRPC status.
+        let api = web::grpc_or(sessions.clone(), faces.local(verifier.clone()));
+        serving.push(web::serve(self.api.0, api, bounds, stop.clone()).boxed());
+        if let Some((listener, _)) = self.sessions {
+            let sessions = web::grpc_or(sessions.clone(), Router::new());
+            serving.push(web::serve(listener, sessions, bounds, stop.clone()).boxed());
+        }
+        if let (Some((listener, _)), Some(shared)) = (self.peers, shared) {
+            let peers = web::grpc_or(sessions.clone(), faces.peers(verifier.clone()));
+            let tls = shared.cluster.tls.server(ClientCertificates::Optional);
+            serving.push(web::serve_tls(listener, peers, bounds, tls, stop.clone()).boxed());
+        }
+        if let Some(listener) = self.socket {
+            serving.push(web::serve_unix(listener, faces.owners(), bounds, stop.clone()).boxed());
+        }
+        async move {
+            futures::future::join_all(serving).await;
         }
     }
 }
 
-/// Whoever can open the socket is its owner, and may do everything.
-fn owners_face(face: Router) -> Router {
-    face.layer(axum::middleware::map_request(|mut request: Request| async move {
-        request.extensions_mut().insert(Caller(Role::Admin));
-        request
-    }))
+async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let listener = web::bind(listen).await.map_err(Error::Bind)?;
+    let address = listener.local_addr().map_err(Error::Bind)?;
+    Ok((listener, address))
 }
 
 #[cfg(test)]

@@ -1,18 +1,28 @@
 //! The sessions of agents and edges, over gRPC. A session authenticates, begins with a hello, passes on what its peer says
-//! to the leader, and ends when the peer was silent for too long, reads too slowly, or the controller stops.
+//! to the leader, and ends when the peer was silent for too long, reads too slowly, or this controller leads no longer. A
+//! controller that does not lead refuses sessions and says who does.
+//!
+//! Who shows a certificate may speak for its own node only, and only as long as that is a machine of the cluster. Peers are
+//! told where the controllers are, so that they find the next leader.
 
 mod agent;
 mod edge;
 
+use crate::cluster::registrar::Shared;
 use crate::desk::LogRequest;
+use crate::election::Seen;
+use crate::term::{Lead, Standing, Term};
 use futures::Stream;
-use identity::{Role, Verifier, authorization_token};
-use lifecycle::Stop;
+use identity::{Peer, Role, Verifier, authorization_token};
 use protocol::sessions_server::{Sessions, SessionsServer};
-use protocol::{AgentHello, Desired, EdgeState, FromAgent, FromEdge, TaskReport, ToAgent, ToEdge};
+use protocol::{AgentHello, Controllers, Desired, EdgeState, FromAgent, FromEdge, TaskReport, ToAgent, ToEdge};
+use protocol::{LEADER_METADATA, SESSION_SILENCE_MAX};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status, Streaming};
 
 /// Messages of all sessions that wait for the leader; a session that finds no place waits.
@@ -20,9 +30,19 @@ pub(crate) const MESSAGES_QUEUED_MAX: usize = 1024;
 /// Bytes of one message of a peer: the reports of some ten thousand tasks.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
+/// What a peer should know of the cluster is looked at this often, and whether it still belongs to it.
+const SURROUNDINGS_INTERVAL: Duration = Duration::from_millis(250);
+
 /// A session, told apart from an earlier one of the same peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SessionId(u64);
+
+#[cfg(test)]
+impl SessionId {
+    pub(crate) fn numbered(number: u64) -> Self {
+        Self(number)
+    }
+}
 
 /// What sessions tell the leader.
 pub(crate) enum Message {
@@ -63,32 +83,95 @@ pub(crate) struct AgentLink {
 
 pub(crate) struct Service {
     verifier: Verifier,
-    leader: mpsc::Sender<Message>,
-    stop: Stop,
+    lead: Lead,
+    /// `None`: one machine.
+    cluster: Option<Arc<Shared>>,
     sessions: AtomicU64,
 }
 
+/// What a session has of its surroundings.
+struct Surroundings {
+    term: Arc<Term>,
+    cluster: Option<Arc<Shared>>,
+    /// Whom the certificate of the connection names.
+    peer: Option<Peer>,
+}
+
 impl Service {
-    pub(crate) fn server(verifier: Verifier, leader: mpsc::Sender<Message>, stop: Stop) -> SessionsServer<Self> {
-        let service = Self { verifier, leader, stop, sessions: AtomicU64::new(0) };
+    pub(crate) fn server(verifier: Verifier, lead: Lead, cluster: Option<Arc<Shared>>) -> SessionsServer<Self> {
+        let service = Self { verifier, lead, cluster, sessions: AtomicU64::new(0) };
         SessionsServer::new(service).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    fn authenticate<T>(&self, request: &Request<T>, allowed: &[Role]) -> Result<(), Status> {
-        let role = match authorization_token(request.metadata().as_ref()) {
-            Some(token) => self.verifier.role_of(&token),
-            None => self.verifier.anonymous(),
+    fn admit<T>(&self, request: &Request<T>, allowed: &[Role]) -> Result<Surroundings, Status> {
+        let certificate = request.extensions().get::<web::PeerCertificate>();
+        let peer = certificate.map(|certificate| Peer::of(&certificate.0)).transpose();
+        let peer = peer.map_err(|error| Status::unauthenticated(error.to_string()))?;
+        let role = match (&peer, authorization_token(request.metadata().as_ref())) {
+            (Some(peer), _) => Some(peer.role),
+            (None, Some(token)) => self.verifier.role_of(&token),
+            (None, None) => self.verifier.anonymous(),
         };
         match role {
-            Some(role) if allowed.contains(&role) => Ok(()),
-            Some(role) => Err(Status::permission_denied(format!("role {role} may not open this session"))),
-            None => Err(Status::unauthenticated("a valid token is needed, as authorization: Bearer TOKEN")),
+            Some(role) if allowed.contains(&role) => {}
+            Some(role) => return Err(Status::permission_denied(format!("role {role} may not open this session"))),
+            None => return Err(Status::unauthenticated("a valid token is needed, as authorization: Bearer TOKEN")),
+        }
+        match self.lead.standing() {
+            Standing::Leads(term) => Ok(Surroundings { term, cluster: self.cluster.clone(), peer }),
+            Standing::Follows(following) => Err(not_leading(following.leader.as_ref())),
         }
     }
 
     fn next_session(&self) -> SessionId {
         SessionId(self.sessions.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+impl Surroundings {
+    /// Whether the peer may speak for a node.
+    fn refuse_other_node(&self, node: &str) -> Result<(), Status> {
+        match &self.peer {
+            Some(peer) if peer.node != node => {
+                let message = format!("the certificate is of node '{}', the hello of '{node}'", peer.node);
+                Err(Status::permission_denied(message))
+            }
+            Some(_) => self.refuse_stranger(),
+            None => Ok(()),
+        }
+    }
+
+    /// A machine that was removed may not go on.
+    fn refuse_stranger(&self) -> Result<(), Status> {
+        let (Some(peer), Some(cluster)) = (&self.peer, &self.cluster) else { return Ok(()) };
+        if cluster.roster.is_stranger(&peer.node) {
+            let message = format!("the machine '{}' is none of this cluster (any more)", peer.node);
+            return Err(Status::permission_denied(message));
+        }
+        Ok(())
+    }
+
+    /// `None` without a cluster: the peer knows the only controller there is.
+    fn controllers(&self) -> Option<Controllers> {
+        let cluster = self.cluster.as_ref()?;
+        Some(Controllers { addresses: cluster.roster.controllers(&cluster.advertise) })
+    }
+}
+
+/// With a hint where to go.
+fn not_leading(leader: Option<&Seen>) -> Status {
+    let mut status = Status::failed_precondition("this controller does not lead");
+    if let Some(leader) = leader
+        && let Ok(peers) = leader.record.peers.parse()
+    {
+        status.metadata_mut().insert(LEADER_METADATA, peers);
+    }
+    status
+}
+
+/// To a peer whose session ends with the term.
+fn term_over() -> Status {
+    Status::unavailable("this controller leads no longer")
 }
 
 type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -99,25 +182,41 @@ impl Sessions for Service {
     type EdgeStream = Outgoing<ToEdge>;
 
     async fn agent(&self, request: Request<Streaming<FromAgent>>) -> Result<Response<Self::AgentStream>, Status> {
-        self.authenticate(&request, &[Role::Agent, Role::Admin])?;
+        let surroundings = self.admit(&request, &[Role::Agent, Role::Admin])?;
         let (outgoing, stream) = mpsc::channel(protocol::SESSION_QUEUE_MAX);
-        let session = agent::Session {
-            id: self.next_session(),
-            incoming: request.into_inner(),
-            outgoing,
-            leader: self.leader.clone(),
-        };
-        let stop = self.stop.clone();
-        tokio::spawn(async move { stop.or(session.run()).await });
+        let (id, incoming) = (self.next_session(), request.into_inner());
+        tokio::spawn(agent::Session { id, incoming: Incoming::new(incoming), outgoing, surroundings }.run());
         Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(stream))))
     }
 
     async fn edge(&self, request: Request<Streaming<FromEdge>>) -> Result<Response<Self::EdgeStream>, Status> {
-        self.authenticate(&request, &[Role::Edge, Role::Admin])?;
+        let surroundings = self.admit(&request, &[Role::Edge, Role::Admin])?;
         let (outgoing, stream) = mpsc::channel(protocol::SESSION_QUEUE_MAX);
-        let session = edge::Session { incoming: request.into_inner(), outgoing, leader: self.leader.clone() };
-        let stop = self.stop.clone();
-        tokio::spawn(async move { stop.or(session.run()).await });
+        let incoming = Incoming::new(request.into_inner());
+        tokio::spawn(edge::Session { incoming, outgoing, surroundings }.run());
         Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(stream))))
+    }
+}
+
+/// A peer's messages, and how long it has been silent.
+struct Incoming<T> {
+    messages: Streaming<T>,
+    heard_at: Instant,
+}
+
+impl<T> Incoming<T> {
+    fn new(messages: Streaming<T>) -> Self {
+        Self { messages, heard_at: Instant::now() }
+    }
+
+    /// The next message; `None` at the end of the stream. Asked again after it was dropped, it goes on counting the silence.
+    async fn next(&mut self) -> Result<Option<T>, Status> {
+        let silent_at = self.heard_at + SESSION_SILENCE_MAX;
+        let message = match timeout_at(silent_at, self.messages.message()).await {
+            Err(_) => return Err(Status::deadline_exceeded("the peer was silent for too long")),
+            Ok(message) => message?,
+        };
+        self.heard_at = Instant::now();
+        Ok(message)
     }
 }

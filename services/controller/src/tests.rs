@@ -3,5 +3,7 @@
 mod drains;
 mod outages;
 mod restarts;
+mod silence;
+mod stage;
 mod stories;
 mod trial;

@@ -57,6 +57,10 @@ impl Failure {
         Self { status, body, allow: None }
     }
 
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::message(StatusCode::NOT_FOUND, message)
     }

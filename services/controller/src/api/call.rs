@@ -5,6 +5,8 @@ use super::answer::Failure;
 use axum::extract::{ConnectInfo, Request};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
+use identity::Peer;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::net::SocketAddr;
 
@@ -14,6 +16,8 @@ pub struct Call {
     body: bytes::Bytes,
     /// The caller's address; a local one over the Unix socket.
     pub client: String,
+    /// Whom the caller's certificate names, when it showed one.
+    pub peer: Option<Peer>,
     pub uri: String,
 }
 
@@ -24,6 +28,7 @@ impl Call {
         }
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let client = peer.map_or_else(|| "local".to_owned(), |ConnectInfo(peer)| peer.ip().to_string());
+        let certified = request.extensions().get::<Peer>().cloned();
         let query = request.uri().query().unwrap_or_default();
         let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let accepts = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
@@ -34,7 +39,16 @@ impl Call {
             Failure::message(StatusCode::PAYLOAD_TOO_LARGE, message)
         };
         let body = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(too_long)?;
-        Ok(Self { query, accept, body, client, uri })
+        Ok(Self { query, accept, body, client, peer: certified, uri })
+    }
+
+    /// The body as one of our own types. An empty one is the type's default form.
+    pub fn read_as<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        let invalid = |error: serde_json::Error| {
+            Failure::message(StatusCode::BAD_REQUEST, format!("the body is not what is expected: {error}"))
+        };
+        serde_json::from_slice(body).map_err(invalid)
     }
 
     pub fn json(&self) -> Result<Value, Failure> {

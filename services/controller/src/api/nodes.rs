@@ -4,20 +4,41 @@ use super::answer::{Failure, json_ok};
 use super::apps::known;
 use super::render::{Embed, Scene};
 use super::{Api, now};
+use crate::cluster::overview::etcd_role;
+use crate::desk::Ask;
 use crate::routes;
 use axum::response::Response;
 use model::resources::{bytes_to_mib, milli_to_cpus};
-use model::{App, Resources};
+use model::{App, NodeId, Resources};
 use scheduler::{EdgeRecord, NodeRecord, TaskRecord, World};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// `GET /v1/nodes`
-pub fn list(api: &Api) -> Result<Response, Failure> {
+/// `GET /v1/nodes`: those whose agent has come, and the cluster's machines whose agent has not.
+pub async fn list(api: &Api) -> Result<Response, Failure> {
     let world = api.desk.view();
-    let nodes: Vec<Value> = world.nodes.values().map(|record| node(&world, record)).collect();
-    Ok(json_ok(&nodes.into()))
+    let nodes = world.nodes.values().map(|record| node(&world, record));
+    let Some(registrar) = &api.context.registrar else { return Ok(json_ok(&nodes.collect())) };
+    let (machines, etcd) = (registrar.shared.roster.machines(), registrar.etcd_members().await);
+    let mut by_name: BTreeMap<String, Value> = world.nodes.keys().map(|id| id.to_string()).zip(nodes).collect();
+    for (name, machine) in machines.iter() {
+        let absent =
+            || json!({ "id": name, "hostname": name, "address": machine.address, "state": "absent", "tasks": 0 });
+        let value = by_name.entry(name.clone()).or_insert_with(absent);
+        value["keepsState"] = json!(machine.state);
+        value["etcd"] = json!(etcd_role(machine, &etcd));
+        value["leader"] = json!(*name == registrar.shared.cluster.node);
+        value["joinedAt"] = json!(machine.joined_at);
+        value["version"] = json!(machine.version);
+    }
+    Ok(json_ok(&by_name.into_values().collect()))
+}
+
+/// `POST /v1/nodes/{id}/drain` and `/restore`
+pub async fn drain(api: &Api, id: &str, on: bool) -> Result<Response, Failure> {
+    api.ask(Ask::DrainNode { node: NodeId::new(id), on }).await?;
+    Ok(json_ok(&json!({ "id": id, "draining": on })))
 }
 
 /// `GET /v1/apps/{id}`: the app, its URL, and per node what its runtime lacks.

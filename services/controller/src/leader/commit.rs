@@ -177,9 +177,7 @@ pub(super) fn app_of(world: &World, change: &Change) -> Option<AppId> {
         Change::Define(app) => Some(app.id.clone()),
         Change::Remove(app) | Change::ForgetVersions { app, .. } | Change::Delay { app, .. } => Some(app.clone()),
         Change::Launch(task) | Change::Retire { task, .. } => Some(task.app.clone()),
-        Change::Forget(task) | Change::Lose { task, .. } => {
-            world.tasks.get(task).map(|record| record.task.app.clone())
-        }
+        Change::Forget(task) | Change::Lose { task, .. } => world.tasks.get(task).map(|record| record.task.app.clone()),
         Change::Shun { .. } | Change::DefineNode(_) | Change::RemoveNode(_) => None,
         // A deployment goes with its first app.
         Change::StartDeployment(deployment)

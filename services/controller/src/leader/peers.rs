@@ -97,8 +97,7 @@ impl Leader {
             }
         }
         let now = self.clock.now();
-        let record =
-            self.world.nodes.entry(node.id.clone()).or_insert_with(|| NodeRecord::new(node.clone(), now));
+        let record = self.world.nodes.entry(node.id.clone()).or_insert_with(|| NodeRecord::new(node.clone(), now));
         (record.node, record.connected) = (node, true);
         self.unpublished = true;
         Ok(())

@@ -1,22 +1,22 @@
 //! One agent's session.
 
-use super::{AgentLink, Message, SessionId};
+use super::{AgentLink, Incoming, Message, SURROUNDINGS_INTERVAL, SessionId, Surroundings, term_over};
 use crate::desk::{LOG_ANSWER_MAX, LogPiece, LogRefusal, LogRequest, LogStream};
-use protocol::{Desired, FromAgent, LOG_CHUNK_BYTES_MAX, LogChunk, SESSION_SILENCE_MAX, ToAgent};
+use protocol::{Controllers, Desired, FromAgent, LOG_CHUNK_BYTES_MAX, LogChunk, ToAgent};
 use protocol::{from_agent, to_agent};
 use std::collections::BTreeMap;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 /// Requests for pieces of logs that one agent works on at once.
 const LOGS_PENDING_MAX: usize = 64;
 
 pub(super) struct Session {
     pub id: SessionId,
-    pub incoming: Streaming<FromAgent>,
+    pub incoming: Incoming<FromAgent>,
     pub outgoing: mpsc::Sender<Result<ToAgent, Status>>,
-    pub leader: mpsc::Sender<Message>,
+    pub surroundings: Surroundings,
 }
 
 struct PendingLog {
@@ -29,19 +29,24 @@ type End = Status;
 
 impl Session {
     pub(super) async fn run(mut self) {
-        let end = match self.hello().await {
+        let stop = self.surroundings.term.stop.clone();
+        let end = stop.or(self.until_its_end()).await.unwrap_or_else(term_over);
+        tracing::info!(reason = end.message(), "an agent's session ended");
+        // A peer that is gone, or does not read, is not told.
+        let _leaving = self.outgoing.try_send(Err(end));
+    }
+
+    async fn until_its_end(&mut self) -> End {
+        match self.hello().await {
             Ok((node, desired, logs)) => {
                 let end = self.work(&node, desired, logs).await;
                 let closed = Message::AgentClosed { session: self.id, node };
                 // A leader that is gone needs no news.
-                let _leaving = self.leader.send(closed).await;
+                let _leaving = self.surroundings.term.messages.send(closed).await;
                 end
             }
             Err(end) => end,
-        };
-        tracing::info!(reason = end.message(), "an agent's session ended");
-        // A peer that is gone, or does not read, is not told.
-        let _leaving = self.outgoing.try_send(Err(end));
+        }
     }
 
     async fn hello(&mut self) -> Result<(String, watch::Receiver<Desired>, mpsc::Receiver<LogRequest>), End> {
@@ -52,6 +57,7 @@ impl Session {
         if node.is_empty() || node.contains('/') || node.len() > model::id::APP_ID_CHARS_MAX {
             return Err(Status::invalid_argument("a node's id is a name without slashes"));
         }
+        self.surroundings.refuse_other_node(&node)?;
         if hello.hostname.is_empty() || hello.address.is_empty() {
             return Err(Status::invalid_argument("a node has a host name and an address"));
         }
@@ -71,8 +77,11 @@ impl Session {
     ) -> End {
         let mut pending: BTreeMap<u64, PendingLog> = BTreeMap::new();
         let mut request_id = 0;
+        let mut told = None;
+        let mut ticks = tokio::time::interval(SURROUNDINGS_INTERVAL);
         loop {
             let result = tokio::select! {
+                _ = ticks.tick() => self.tell_controllers(&mut told),
                 changed = desired.changed() => match changed {
                     Ok(()) => {
                         let latest = desired.borrow_and_update().clone();
@@ -97,6 +106,17 @@ impl Session {
                 return end;
             }
         }
+    }
+
+    /// Where the controllers are, when that has changed.
+    fn tell_controllers(&self, told: &mut Option<Controllers>) -> Result<(), End> {
+        self.surroundings.refuse_stranger()?;
+        let controllers = self.surroundings.controllers();
+        if *told == controllers {
+            return Ok(());
+        }
+        told.clone_from(&controllers);
+        controllers.map_or(Ok(()), |controllers| self.send(to_agent::Message::Controllers(controllers)))
     }
 
     async fn handle(
@@ -151,15 +171,9 @@ impl Session {
 
     /// The next message; `None` at the end of the stream. An empty message (of a later version) counts as a sign of life.
     async fn next(&mut self) -> Result<Option<from_agent::Message>, End> {
-        let received = tokio::time::timeout(SESSION_SILENCE_MAX, self.incoming.message()).await;
-        match received {
-            Err(_) => Err(Status::deadline_exceeded("the agent was silent for too long")),
-            Ok(Err(status)) => Err(status),
-            Ok(Ok(None)) => Ok(None),
-            Ok(Ok(Some(FromAgent { message }))) => {
-                Ok(Some(message.unwrap_or(from_agent::Message::Heartbeat(protocol::Heartbeat {}))))
-            }
-        }
+        let received = self.incoming.next().await?;
+        let heartbeat = from_agent::Message::Heartbeat(protocol::Heartbeat {});
+        Ok(received.map(|FromAgent { message }| message.unwrap_or(heartbeat)))
     }
 
     fn send(&self, message: to_agent::Message) -> Result<(), End> {
@@ -168,7 +182,7 @@ impl Session {
     }
 
     async fn tell(&self, message: Message) -> Result<(), End> {
-        self.leader.send(message).await.map_err(|_| Status::unavailable("the controller is stopping"))
+        self.surroundings.term.messages.send(message).await.map_err(|_| term_over())
     }
 }
 

@@ -1,60 +1,101 @@
 //! One edge's session. The leader forgets an edge by its silence, not by the end of its session: an edge whose session
 //! broke may still have requests in flight.
 
-use super::Message;
-use protocol::{FromEdge, SESSION_SILENCE_MAX, ToEdge, from_edge};
+use super::{Incoming, Message, SURROUNDINGS_INTERVAL, Surroundings, term_over};
+use model::NodeId;
+use protocol::{Controllers, EdgeHello, FromEdge, Heartbeat, NodeStanding, ToEdge, from_edge, to_edge};
 use tokio::sync::mpsc;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 pub(super) struct Session {
-    pub incoming: Streaming<FromEdge>,
-    /// Held so that the peer's stream lives as long as the session.
+    pub incoming: Incoming<FromEdge>,
     pub outgoing: mpsc::Sender<Result<ToEdge, Status>>,
-    pub leader: mpsc::Sender<Message>,
+    pub surroundings: Surroundings,
+}
+
+/// What the edge was told last.
+#[derive(Default)]
+struct Told {
+    controllers: Option<Controllers>,
+    standing: Option<NodeStanding>,
 }
 
 impl Session {
     pub(super) async fn run(mut self) {
-        let end = self.work().await;
+        let stop = self.surroundings.term.stop.clone();
+        let end = stop.or(self.until_its_end()).await.unwrap_or_else(term_over);
         tracing::info!(reason = end.message(), "an edge's session ended");
         // A peer that is gone, or does not read, is not told.
         let _leaving = self.outgoing.try_send(Err(end));
     }
 
-    async fn work(&mut self) -> Status {
+    async fn until_its_end(&mut self) -> Status {
         let hello = match self.next().await {
             Ok(Some(from_edge::Message::Hello(hello))) if !hello.edge_id.is_empty() => hello,
             Ok(_) => return Status::invalid_argument("a session begins with hello, which names the edge"),
             Err(end) => return end,
         };
-        let edge = hello.edge_id;
-        tracing::info!(edge, "an edge's session begins");
+        if let Err(end) = self.surroundings.refuse_other_node(&hello.node_id) {
+            return end;
+        }
+        tracing::info!(edge = hello.edge_id, "an edge's session begins");
+        let mut told = Told::default();
+        let mut ticks = tokio::time::interval(SURROUNDINGS_INTERVAL);
         loop {
-            let state = match self.next().await {
-                Ok(Some(from_edge::Message::State(state))) => state,
-                Ok(Some(from_edge::Message::Hello(_))) => return Status::invalid_argument("a session has one hello"),
-                Ok(None) => return Status::ok("the edge ended the session"),
-                Err(end) => return end,
+            let result = tokio::select! {
+                _ = ticks.tick() => self.tell(&hello, &mut told),
+                message = self.next() => match message {
+                    Ok(Some(message)) => self.handle(&hello, message).await,
+                    Ok(None) => Err(Status::ok("the edge ended the session")),
+                    Err(end) => Err(end),
+                },
             };
-            let (node, address) = (hello.node_id.clone(), hello.address.clone());
-            let message = Message::EdgeState { edge: edge.clone(), node, address, state };
-            if self.leader.send(message).await.is_err() {
-                return Status::unavailable("the controller is stopping");
+            if let Err(end) = result {
+                return end;
             }
         }
+    }
+
+    async fn handle(&mut self, hello: &EdgeHello, message: from_edge::Message) -> Result<(), Status> {
+        let from_edge::Message::State(state) = message else {
+            return Err(Status::invalid_argument("a session has one hello"));
+        };
+        let EdgeHello { edge_id: edge, node_id: node, address, .. } = hello.clone();
+        let message = Message::EdgeState { edge, node, address, state };
+        self.surroundings.term.messages.send(message).await.map_err(|_| term_over())
+    }
+
+    /// What has changed, or that this controller still leads.
+    fn tell(&self, hello: &EdgeHello, told: &mut Told) -> Result<(), Status> {
+        self.surroundings.refuse_stranger()?;
+        let controllers = self.surroundings.controllers();
+        if told.controllers != controllers {
+            told.controllers.clone_from(&controllers);
+            return controllers.map_or(Ok(()), |controllers| self.send(to_edge::Message::Controllers(controllers)));
+        }
+        let view = self.surroundings.term.desk.view();
+        let node = view.nodes.get(&NodeId::new(hello.node_id.clone()));
+        let standing = NodeStanding { draining: node.is_some_and(|record| record.node.draining) };
+        if told.standing != Some(standing) {
+            told.standing = Some(standing);
+            return self.send(to_edge::Message::Node(standing));
+        }
+        self.send(to_edge::Message::Heartbeat(Heartbeat {}))
+    }
+
+    fn send(&self, message: to_edge::Message) -> Result<(), Status> {
+        let sent = self.outgoing.try_send(Ok(ToEdge { message: Some(message) }));
+        sent.map_err(|_| Status::resource_exhausted("the edge reads too slowly"))
     }
 
     /// The next message that says something; `None` at the end of the stream.
     async fn next(&mut self) -> Result<Option<from_edge::Message>, Status> {
         loop {
-            let received = tokio::time::timeout(SESSION_SILENCE_MAX, self.incoming.message()).await;
-            match received {
-                Err(_) => return Err(Status::deadline_exceeded("the edge was silent for too long")),
-                Ok(Err(status)) => return Err(status),
-                Ok(Ok(None)) => return Ok(None),
-                Ok(Ok(Some(FromEdge { message: Some(message) }))) => return Ok(Some(message)),
+            match self.incoming.next().await? {
+                None => return Ok(None),
+                Some(FromEdge { message: Some(message) }) => return Ok(Some(message)),
                 // An empty message (of a later version) is a sign of life.
-                Ok(Ok(Some(FromEdge { message: None }))) => {}
+                Some(FromEdge { message: None }) => {}
             }
         }
     }

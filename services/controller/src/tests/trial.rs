@@ -1,7 +1,7 @@
 //! A controller on trial, and the peers that try it.
 
 use crate::desk::{Answer, Ask, Desk, Refusal};
-use crate::service::{Config, start_with_desk};
+use crate::service::{Config, start_with_lead};
 use futures::StreamExt;
 use identity::{Role, Token, Verifier};
 use lifecycle::{Started, Stop};
@@ -60,7 +60,8 @@ impl Trial {
         let mut config = Config::new(store.clone(), Verifier::Tokens(accepted));
         configure(&mut config);
         let stop = Stop::new();
-        let (started, desk) = start_with_desk(config, stop.clone()).await.unwrap();
+        let (started, lead) = start_with_lead(config, stop.clone()).await.unwrap();
+        let desk = lead.term().expect("without a cluster it leads at once").desk.clone();
         let sessions = started.address("sessions").unwrap();
         let api = started.address("").unwrap();
         Self { desk, store, sessions, api, agent_token, edge_token, admin_token, stop, started }
@@ -133,13 +134,14 @@ pub(super) struct FakeAgent {
     work: tokio::task::JoinHandle<()>,
 }
 
+/// What a node runs.
 #[derive(Default)]
-struct Shared {
+pub(super) struct Shared {
     /// What really runs, or has ended and is still listed.
-    tasks: Mutex<BTreeMap<String, (TaskSpec, TaskState)>>,
+    pub tasks: Mutex<BTreeMap<String, (TaskSpec, TaskState)>>,
     generations: Mutex<Vec<u64>>,
     /// Tasks in the order they were started and stopped.
-    log: Mutex<Vec<String>>,
+    pub log: Mutex<Vec<String>>,
 }
 
 impl FakeAgent {
@@ -155,22 +157,7 @@ impl FakeAgent {
         generation: u64,
     ) -> Self {
         let (outgoing, receiver) = mpsc::channel(64);
-        let resources = Resources {
-            cpus_milli: 8000,
-            mem_bytes: 8 << 30,
-            disk_bytes: 0,
-            ports: vec![PortRange { begin: 31000, end: 32000 }],
-        };
-        let hello = AgentHello {
-            node_id: node.to_owned(),
-            hostname: format!("{node}.example"),
-            address: "127.0.0.1".into(),
-            resources: Some(resources),
-            runtime: "process".into(),
-            generation,
-            ..AgentHello::default()
-        };
-        let hello = from_agent::Message::Hello(hello);
+        let hello = from_agent::Message::Hello(hello(node, generation));
         outgoing.send(FromAgent { message: Some(hello) }).await.unwrap();
         let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
         let request = authorised(stream, &trial.agent_token);
@@ -255,18 +242,43 @@ async fn obey(mut incoming: Streaming<protocol::ToAgent>, shared: Arc<Shared>, o
                     return;
                 }
             }
-            None => {}
+            Some(to_agent::Message::Controllers(_)) | None => {}
         }
     }
 }
 
-fn take(shared: &Shared, desired: Desired) {
+/// A node of 8 cpus and 1001 ports.
+pub(super) fn hello(node: &str, generation: u64) -> AgentHello {
+    let resources = Resources {
+        cpus_milli: 8000,
+        mem_bytes: 8 << 30,
+        disk_bytes: 0,
+        ports: vec![PortRange { begin: 31000, end: 32000 }],
+    };
+    AgentHello {
+        node_id: node.to_owned(),
+        hostname: format!("{node}.example"),
+        address: "127.0.0.1".into(),
+        resources: Some(resources),
+        runtime: "process".into(),
+        generation,
+        ..AgentHello::default()
+    }
+}
+
+pub(super) fn take(shared: &Shared, desired: Desired) {
     shared.generations.lock().unwrap().push(desired.generation);
     let mut tasks = shared.tasks.lock().unwrap();
     let mut log = shared.log.lock().unwrap();
     let wanted: BTreeMap<String, TaskSpec> =
         desired.tasks.into_iter().map(|spec| (spec.task_id.clone(), spec)).collect();
-    tasks.retain(|id, _| wanted.contains_key(id));
+    tasks.retain(|id, (_, state)| {
+        let is_wanted = wanted.contains_key(id);
+        if !is_wanted && *state == TaskState::TaskRunning {
+            log.push(format!("stop {id}"));
+        }
+        is_wanted
+    });
     for (id, spec) in wanted {
         let stop = spec.stop;
         let entry = tasks.entry(id.clone()).or_insert_with(|| {
@@ -281,6 +293,13 @@ fn take(shared: &Shared, desired: Desired) {
 }
 
 async fn report(shared: &Shared, outgoing: &mpsc::Sender<FromAgent>) {
+    let message = Some(from_agent::Message::Reports(TaskReports { tasks: reports(shared) }));
+    // A controller that has ended hears nothing.
+    let _ended = outgoing.send(FromAgent { message }).await;
+}
+
+/// What runs is healthy.
+pub(super) fn reports(shared: &Shared) -> Vec<TaskReport> {
     let check = CheckReport { alive: true, first_success_ms: 1, last_success_ms: 1, ..CheckReport::default() };
     let tasks = shared.tasks.lock().unwrap().clone();
     let report = |(id, (spec, state)): (String, (TaskSpec, TaskState))| TaskReport {
@@ -291,10 +310,7 @@ async fn report(shared: &Shared, outgoing: &mpsc::Sender<FromAgent>) {
         checks: spec.checks.iter().map(|_| check.clone()).collect(),
         ..TaskReport::default()
     };
-    let reports = TaskReports { tasks: tasks.into_iter().map(report).collect() };
-    let message = Some(from_agent::Message::Reports(reports));
-    // A controller that has ended hears nothing.
-    let _ended = outgoing.send(FromAgent { message }).await;
+    tasks.into_iter().map(report).collect()
 }
 
 /// An edge that says what the test makes it say.

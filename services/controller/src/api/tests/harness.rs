@@ -68,6 +68,7 @@ impl Face {
             domain: "localhost".into(),
             edge_port: Some(8000),
             registry: Arc::new(Registry::default()),
+            registrar: None,
             stop: Stop::new(),
         };
         let (desk, inbox) = Desk::open(world_with_node());
@@ -168,8 +169,7 @@ fn world_with_node() -> World {
         limits: vec!["no outbound network".into()],
         draining: false,
     };
-    let record =
-        NodeRecord { connected: true, generation: 1, ..NodeRecord::new(Arc::new(node), Timestamp::EPOCH) };
+    let record = NodeRecord { connected: true, generation: 1, ..NodeRecord::new(Arc::new(node), Timestamp::EPOCH) };
     World { nodes: [(record.node.id.clone(), record)].into(), ..World::default() }
 }
 

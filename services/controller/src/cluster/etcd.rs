@@ -1,0 +1,233 @@
+//! Which machines are members of etcd: planned from who should be and who is, one step at a time, and done again until
+//! nothing is left to do.
+//!
+//! The number of voters stays odd: an even one tolerates no more failures than the odd one below it, and fails more often
+//! (etcd's FAQ: "Why an odd number of cluster members?"). A second machine therefore follows as a learner until there is a
+//! third. etcd 3.4 takes one learner at a time.
+
+use lifecycle::ErrorChain;
+use std::collections::BTreeSet;
+use store::{Member, MemberId, Members, StoreError};
+
+/// One step towards the members there should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Of a machine that has left.
+    Remove(MemberId),
+    /// The learner has a vote from then on.
+    Promote(MemberId),
+    /// By its peer URL.
+    AddLearner(String),
+}
+
+/// The next step from the members there are to those there should be, named by their peer URLs. `own`: of the planning
+/// controller's machine, which is never removed and without which nothing is (what is wanted cannot be right).
+pub(crate) fn plan(wanted: &BTreeSet<String>, own: &str, members: &[Member]) -> Option<Step> {
+    if !wanted.contains(own) {
+        return None;
+    }
+    let is_wanted = |member: &&Member| member.peer_urls.iter().any(|url| wanted.contains(url));
+    if let Some(member) = members.iter().find(|member| !is_wanted(member)) {
+        return Some(Step::Remove(member.id));
+    }
+    let learner = members.iter().find(|member| member.is_learner);
+    let voters = members.len() - usize::from(learner.is_some());
+    if let Some(learner) = learner {
+        // One that was never started has nothing to promote.
+        let is_started = !learner.name.is_empty();
+        return (voters < odd(wanted.len()) && is_started).then_some(Step::Promote(learner.id));
+    }
+    let is_missing = |url: &&String| !members.iter().any(|member| member.peer_urls.contains(url));
+    wanted.iter().find(is_missing).map(|url| Step::AddLearner(url.clone()))
+}
+
+/// Takes one step; whether there was one.
+pub(crate) async fn step(members: &dyn Members, wanted: &BTreeSet<String>, own: &str) -> Result<bool, StoreError> {
+    let listed = members.member_list().await?;
+    let Some(step) = plan(wanted, own, &listed) else { return Ok(false) };
+    match &step {
+        Step::Remove(id) => members.member_remove(*id).await?,
+        Step::Promote(id) => match members.member_promote(*id).await {
+            // It has not caught up yet; it will.
+            Err(error @ StoreError::Refused { .. }) => {
+                tracing::debug!(error = %ErrorChain(&error), "a member of the state is not promoted yet");
+                return Ok(false);
+            }
+            promoted => promoted?,
+        },
+        Step::AddLearner(url) => {
+            members.member_add_learner(url).await?;
+        }
+    }
+    tracing::info!(?step, "the state's members change");
+    Ok(true)
+}
+
+/// The largest odd number up to `number`.
+fn odd(number: usize) -> usize {
+    if number.is_multiple_of(2) { number.saturating_sub(1) } else { number }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use async_trait::async_trait;
+    use proptest::prelude::*;
+    use std::sync::Mutex;
+    use store::MemberStatus;
+
+    /// etcd 3.4's members, as far as its rules matter here.
+    #[derive(Default)]
+    pub(crate) struct FakeMembers {
+        pub members: Mutex<Vec<Member>>,
+    }
+
+    fn refused(message: &str) -> StoreError {
+        StoreError::Refused { code: store::RefusalCode::FailedPrecondition, message: message.into() }
+    }
+
+    impl FakeMembers {
+        pub fn of(peer_url: &str) -> Self {
+            let fake = Self::default();
+            fake.members.lock().unwrap().push(member(1, peer_url, false));
+            fake
+        }
+
+        /// The machine's etcd has come up.
+        pub fn start(&self, peer_url: &str) {
+            let mut members = self.members.lock().unwrap();
+            for member in members.iter_mut().filter(|member| member.peer_urls[0] == peer_url) {
+                member.name = "started".into();
+                member.client_urls = vec![peer_url.replace("2380", "2379")];
+            }
+        }
+
+        pub fn voters(&self) -> usize {
+            self.members.lock().unwrap().iter().filter(|member| !member.is_learner).count()
+        }
+    }
+
+    fn member(id: MemberId, peer_url: &str, is_learner: bool) -> Member {
+        let name = if is_learner { String::new() } else { "started".into() };
+        Member { id, name, peer_urls: vec![peer_url.into()], client_urls: Vec::new(), is_learner }
+    }
+
+    #[async_trait]
+    impl Members for FakeMembers {
+        async fn member_list(&self) -> Result<Vec<Member>, StoreError> {
+            Ok(self.members.lock().unwrap().clone())
+        }
+
+        async fn member_add_learner(&self, peer_url: &str) -> Result<Member, StoreError> {
+            let mut members = self.members.lock().unwrap();
+            if members.iter().any(|member| member.is_learner) {
+                return Err(refused("etcdserver: too many learner members in cluster"));
+            }
+            if members.iter().any(|member| member.peer_urls[0] == peer_url) {
+                return Err(refused("etcdserver: Peer URLs already exists"));
+            }
+            let id = members.iter().map(|member| member.id).max().unwrap_or(0) + 1;
+            members.push(member(id, peer_url, true));
+            Ok(members[members.len() - 1].clone())
+        }
+
+        async fn member_promote(&self, id: MemberId) -> Result<(), StoreError> {
+            let mut members = self.members.lock().unwrap();
+            match members.iter_mut().find(|member| member.id == id) {
+                Some(member) if member.name.is_empty() => {
+                    Err(refused("etcdserver: can only promote a learner member which is in sync with leader"))
+                }
+                Some(member) => {
+                    member.is_learner = false;
+                    Ok(())
+                }
+                None => Err(refused("etcdserver: member not found")),
+            }
+        }
+
+        async fn member_remove(&self, id: MemberId) -> Result<(), StoreError> {
+            self.members.lock().unwrap().retain(|member| member.id != id);
+            Ok(())
+        }
+
+        async fn status(&self, _: &str) -> Result<MemberStatus, StoreError> {
+            Ok(MemberStatus {
+                cluster_id: 1,
+                member_id: 1,
+                version: "3.4.23".into(),
+                db_bytes: 0,
+                db_in_use_bytes: 0,
+                leader: 1,
+                raft_index: 0,
+                is_learner: false,
+                errors: Vec::new(),
+            })
+        }
+
+        async fn defragment(&self, _: &str) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn move_leader(&self, _: MemberId) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    fn urls(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    async fn settle(fake: &FakeMembers, wanted: &BTreeSet<String>) {
+        while step(fake, wanted, "a").await.unwrap() {}
+    }
+
+    #[tokio::test]
+    async fn a_second_machine_learns_until_the_third_is_there_then_both_vote() {
+        let fake = FakeMembers::of("a");
+        settle(&fake, &urls(&["a", "b"])).await;
+        fake.start("b");
+        settle(&fake, &urls(&["a", "b"])).await;
+        assert_eq!((fake.voters(), fake.members.lock().unwrap().len()), (1, 2));
+        let three = urls(&["a", "b", "c"]);
+        settle(&fake, &three).await;
+        assert_eq!((fake.voters(), fake.members.lock().unwrap().len()), (2, 3), "the third has not started yet");
+        fake.start("c");
+        settle(&fake, &three).await;
+        assert_eq!(fake.voters(), 3);
+        // One leaves for good, and another comes in its place.
+        settle(&fake, &urls(&["a", "c"])).await;
+        assert_eq!((fake.voters(), fake.members.lock().unwrap().len()), (2, 2));
+        let again = urls(&["a", "c", "d"]);
+        settle(&fake, &again).await;
+        fake.start("d");
+        settle(&fake, &again).await;
+        assert_eq!(fake.voters(), 3);
+    }
+
+    #[test]
+    fn without_itself_among_the_wanted_a_controller_removes_nobody() {
+        let members = [member(1, "a", false), member(2, "b", false)];
+        assert_eq!(plan(&urls(&[]), "a", &members), None);
+        assert_eq!(plan(&urls(&["b"]), "a", &members), None);
+        assert_eq!(plan(&urls(&["a"]), "a", &members), Some(Step::Remove(2)));
+    }
+
+    proptest! {
+        /// Whoever should be a member becomes one, voters are odd where nobody left, and the plan comes to an end.
+        #[test]
+        fn every_number_of_machines_settles(machines in 1_usize..6) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let names: Vec<String> = (0..machines).map(|machine| char::from(b'a' + machine as u8).to_string()).collect();
+                let wanted: BTreeSet<String> = names.iter().cloned().collect();
+                let fake = FakeMembers::of("a");
+                for _ in 0..20 {
+                    settle(&fake, &wanted).await;
+                    names.iter().for_each(|name| fake.start(name));
+                }
+                assert_eq!(fake.members.lock().unwrap().len(), machines);
+                assert_eq!(fake.voters(), odd(machines));
+            });
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What is asked of this controller, wherever it comes in: answered by the term while it leads, passed on otherwise.
+//!
+//! | listener | who is let in |
+//! |---|---|
+//! | the API | tokens |
+//! | the Unix socket | its owner, as the administrator |
+//! | peers | certificates of the cluster (a controller may ask for others), tokens; who joins, with a join token |
+
+use crate::api;
+use crate::cluster::registrar::Shared;
+use crate::peers::{Reach, STANDING_PATH};
+use crate::proxy::{self, Proxy, Received};
+use crate::term::{Lead, Standing};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use identity::{Caller, Gate, Role, Verifier};
+use std::sync::Arc;
+use tower::ServiceExt;
+
+const REALM: &str = "roadstead controller";
+
+#[derive(Clone)]
+pub(crate) struct Faces {
+    pub lead: Lead,
+    /// `None`: one machine.
+    pub others: Option<Others>,
+}
+
+/// What there is besides in a cluster.
+#[derive(Clone)]
+pub(crate) struct Others {
+    pub shared: Arc<Shared>,
+    pub proxy: Arc<Proxy>,
+    pub reach: Arc<Reach>,
+}
+
+impl Others {
+    pub(crate) fn new(shared: Arc<Shared>, lead: &Lead, incarnation: String) -> Self {
+        let client = proxy::client(&shared);
+        let reach = Arc::new(Reach::new(shared.clone(), client.clone(), incarnation));
+        Self { shared, proxy: Arc::new(Proxy::new(client, lead.clone())), reach }
+    }
+}
+
+impl Faces {
+    pub(crate) fn local(&self, verifier: Verifier) -> Router {
+        let gate = Gate::new(verifier, REALM, api::allowed);
+        Router::new().fallback(local).with_state(self.clone()).layer(gate.layer())
+    }
+
+    /// Whoever can open the socket is its owner, and may do everything.
+    pub(crate) fn owners(&self) -> Router {
+        let as_owner = axum::middleware::map_request(|mut request: Request| async move {
+            request.extensions_mut().insert(Caller(Role::Admin));
+            request
+        });
+        Router::new().fallback(local).with_state(self.clone()).layer(as_owner)
+    }
+
+    pub(crate) fn peers(&self, verifier: Verifier) -> Router {
+        // A controller asks for others; what those may is looked at once they are known.
+        let rule =
+            |role, method: &http::Method, path: &str| role == Role::Controller || api::allowed(role, method, path);
+        let gated = Router::new().fallback(peers).with_state(self.clone());
+        let gated = gated.layer(Gate::new(verifier, REALM, rule).layer());
+        let joining = Router::new().fallback(joining).with_state(self.clone());
+        Router::new().fallback(move |request: Request| {
+            let has_certificate = request.extensions().get::<web::PeerCertificate>().is_some();
+            let joins = api::is_join(request.method(), request.uri().path()) && !has_certificate;
+            let chosen = if joins { joining.clone() } else { gated.clone() };
+            chosen.oneshot(request)
+        })
+    }
+
+    async fn dispatch(&self, request: Request, received: Received) -> Response {
+        match (self.lead.standing(), &self.others) {
+            (Standing::Leads(term), _) => {
+                term.face.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+            }
+            (Standing::Follows(_), None) => proxy::unavailable("the controller is stopping"),
+            (Standing::Follows(_), Some(_)) if received == Received::PassedOn => proxy::not_leading(),
+            (Standing::Follows(_), Some(others)) => others.proxy.pass_on(request).await,
+        }
+    }
+}
+
+async fn local(State(faces): State<Faces>, request: Request) -> Response {
+    faces.dispatch(request, Received::Directly).await
+}
+
+/// A machine without a certificate: its join token is looked at by the leader.
+async fn joining(State(faces): State<Faces>, request: Request) -> Response {
+    faces.dispatch(request, Received::Directly).await
+}
+
+async fn peers(State(faces): State<Faces>, mut request: Request) -> Response {
+    let Some(others) = &faces.others else { return proxy::unavailable("there is no cluster") };
+    let registry = faces.lead.term().map(|_| others.shared.as_ref());
+    let received = match proxy::receive(&mut request, registry) {
+        Ok(received) => received,
+        Err(answer) => return *answer,
+    };
+    let (method, path) = (request.method(), request.uri().path());
+    let caller = request.extensions().get().map(|Caller(role)| *role);
+    if caller == Some(Role::Controller) && path == STANDING_PATH {
+        return axum::Json(others.reach.word()).into_response();
+    }
+    let may = caller.map_or_else(|| api::is_join(method, path), |role| api::allowed(role, method, path));
+    if !may {
+        let role = caller.map_or("", Role::name);
+        return proxy::answer(StatusCode::FORBIDDEN, &format!("role {role} may not {method} {path}"));
+    }
+    faces.dispatch(request, received).await
+}
