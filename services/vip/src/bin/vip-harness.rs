@@ -1,0 +1,90 @@
+//! For tests and comparisons: the service alone, in a process of its own that can be killed and paused. Its one argument
+//! is JSON; it prints `ready ADDRESS` (of its API, which is open on loopback) and works until SIGTERM.
+
+use serde::Deserialize;
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{ClientCredentials, EtcdClient, Store};
+use vip::{Checksum, Config, Version, VirtualRouter};
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Arguments {
+    node: String,
+    interface: String,
+    vrid: u8,
+    addresses: Vec<(IpAddr, u8)>,
+    priority: u8,
+    advert_ms: u64,
+    version: u8,
+    unicast_peers: Vec<IpAddr>,
+    preempt: bool,
+    rfc_checksum: bool,
+    auth: Option<[u8; 8]>,
+    store: Option<String>,
+    ready_url: Option<String>,
+    listen: SocketAddr,
+}
+
+impl Default for Arguments {
+    fn default() -> Self {
+        Self {
+            node: "node".into(),
+            interface: "eth0".into(),
+            vrid: 51,
+            addresses: Vec::new(),
+            priority: 100,
+            advert_ms: 100,
+            version: 3,
+            unicast_peers: Vec::new(),
+            preempt: true,
+            rfc_checksum: false,
+            auth: None,
+            store: None,
+            ready_url: None,
+            listen: SocketAddr::from(([127, 0, 0, 1], 8183)),
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    lifecycle::logs::install(lifecycle::logs::Format::Text, "info");
+    let argument = std::env::args().nth(1).ok_or("one argument is needed: JSON")?;
+    let arguments: Arguments = serde_json::from_str(&argument)?;
+    let router = VirtualRouter {
+        vrid: arguments.vrid,
+        interface: arguments.interface,
+        addresses: arguments.addresses,
+        priority: arguments.priority,
+        advert_interval: Duration::from_millis(arguments.advert_ms),
+        version: if arguments.version == 2 { Version::V2 } else { Version::V3 },
+        unicast_peers: arguments.unicast_peers,
+        preempt: arguments.preempt,
+        checksum: if arguments.rfc_checksum { Checksum::Rfc9568 } else { Checksum::WithPseudoHeader },
+        auth: arguments.auth,
+        ..VirtualRouter::default()
+    };
+    let store = match arguments.store {
+        Some(url) => Some(Arc::new(EtcdClient::connect(&[url], ClientCredentials::None, None)?) as Arc<dyn Store>),
+        None => None,
+    };
+    let config = Config {
+        node: arguments.node,
+        routers: vec![router],
+        ready_url: arguments.ready_url,
+        ready_credentials: web::Credentials::None,
+        store,
+        listen: Some(arguments.listen),
+        verifier: identity::Verifier::Open,
+    };
+    let stop = lifecycle::Stop::new();
+    stop.on_signals()?;
+    let started = vip::start(config, stop).await?;
+    for line in started.ready_lines("vip") {
+        println!("{line}");
+    }
+    started.finished().await
+}
