@@ -5,6 +5,7 @@ use crate::{Accepted, Role, Token, Verifier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 /// All tokens and S3 keys of one data directory, in `identity/authority.toml`.
@@ -119,21 +120,18 @@ impl Authority {
     /// Adds the tokens and keys that are missing; tells whether there were any.
     fn complete(&mut self) -> Result<bool, AuthorityError> {
         let generate = || Token::generate().map_err(|source| AuthorityError::Random { source });
-        let mut changed = false;
+        let before = (self.tokens.len(), self.access_keys.len());
         for role in Role::ALL {
-            if !self.tokens.contains_key(&role) {
-                self.tokens.insert(role, generate()?);
-                changed = true;
+            if let Entry::Vacant(place) = self.tokens.entry(role) {
+                place.insert(generate()?);
             }
         }
         for user in S3_USERS {
-            if !self.access_keys.contains_key(user) {
-                let key = AccessKey { access_key: user.into(), secret_key: generate()? };
-                self.access_keys.insert(user.into(), key);
-                changed = true;
+            if let Entry::Vacant(place) = self.access_keys.entry(user.into()) {
+                place.insert(AccessKey { access_key: user.into(), secret_key: generate()? });
             }
         }
-        Ok(changed)
+        Ok((self.tokens.len(), self.access_keys.len()) != before)
     }
 
     fn write(&self, data: &Path, changed: bool) -> Result<(), AuthorityError> {

@@ -1,6 +1,7 @@
 //! gRPC channels over our connector: plain, or TLS with the caller's configuration.
 
 use crate::connector::Connector;
+use crate::keepalive::watchful;
 use crate::tls::{ALPN_HTTP2, speaking};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::ClientConfig;
@@ -25,8 +26,7 @@ pub async fn grpc_connect(endpoint: &Endpoint, tls: Option<Arc<ClientConfig>>) -
 }
 
 fn connector(endpoint: &Endpoint, tls: &ClientConfig) -> Connector {
-    let mut tcp = HttpConnector::new();
-    tcp.set_nodelay(true);
+    let mut tcp = watchful(HttpConnector::new());
     tcp.set_connect_timeout(endpoint.get_connect_timeout());
     Connector::tls(tcp, speaking(tls, &[ALPN_HTTP2]))
 }

@@ -1,6 +1,7 @@
 //! An HTTP client for the house's own calls: bounded, with credentials, and able to dial one address under another Host.
 
 use crate::connector::Connector;
+use crate::keepalive::watchful;
 use crate::tls::{ALPN_HTTP1, speaking};
 use base64::Engine;
 use bytes::Bytes;
@@ -108,8 +109,7 @@ impl Default for Client {
 
 impl Client {
     pub fn new(credentials: Credentials) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
+        let mut connector = watchful(HttpConnector::new());
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         Self::over(Connector::Tcp(connector), credentials)
     }

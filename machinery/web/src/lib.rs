@@ -7,6 +7,7 @@ mod channel;
 mod client;
 mod connector;
 mod grpc;
+mod keepalive;
 pub mod range;
 mod serve;
 mod tls;

@@ -2,6 +2,7 @@
 
 mod connections;
 
+use crate::keepalive::watch_over;
 use crate::tls::{Handshakes, PeerCertificate};
 use axum::Router;
 use connections::{Connections, Origin};
@@ -73,8 +74,7 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: 
         match stop.or(listener.accept()).await {
             None => break,
             Some(Ok((stream, peer))) => {
-                // Small writes must not wait for Nagle's timer; a socket that refuses is already closing.
-                let _closing = stream.set_nodelay(true);
+                watch_over(&stream);
                 let origin = Origin { address: Some(peer), certificate: None };
                 tokio::spawn(connections.seat().serve(stream, router.clone(), origin, permit));
             }
@@ -96,7 +96,7 @@ pub async fn serve_tls(listener: TcpListener, router: Router, bounds: Bounds, tl
         match stop.or(listener.accept()).await {
             None => break,
             Some(Ok((stream, peer))) => {
-                let _closing = stream.set_nodelay(true);
+                watch_over(&stream);
                 let (seat, slots, router, stop) =
                     (connections.seat(), connections.slots(), router.clone(), stop.clone());
                 tokio::spawn(async move {

@@ -7,11 +7,12 @@
 //! A stream may be idle for ever; a machine that vanished is found by TCP's keepalive. The end of one direction is passed on
 //! while the other goes on, and an end that was not clean is passed on as a reset: a cut transfer must not look complete.
 
+use crate::keepalive::watch_over;
 use crate::serve::rest_after;
 use crate::tls::{self, HandshakeError, Handshakes, PeerCertificate, speaking};
 use lifecycle::{ErrorChain, Stop};
 use rustls::{ClientConfig, ServerConfig};
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,15 +29,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const COPY_BYTES: usize = 32 * 1024;
 /// How long open streams may take to end after a stop.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
-
-/// A stream that is silent is probed after this time...
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
-/// ...this often...
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
-/// ...and its peer is gone after so many probes.
-const KEEPALIVE_PROBES: u32 = 3;
-/// What was sent must be acknowledged within this time (`TCP_USER_TIMEOUT`).
-const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 
 #[derive(Debug, thiserror::Error)]
 enum TunnelError {
@@ -113,12 +105,11 @@ where
         match stop.or(listener.accept()).await {
             None => break,
             Some(Ok((stream, peer))) => {
-                keep_alive(&stream);
+                watch_over(&stream);
                 let (work, cut) = (accept(stream), cut.clone());
                 streams.spawn(async move {
-                    match cut.or(work).await {
-                        Some(Err(error)) => tracing::debug!(%peer, error = %ErrorChain(&error), "tunnel"),
-                        Some(Ok(())) | None => {}
+                    if let Some(Err(error)) = cut.or(work).await {
+                        tracing::debug!(%peer, error = %ErrorChain(&error), "tunnel");
                     }
                     drop(slot);
                 });
@@ -138,7 +129,7 @@ where
 async fn connect(target: &str) -> Result<TcpStream, TunnelError> {
     match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(target)).await {
         Ok(Ok(stream)) => {
-            keep_alive(&stream);
+            watch_over(&stream);
             Ok(stream)
         }
         Ok(Err(source)) => Err(TunnelError::Connect { target: target.to_owned(), source }),
@@ -159,14 +150,4 @@ async fn carry(mut inside: TcpStream, mut outside: impl AsyncRead + AsyncWrite +
 /// Makes the socket's close a reset. A socket that refuses is already closed.
 fn reset(stream: &TcpStream) {
     let _closed = SockRef::from(stream).set_linger(Some(Duration::ZERO));
-}
-
-/// A socket that refuses an option is already closing.
-fn keep_alive(stream: &TcpStream) {
-    let _closing = stream.set_nodelay(true);
-    let socket = SockRef::from(stream);
-    let keepalive =
-        TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES);
-    let _closing = socket.set_tcp_keepalive(&keepalive);
-    let _closing = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
 }
