@@ -51,11 +51,13 @@ impl Story {
             listen: vec![LOOPBACK],
             api: Some(LOOPBACK),
             store: store.clone(),
-            controller: None,
+            controllers: Vec::new(),
+            data: None,
             token: None,
+            tls: None,
             verifier: identity::Verifier::Open,
             edge_id: "edge".into(),
-            cluster_id: 0,
+            node_id: String::new(),
         };
         let edge = edge::start(config, stop.child()).await.unwrap();
         let (port, api) = (edge.address("").unwrap().port(), edge.address("api").unwrap());

@@ -5,11 +5,12 @@ use crate::expression::Expression;
 use crate::lexer::ParseError;
 use crate::predicate::Predicate;
 use crate::url::{ServerUrl, UrlError};
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::time::Duration;
 
 /// What a provider asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RouteSpec {
     /// Unique in a table.
     pub id: String,
@@ -141,6 +142,31 @@ impl Route {
     }
 }
 
+impl Route {
+    /// What compiles to this route.
+    pub fn spec(&self) -> RouteSpec {
+        let server = |server: &Server| (server.id.clone(), server.url.as_str().to_owned(), server.weight);
+        RouteSpec {
+            id: self.id.clone(),
+            rule: self.expression.as_str().to_owned(),
+            priority: self.priority,
+            servers: self.servers.iter().map(server).collect(),
+            pass_host_header: self.pass_host_header,
+            trust_forward_header: self.trust_forward_header,
+            forwarded_server: self.forwarded_server.clone(),
+            failover_predicate: self.failover.as_str().to_owned(),
+            app: self.app.clone(),
+            body_bytes_max: self.body_bytes_max,
+            dial_timeout: self.dial_timeout,
+            head_timeout: self.head_timeout,
+            refuse: match &self.service {
+                Service::Serve => None,
+                Service::Refuse(reason) => Some(reason.clone()),
+            },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +202,22 @@ mod tests {
         let document = RouteDocument { middlewares: vec![serde_json::json!({"type": "auth"})], ..document() };
         let route = Route::compile(RouteSpec::of_document("a", document).unwrap()).unwrap();
         assert!(matches!(route.service, Service::Refuse(_)));
+    }
+
+    #[test]
+    fn a_route_compiles_again_from_its_spec() {
+        let document = RouteDocument { middlewares: vec![serde_json::json!({"type": "auth"})], ..document() };
+        let spec = RouteSpec {
+            failover_predicate: "IsNetworkError() && Attempts() < 3".into(),
+            body_bytes_max: 9,
+            dial_timeout: Some(Duration::from_millis(1500)),
+            ..RouteSpec::of_document("a", document).unwrap()
+        };
+        let once = Route::compile(spec).unwrap().spec();
+        let again = Route::compile(serde_json::from_str(&serde_json::to_string(&once).unwrap()).unwrap()).unwrap();
+        assert_eq!(again.spec(), once);
+        assert_eq!((again.servers.len(), again.dial_timeout), (1, Some(Duration::from_millis(1500))));
+        assert!(matches!(again.service, Service::Refuse(_)));
     }
 
     #[test]

@@ -9,6 +9,15 @@
 //! ```
 //!
 //! A task is forgotten once it has ended and is no longer desired, not before: the controller must have heard.
+//!
+//! # Whose word counts
+//! Of one cluster's sets an older generation is refused: it is of a leader that was deposed. Generations of two clusters
+//! (a store restored from a backup is another one) cannot be compared, so another cluster's set is taken as it is; but one
+//! that knows nothing of what runs here looks like a store that was lost or a controller that is not ours, and waits until
+//! it is confirmed ([`Verdict::Confirm`]).
+//!
+//! A node whose desired set on disk cannot be read takes back what runs, starts nothing and stops nothing until a
+//! controller has spoken ([`Core::boot_blind`]).
 
 use protocol::{CheckReport, Desired, TaskReport, TaskSpec, TaskState};
 use runtime::{Exit, Found, How, Status};
@@ -36,8 +45,27 @@ pub(crate) enum Effect {
 
 #[derive(Debug, Default)]
 pub(crate) struct Core {
-    generation: u64,
+    held: Held,
     tasks: BTreeMap<String, Task>,
+}
+
+/// Which desired set the node holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Of the store it came from; 0: not known.
+    pub(crate) cluster_id: u64,
+    pub(crate) generation: u64,
+    /// What was held is lost: the file could not be read, and no controller has spoken since.
+    pub(crate) blind: bool,
+}
+
+/// What becomes of a set that is offered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Take,
+    Refuse(Outdated),
+    /// It would stop everything that runs, and does not come from the cluster whose set is held.
+    Confirm,
 }
 
 #[derive(Debug)]
@@ -48,6 +76,8 @@ struct Task {
     stopping: bool,
     /// No longer desired: gone once it has ended.
     forgotten: bool,
+    /// Taken back without its spec, which nobody could tell.
+    blind: bool,
     message: String,
     started_at_ms: i64,
     exit_code: i32,
@@ -64,23 +94,29 @@ pub(crate) struct Outdated {
 }
 
 impl Core {
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
+    pub(crate) fn held(&self) -> Held {
+        self.held
     }
 
-    /// Whether this set may replace the one held.
-    pub(crate) fn accepts(&self, generation: u64) -> Result<(), Outdated> {
-        if generation < self.generation {
-            return Err(Outdated { offered: generation, held: self.generation });
+    pub(crate) fn judge(&self, offered: &Desired) -> Verdict {
+        let Held { cluster_id, generation, blind } = self.held;
+        let same_cluster = cluster_id == offered.cluster_id || cluster_id == 0 || offered.cluster_id == 0;
+        if same_cluster && !blind {
+            if offered.generation < generation {
+                return Verdict::Refuse(Outdated { offered: offered.generation, held: generation });
+            }
+            return Verdict::Take;
         }
-        Ok(())
+        let mut running = self.tasks.values().filter(|task| !task.has_ended() && !task.stopping).peekable();
+        let known = |task: &Task| offered.tasks.iter().any(|spec| spec.task_id == task.spec.task_id);
+        if running.peek().is_some() && !running.any(known) { Verdict::Confirm } else { Verdict::Take }
     }
 
     /// The first thing told: the desired set on disk, and what the runtime found. What ran is taken back; what died with
     /// nobody watching, the machine's last power cut included, is started again.
     pub(crate) fn boot(&mut self, desired: Desired, found: Vec<Found>, now_ms: i64) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.generation = desired.generation;
+        self.hold(&desired);
         let mut found: BTreeMap<String, Status> = found.into_iter().map(|one| (one.id, one.status)).collect();
         for spec in desired.tasks {
             if self.tasks.contains_key(&spec.task_id) {
@@ -106,12 +142,7 @@ impl Core {
         for (task_id, status) in found {
             match status {
                 Status::Running { started_at_ms } => {
-                    let spec = TaskSpec {
-                        task_id: task_id.clone(),
-                        kill_grace_ms: ORPHAN_GRACE.as_millis() as u64,
-                        ..TaskSpec::default()
-                    };
-                    let mut task = Task::new(spec, now_ms);
+                    let mut task = Task::new(orphan(&task_id), now_ms);
                     effects.extend(task.take_back(started_at_ms, now_ms));
                     effects.extend(task.forget());
                     self.tasks.insert(task_id, task);
@@ -122,10 +153,26 @@ impl Core {
         effects
     }
 
-    /// A new desired set; the caller has asked [`Core::accepts`].
+    /// The first thing told when nobody knows what is desired: what runs goes on, and nothing else happens.
+    pub(crate) fn boot_blind(&mut self, found: Vec<Found>, now_ms: i64) -> Vec<Effect> {
+        self.held.blind = true;
+        let mut effects = Vec::new();
+        for Found { id, status } in found {
+            let mut task = Task::new(orphan(&id), now_ms);
+            task.blind = true;
+            match status {
+                Status::Running { started_at_ms } => effects.extend(task.take_back(started_at_ms, now_ms)),
+                Status::Ended(exit) => task.end(&exit),
+            }
+            self.tasks.insert(id, task);
+        }
+        effects
+    }
+
+    /// A new desired set; the caller has asked [`Core::judge`].
     pub(crate) fn desire(&mut self, desired: Desired, now_ms: i64) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.generation = desired.generation;
+        self.hold(&desired);
         let mut before = mem::take(&mut self.tasks);
         for spec in desired.tasks {
             let task_id = spec.task_id.clone();
@@ -135,7 +182,7 @@ impl Core {
             }
             let task = match before.remove(&task_id) {
                 Some(mut task) => {
-                    effects.extend(task.desire(spec));
+                    effects.extend(task.desire(spec, now_ms));
                     task
                 }
                 None => {
@@ -205,6 +252,12 @@ impl Core {
         self.tasks.values().any(|task| task.state == TaskState::TaskRunning && task.checks.iter().any(silent))
     }
 
+    fn hold(&mut self, desired: &Desired) {
+        // A controller that does not know its cluster's id says nothing against the one that is known.
+        let cluster_id = if desired.cluster_id == 0 { self.held.cluster_id } else { desired.cluster_id };
+        self.held = Held { cluster_id, generation: desired.generation, blind: false };
+    }
+
     fn sweep(&mut self, task_id: &str) -> Vec<Effect> {
         if self.tasks.get(task_id).is_some_and(|task| task.forgotten) {
             self.tasks.remove(task_id);
@@ -222,6 +275,7 @@ impl Task {
             state: TaskState::TaskStaging,
             stopping: false,
             forgotten: false,
+            blind: false,
             message: String::new(),
             started_at_ms: 0,
             exit_code: 0,
@@ -257,7 +311,10 @@ impl Task {
     }
 
     /// A set that lists this task again. Only whether it is to stop may change in a task's life.
-    fn desire(&mut self, spec: TaskSpec) -> Vec<Effect> {
+    fn desire(&mut self, spec: TaskSpec, now_ms: i64) -> Vec<Effect> {
+        if mem::take(&mut self.blind) {
+            return self.recognize(spec, now_ms);
+        }
         let shorter = spec.kill_grace_ms < self.spec.kill_grace_ms;
         self.forgotten = false;
         self.spec.kill_grace_ms = spec.kill_grace_ms;
@@ -266,6 +323,21 @@ impl Task {
             return self.stop();
         }
         self.spec.stop |= spec.stop;
+        Vec::new()
+    }
+
+    /// A task taken back blindly is told what it is: now it can be checked, and one that died unseen is begun again.
+    fn recognize(&mut self, spec: TaskSpec, now_ms: i64) -> Vec<Effect> {
+        let (state, started_at_ms) = (self.state, self.started_at_ms);
+        if state == TaskState::TaskRunning {
+            *self = Self::new(spec, now_ms);
+            return self.take_back(started_at_ms, now_ms);
+        }
+        if matches!(state, TaskState::TaskLost | TaskState::TaskError) && !spec.stop {
+            *self = Self::new(spec, now_ms);
+            return self.begin(true);
+        }
+        self.spec = spec;
         Vec::new()
     }
 
@@ -312,6 +384,11 @@ impl Task {
             observed_at_ms: self.observed_at_ms,
         }
     }
+}
+
+/// What little is known of a container that no desired set lists.
+fn orphan(task_id: &str) -> TaskSpec {
+    TaskSpec { task_id: task_id.to_owned(), kill_grace_ms: ORPHAN_GRACE.as_millis() as u64, ..TaskSpec::default() }
 }
 
 #[cfg(test)]

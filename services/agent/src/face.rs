@@ -47,7 +47,9 @@ async fn status(State(node): State<NodeHandle>) -> Json<Value> {
         "address": hello.address,
         "runtime": hello.runtime,
         "limits": hello.limits,
-        "generation": snapshot.generation,
+        "cluster_id": snapshot.held.cluster_id,
+        "generation": snapshot.held.generation,
+        "desired": if snapshot.held.blind { "lost: what runs goes on until a controller speaks" } else { "held" },
         "tasks": snapshot.tasks.iter().map(task).collect::<Vec<_>>(),
     }))
 }
@@ -65,7 +67,7 @@ async fn metrics_text(State(node): State<NodeHandle>) -> impl IntoResponse {
     }
     registry.register("tasks", "Tasks this node knows, by state", tasks);
     let generation: Gauge = Gauge::default();
-    generation.set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
+    generation.set(i64::try_from(snapshot.held.generation).unwrap_or(i64::MAX));
     registry.register("desired_generation", "Of the desired set this node holds", generation);
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&registry))
 }

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! [`core`] decides: it is told what is desired and what happened, and answers with effects. [`node`] owns it, carries the
-//! effects out and feeds back what came of them. [`session`] speaks with the controller and may come and go: the desired
-//! set is on disk ([`desired`]), so a node boots its tasks with no controller in reach. [`checks`] watches over tasks.
+//! effects out and feeds back what came of them. [`session`] speaks with the controller that leads and may come and go: the
+//! desired set is on disk ([`desired`]), so a node boots its tasks with no controller in reach. [`checks`] watches over tasks.
 
 mod checks;
 mod core;
@@ -38,8 +38,11 @@ const TASKS_END_MAX: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Of the controller's sessions: `http://host:port`.
-    pub controller: String,
+    /// Where controllers take sessions: `http://host:port`, or `https://host:port` with `tls`. Those that the cluster has
+    /// named since are kept in `data` and come first.
+    pub controllers: Vec<String>,
+    /// Between machines: this node's certificate.
+    pub tls: Option<identity::Tls>,
     /// Everything this node keeps.
     pub data: PathBuf,
     pub runtime: RuntimeKind,
@@ -88,14 +91,14 @@ pub enum Error {
     Images { path: PathBuf, source: BoxError },
     #[error("{what} {}", path.display())]
     File { what: &'static str, path: PathBuf, source: std::io::Error },
-    #[error("the desired set in {} cannot be read", path.display())]
-    Desired { path: PathBuf, source: prost::DecodeError },
     #[error("node id {id:?} is not made of letters, digits, dots and dashes")]
     NodeId { id: String },
     #[error("bind the agent's face")]
     Bind(#[source] std::io::Error),
-    #[error("the controller's address {controller:?}")]
-    Controller { controller: String, source: tonic::transport::Error },
+    #[error("no controller is named, and none was named before")]
+    NoController,
+    #[error("find a controller")]
+    Controller(#[from] protocol::dial::AddressError),
 }
 
 /// Starts a node with the runtime its configuration names.

@@ -1,8 +1,8 @@
 //! The node's one loop: owns the [`Core`], carries out its effects, feeds back what came of them.
 
 use crate::checks::{CheckState, Prober};
-use crate::core::{Core, Effect};
-use crate::desired::DesiredFile;
+use crate::core::{Core, Effect, Held, Verdict};
+use crate::desired::{DesiredFile, Read};
 use crate::ended_logs::EndedLogs;
 use crate::{Config, Error, spec};
 use lifecycle::{BoxError, ErrorChain, Stop};
@@ -27,14 +27,29 @@ const REPORT_QUIET: Duration = Duration::from_secs(1);
 const SETTLE_MAX: Duration = Duration::from_secs(1);
 /// When waiting for a container fails (the daemon restarts, say) it is asked again after this time.
 const WAIT_AGAIN: Duration = Duration::from_millis(500);
+/// A set that would stop everything, and is not of the cluster whose set is held, is taken once one session has stood by it
+/// for this long.
+const CONFIRM_AFTER: Duration = Duration::from_secs(10);
 /// A stop that failed is tried again after this time.
 const STOP_AGAIN: Duration = Duration::from_secs(1);
 
 enum Event {
     Desired(Desired),
-    Launched { task_id: String, outcome: Result<i64, String> },
-    Ended { task_id: String, exit: Exit },
-    Checked { task_id: String, index: usize, report: CheckReport },
+    Launched {
+        task_id: String,
+        outcome: Result<i64, String>,
+    },
+    Ended {
+        task_id: String,
+        exit: Exit,
+    },
+    Checked {
+        task_id: String,
+        index: usize,
+        report: CheckReport,
+    },
+    /// Whoever said what is desired has gone.
+    SessionEnded,
     EndTasks(oneshot::Sender<()>),
 }
 
@@ -51,15 +66,15 @@ pub(crate) struct NodeHandle {
 /// What a node has to tell, as of now.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
-    pub(crate) generation: u64,
+    pub(crate) held: Held,
     pub(crate) tasks: Arc<Vec<TaskReport>>,
-    /// False until the tasks taken back have been checked once.
+    /// False until the tasks taken back have been checked once, and for as long as nobody knows what they are.
     pub(crate) settled: bool,
 }
 
 impl NodeHandle {
     pub(crate) fn hello(&self) -> AgentHello {
-        AgentHello { generation: self.reports.borrow().generation, ..(*self.hello).clone() }
+        AgentHello { generation: self.reports.borrow().held.generation, ..(*self.hello).clone() }
     }
 
     pub(crate) fn reports(&self) -> watch::Receiver<Snapshot> {
@@ -69,6 +84,10 @@ impl NodeHandle {
     pub(crate) async fn desire(&self, desired: Desired) {
         // The loop ends last; a set that comes after it is nobody's.
         let _ended = self.events.send(Event::Desired(desired)).await;
+    }
+
+    pub(crate) async fn session_ended(&self) {
+        let _ended = self.events.send(Event::SessionEnded).await;
     }
 
     /// Stops and removes everything; resolves when it is done.
@@ -119,6 +138,8 @@ pub(crate) struct Node {
     watches: HashMap<String, Vec<JoinHandle<()>>>,
     removals: JoinSet<()>,
     ended_logs: Arc<EndedLogs>,
+    /// A set that waits to be confirmed, and until when.
+    unconfirmed: Option<(Desired, Instant)>,
     settle_until: Instant,
     report_at: Option<Instant>,
     ending: Option<oneshot::Sender<()>>,
@@ -134,7 +155,7 @@ impl Node {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let (reports, reports_seen) = watch::channel(Snapshot::default());
         let file = DesiredFile::new(&config.data);
-        let desired = file.read()?;
+        let desired = file.read();
         let found = runtime.list().await.map_err(Error::Runtime)?;
         let mut node = Self {
             core: Core::default(),
@@ -149,11 +170,23 @@ impl Node {
             watches: HashMap::new(),
             removals: JoinSet::new(),
             ended_logs: Arc::default(),
+            unconfirmed: None,
             settle_until: Instant::now() + SETTLE_MAX,
             report_at: None,
             ending: None,
         };
-        let effects = node.core.boot(desired, found, now_ms());
+        let effects = match desired {
+            Read::Held(desired) => node.core.boot(desired, found, now_ms()),
+            Read::Unreadable { why } => {
+                tracing::error!(
+                    why,
+                    running = found.len(),
+                    "the desired set on disk cannot be read: what runs goes on, nothing is started or stopped until a \
+                     controller says what is desired"
+                );
+                node.core.boot_blind(found, now_ms())
+            }
+        };
         node.carry_out(effects);
         node.publish();
         let hello = AgentHello {
@@ -175,8 +208,16 @@ impl Node {
     pub(crate) async fn run(mut self, stop: Stop) -> Result<(), BoxError> {
         loop {
             let report_at = self.report_at.unwrap_or_else(Instant::now);
+            let confirmed_at = self.unconfirmed.as_ref().map_or_else(Instant::now, |(_, at)| *at);
             let event = tokio::select! {
                 () = stop.requested() => break,
+                () = tokio::time::sleep_until(confirmed_at), if self.unconfirmed.is_some() => {
+                    if let Some((desired, _)) = self.unconfirmed.take() {
+                        tracing::warn!(cluster_id = desired.cluster_id, "confirmed: another cluster's desired set is taken");
+                        self.take(desired);
+                    }
+                    continue;
+                }
                 () = tokio::time::sleep_until(report_at), if self.report_at.is_some() => {
                     self.publish();
                     continue;
@@ -187,7 +228,7 @@ impl Node {
             let Some(event) = event else { break };
             self.handle(event);
             if self.ending.is_some() && self.core.reports().is_empty() {
-                self.file.write(&Desired { generation: self.core.generation(), tasks: Vec::new(), cluster_id: 0 })?;
+                self.file.write(&self.nothing())?;
                 while self.removals.join_next().await.is_some() {}
                 if let Some(done) = self.ending.take() {
                     let _nobody_waits = done.send(());
@@ -203,21 +244,12 @@ impl Node {
     fn handle(&mut self, event: Event) {
         let now_ms = now_ms();
         let effects = match event {
-            Event::Desired(desired) => {
-                if let Err(refused) = self.core.accepts(desired.generation) {
-                    tracing::warn!(%refused);
-                    return;
+            Event::Desired(desired) => return self.weigh(desired),
+            Event::SessionEnded => {
+                if self.unconfirmed.take().is_some() {
+                    tracing::info!("the desired set that waited to be confirmed was withdrawn");
                 }
-                if self.ending.is_some() {
-                    return;
-                }
-                // On disk first: what is begun must be begun again after a crash.
-                if let Err(error) = self.file.write(&desired) {
-                    tracing::error!(error = %ErrorChain(&error), "desired set not taken");
-                    return;
-                }
-                tracing::debug!(generation = desired.generation, tasks = desired.tasks.len(), "desired");
-                self.core.desire(desired, now_ms)
+                return;
             }
             Event::Launched { task_id, outcome } => {
                 match &outcome {
@@ -242,12 +274,67 @@ impl Node {
             }
             Event::EndTasks(done) => {
                 self.ending = Some(done);
-                let nothing = Desired { generation: self.core.generation(), tasks: Vec::new(), cluster_id: 0 };
-                self.core.desire(nothing, now_ms)
+                self.core.desire(self.nothing(), now_ms)
             }
         };
         self.carry_out(effects);
         self.report_within(REPORT_COALESCE);
+    }
+
+    fn weigh(&mut self, mut desired: Desired) {
+        if self.ending.is_some() {
+            return;
+        }
+        let held = self.core.held();
+        match self.core.judge(&desired) {
+            Verdict::Refuse(refused) => return tracing::warn!(%refused),
+            Verdict::Confirm => {
+                let waiting = self.unconfirmed.take().filter(|(waiting, _)| waiting.cluster_id == desired.cluster_id);
+                let at = waiting.map_or_else(|| Instant::now() + CONFIRM_AFTER, |(_, at)| at);
+                tracing::warn!(
+                    held = held.cluster_id,
+                    offered = desired.cluster_id,
+                    "a desired set of another cluster knows nothing of what runs here: it waits to be confirmed"
+                );
+                self.unconfirmed = Some((desired, at));
+                return;
+            }
+            Verdict::Take => {}
+        }
+        if desired.cluster_id == 0 {
+            desired.cluster_id = held.cluster_id;
+        } else if held.cluster_id != 0 && held.cluster_id != desired.cluster_id {
+            let (held, offered) = (held.cluster_id, desired.cluster_id);
+            tracing::warn!(
+                held,
+                offered,
+                "the desired set is of another cluster now: its store was restored or replaced"
+            );
+        }
+        self.unconfirmed = None;
+        self.take(desired);
+    }
+
+    fn take(&mut self, desired: Desired) {
+        // On disk first: what is begun must be begun again after a crash.
+        if let Err(error) = self.file.write(&desired) {
+            tracing::error!(error = %ErrorChain(&error), "desired set not taken");
+            return;
+        }
+        tracing::debug!(generation = desired.generation, tasks = desired.tasks.len(), "desired");
+        if self.core.held().blind {
+            // Only now are the tasks' checks known.
+            self.settle_until = Instant::now() + SETTLE_MAX;
+        }
+        let effects = self.core.desire(desired, now_ms());
+        self.carry_out(effects);
+        self.report_within(REPORT_COALESCE);
+    }
+
+    /// The set of a node whose tasks all end.
+    fn nothing(&self) -> Desired {
+        let Held { cluster_id, generation, .. } = self.core.held();
+        Desired { generation, tasks: Vec::new(), cluster_id }
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -344,10 +431,13 @@ impl Node {
     }
 
     fn publish(&mut self) {
-        let settled = self.reports.borrow().settled || !self.core.unchecked() || Instant::now() >= self.settle_until;
-        self.report_at = if settled { None } else { Some(self.settle_until) };
+        let held = self.core.held();
+        let checked = !self.core.unchecked() || Instant::now() >= self.settle_until;
+        let settled = self.reports.borrow().settled || checked && !held.blind;
+        // One that is blind is asked again by the set that makes it see.
+        self.report_at = if settled || held.blind { None } else { Some(self.settle_until) };
         let tasks = Arc::new(self.core.reports());
-        self.reports.send_replace(Snapshot { generation: self.core.generation(), tasks, settled });
+        self.reports.send_replace(Snapshot { held, tasks, settled });
     }
 }
 

@@ -36,7 +36,8 @@ impl Node {
 
 fn config(data: &Path, controller: &Controller) -> Config {
     Config {
-        controller: controller.uri(),
+        controllers: vec![controller.uri()],
+        tls: None,
         data: data.to_owned(),
         runtime: RuntimeKind::Process,
         node_id: None,
@@ -68,6 +69,14 @@ fn spec(task_id: &str) -> TaskSpec {
 
 fn stopping(task_id: &str) -> TaskSpec {
     TaskSpec { stop: true, ..spec(task_id) }
+}
+
+async fn eventually(name: &str, condition: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + controller::DEADLINE;
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "never: {name}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 #[tokio::test]
@@ -134,6 +143,91 @@ async fn a_node_boots_its_tasks_with_no_controller() {
     // When the controller is back it is told.
     let controller = Controller::start_on(controller.address).await;
     controller.until_task("a", "running", |task| task.state() == TaskState::TaskRunning).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_with_only_dead_controllers_boots_its_tasks_and_finds_one_that_comes() {
+    let (data, controller, runtime) = (tempfile::tempdir().unwrap(), Controller::start().await, FakeRuntime::new());
+    let node = Node::start(config(data.path(), &controller), runtime).await;
+    controller.desire(1, vec![spec("a")]).await;
+    controller.until_task("a", "running", |task| task.state() == TaskState::TaskRunning).await;
+    let (second, third) = (Controller::start().await, Controller::start().await);
+    let addresses = [&controller, &second, &third].map(|controller| controller.address.to_string());
+    controller.name(addresses.to_vec()).await;
+    eventually("they are written down", || data.path().join("controllers.json").exists()).await;
+    node.stop().await;
+    let later = third.address;
+    for dead in [&controller, &second, &third] {
+        dead.stop();
+    }
+    let runtime = FakeRuntime::new();
+    let node = Node::start(config(data.path(), &controller), runtime.clone()).await;
+    eventually("its tasks run", || runtime.ids() == ["a"]).await;
+    let third = Controller::start_on(later).await;
+    third.until_task("a", "running", |task| task.state() == TaskState::TaskRunning).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_follows_the_leader_without_touching_its_tasks() {
+    let (data, first, runtime) = (tempfile::tempdir().unwrap(), Controller::start().await, FakeRuntime::new());
+    let node = Node::start(config(data.path(), &first), runtime.clone()).await;
+    first.desire(1, vec![spec("t")]).await;
+    first.until_task("t", "running", |task| task.state() == TaskState::TaskRunning).await;
+    let second = Controller::start().await;
+    first.yield_to(&second);
+    second.until_task("t", "running", |task| task.state() == TaskState::TaskRunning).await;
+    let heartbeats = second.with(|heard| heard.heartbeats);
+    second.until("a heartbeat", |heard| (heard.heartbeats > heartbeats).then_some(())).await;
+    assert_eq!((runtime.started.lock().unwrap().len(), runtime.stopped.lock().unwrap().len()), (1, 0));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_torn_desired_set_stops_nothing_and_starts_nothing_until_a_controller_speaks() {
+    let (data, controller, runtime) = (tempfile::tempdir().unwrap(), Controller::start().await, FakeRuntime::new());
+    let node = Node::start(config(data.path(), &controller), runtime.clone()).await;
+    controller.desire(5, vec![spec("stays"), spec("goes")]).await;
+    controller.until_task("goes", "running", |task| task.state() == TaskState::TaskRunning).await;
+    controller.until_task("stays", "running", |task| task.state() == TaskState::TaskRunning).await;
+    node.stop().await;
+    let path = data.path().join("desired");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let heard = controller.with(|heard| (heard.hellos.len(), heard.reports.len()));
+
+    let node = Node::start(config(data.path(), &controller), runtime.clone()).await;
+    controller.until("hello", |now| (now.hellos.len() > heard.0).then_some(())).await;
+    let face = node.started.address("").unwrap();
+    let status: serde_json::Value = web::Client::default().get_json(&format!("http://{face}/status")).await.unwrap();
+    assert!(status["desired"].as_str().unwrap().starts_with("lost"), "{status}");
+    let heartbeats = controller.with(|heard| heard.heartbeats);
+    controller.until("a sign of life", |heard| (heard.heartbeats > heartbeats + 1).then_some(())).await;
+    assert_eq!(controller.with(|heard| heard.reports.len()), heard.1, "what it cannot name it does not report");
+    assert_eq!((runtime.started.lock().unwrap().len(), runtime.stopped.lock().unwrap().len()), (2, 0));
+
+    controller.desire(6, vec![spec("stays"), spec("new")]).await;
+    controller.until_task("new", "running", |task| task.state() == TaskState::TaskRunning).await;
+    controller.until_task("stays", "running", |task| task.state() == TaskState::TaskRunning).await;
+    eventually("what is not listed is stopped", || runtime.ids() == ["new", "stays"]).await;
+    assert_eq!(runtime.stopped.lock().unwrap().len(), 1);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_restored_cluster_is_followed_though_its_generations_are_lower() {
+    let (data, controller, runtime) = (tempfile::tempdir().unwrap(), Controller::start().await, FakeRuntime::new());
+    let node = Node::start(config(data.path(), &controller), runtime.clone()).await;
+    controller.desire(700, vec![spec("t")]).await;
+    controller.until_task("t", "running", |task| task.state() == TaskState::TaskRunning).await;
+    controller.desire_of(controller::CLUSTER + 1, 3, vec![spec("t"), spec("u")]).await;
+    controller.until_task("u", "running", |task| task.state() == TaskState::TaskRunning).await;
+    // One that knows nothing of what runs here waits; the session is another one's meanwhile.
+    controller.desire_of(controller::CLUSTER + 2, 900, vec![]).await;
+    controller.desire_of(controller::CLUSTER + 1, 4, vec![spec("t"), spec("u"), spec("v")]).await;
+    controller.until_task("v", "running", |task| task.state() == TaskState::TaskRunning).await;
+    assert_eq!(runtime.stopped.lock().unwrap()[..], []);
     node.stop().await;
 }
 

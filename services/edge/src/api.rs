@@ -1,8 +1,9 @@
-//! What the edge says of itself over HTTP: `/status`, `/v2/status` (vulcand's), `/routes`, `/explain`, `/metrics`.
+//! What the edge says of itself over HTTP: `/status`, `/v2/status` (vulcand's), `/ready`, `/routes`, `/explain`, `/metrics`.
 
-use crate::current::Current;
+use crate::current::{Current, Report};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
+use crate::ready::Readiness;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -20,18 +21,21 @@ pub(crate) struct Api {
     pub current: Arc<Current>,
     pub listeners: Arc<Listeners>,
     pub metrics: Arc<Metrics>,
+    pub readiness: Arc<Readiness>,
     pub edge_id: String,
 }
 
 /// The API behind its gate: people and the platform's own may read; there is nothing to write.
 pub(crate) fn router(api: Api, verifier: Verifier) -> Router {
     let gate = Gate::new(verifier, "roadstead edge", |role, method, _| {
-        method.is_safe() && matches!(role, Role::Admin | Role::Viewer | Role::Controller | Role::Console | Role::Edge)
+        let reads = [Role::Admin, Role::Viewer, Role::Controller, Role::Console, Role::Edge, Role::Node, Role::Vip];
+        method.is_safe() && reads.contains(&role)
     });
     Router::new()
         .route("/status", get(status))
         .route("/v1/status", get(vulcands_status))
         .route("/v2/status", get(vulcands_status))
+        .route("/ready", get(ready))
         .route("/routes", get(routes))
         .route("/explain", get(explain))
         .route("/metrics", get(metrics))
@@ -41,7 +45,7 @@ pub(crate) fn router(api: Api, verifier: Verifier) -> Router {
 
 async fn status(State(api): State<Api>) -> Json<Value> {
     let snapshot = api.current.load();
-    let (revision, busy) = api.current.report();
+    let Report { cluster_id, revision, busy } = api.current.report();
     let mut problems = snapshot.problems.clone();
     problems.extend(api.listeners.problems());
     let busy: Vec<Value> =
@@ -49,12 +53,28 @@ async fn status(State(api): State<Api>) -> Json<Value> {
     Json(json!({
         "edge": api.edge_id,
         "loaded": snapshot.loaded,
+        "stale": api.readiness.is_stale(),
+        "from_disk": snapshot.stale,
+        "node_draining": api.readiness.is_draining(),
+        "cluster_id": cluster_id,
         "revision": revision,
         "routes": snapshot.table.routes().len(),
         "servers": api.current.servers.all().iter().filter(|server| server.is_listed()).count(),
         "draining": busy,
         "problems": problems,
     }))
+}
+
+/// 200 when requests should come here, else 503 and why. A table that may be behind is no reason: `stale` says so.
+async fn ready(State(api): State<Api>) -> Response {
+    let stale = api.readiness.is_stale();
+    match api.readiness.check().await {
+        Ok(()) => Json(json!({ "ready": true, "stale": stale })).into_response(),
+        Err(reason) => {
+            let body = json!({ "ready": false, "stale": stale, "reason": reason.to_string() });
+            (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+        }
+    }
 }
 
 async fn vulcands_status() -> Json<Value> {

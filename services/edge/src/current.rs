@@ -19,6 +19,7 @@
 
 use crate::metrics::RouteMetrics;
 use crate::servers::{InFlight, Server, Servers, lock};
+use crate::sources::Source;
 use arc_swap::ArcSwap;
 use routing::{Route, ServerUrl, Table, WeightedRoundRobin};
 use std::collections::{HashMap, HashSet};
@@ -32,8 +33,14 @@ use vulcand::{ListenerSpec, Problem};
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     number: u64,
-    /// Whether the store was ever read; before that nothing is known to be missing.
+    /// Whether the store was ever read, by this process or one before it; until then nothing is known to be missing.
     pub loaded: bool,
+    /// From disk: the store has not been read yet.
+    pub stale: bool,
+    /// Of the store the table was read from; 0: none yet. Its revisions count in this cluster only.
+    pub cluster_id: u64,
+    /// Which sources had keys.
+    pub held: [bool; Source::ALL.len()],
     /// Every change to Roadstead's route documents up to here is in the table.
     revision: AtomicI64,
     pub table: Table,
@@ -46,6 +53,10 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     pub fn revision(&self) -> Revision {
         self.revision.load(SeqCst)
     }
@@ -55,10 +66,23 @@ impl Snapshot {
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     pub loaded: bool,
+    pub stale: bool,
+    pub cluster_id: u64,
+    pub held: [bool; Source::ALL.len()],
     pub revision: Revision,
     pub routes: Vec<Arc<Route>>,
     pub listeners: Vec<ListenerSpec>,
     pub problems: Vec<Problem>,
+}
+
+/// What is true at one moment.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub cluster_id: u64,
+    /// The revision that serves.
+    pub revision: Revision,
+    /// Servers that are not in its table but have requests in flight, with how many.
+    pub busy: Vec<(String, u64)>,
 }
 
 /// The servers of a route and whose turn it is.
@@ -133,9 +157,10 @@ impl Current {
         let turns: Vec<Turns> = table.routes().iter().map(turns).collect();
         let listed: HashSet<_> =
             table.routes().iter().flat_map(|route| &route.servers).map(|server| server.url.clone()).collect();
-        let Draft { loaded, revision, listeners, problems, .. } = draft;
+        let Draft { loaded, stale, cluster_id, held, revision, listeners, problems, .. } = draft;
         let revision = AtomicI64::new(revision);
-        let snapshot = Snapshot { number, loaded, revision, table, turns, listed, listeners, problems };
+        let snapshot =
+            Snapshot { number, loaded, stale, cluster_id, held, revision, table, turns, listed, listeners, problems };
         let snapshot = Arc::new(snapshot);
         self.snapshot.store(snapshot.clone());
         self.published.store(number, SeqCst);
@@ -178,14 +203,15 @@ impl Current {
         false
     }
 
-    /// What is true now: the revision that serves, and the servers that are not in its table but have requests in flight.
-    pub fn report(&self) -> (Revision, Vec<(String, u64)>) {
+    /// What is true now.
+    pub fn report(&self) -> Report {
         loop {
             let number = self.published.load(SeqCst);
             let snapshot = self.load();
             // The publisher stores the table, then its number; only what both agree on is promised.
             if snapshot.number == number {
-                return (snapshot.revision(), self.servers.busy(&snapshot.listed));
+                let busy = self.servers.busy(&snapshot.listed);
+                return Report { cluster_id: snapshot.cluster_id, revision: snapshot.revision(), busy };
             }
             std::thread::yield_now();
         }

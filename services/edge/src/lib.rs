@@ -1,10 +1,11 @@
 //! The edge: a reverse proxy that re-routes as the store changes, without a reload.
 //!
 //! ```text
-//! store ── watch ──▶ sources ──▶ assembler ──▶ current (the table that serves, swapped whole)
+//! store ── watch ──▶ sources ──▶ assembler ──▶ current (the table that serves, swapped whole) ◀──▶ kept (on disk)
 //!                                                 │              │
-//! client ──▶ listeners ──▶ proxy ── admit ────────┘              └──▶ session ──▶ controller
-//!                            └──▶ server of the route                 (what serves, who still drains)
+//! client ──▶ listeners ──▶ proxy ── admit ────────┘              └──▶ session ──▶ the controller that leads
+//!               ▲            └──▶ server of the route                 (what serves, who still drains)
+//!               └── ready (the edge asks itself)
 //! ```
 //!
 //! Routing itself is `core/routing`, vulcand's keys are `core/vulcand`, both pure; here are sockets and the clock. The data
@@ -12,10 +13,12 @@
 
 mod api;
 mod current;
+mod kept;
 mod limits;
 mod listeners;
 mod metrics;
 mod proxy;
+mod ready;
 mod servers;
 mod session;
 mod sources;
@@ -23,15 +26,19 @@ mod stall;
 
 use crate::api::Api;
 use crate::current::Current;
+use crate::kept::Kept;
 use crate::limits::DRAIN_GRACE;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
-use crate::session::Session;
-use crate::sources::Assembler;
+use crate::ready::{Probe, Readiness};
+use crate::session::{CONTROLLERS_FILE, Session, Standing};
+use crate::sources::{Assembler, Contact, Source};
 use lifecycle::{Started, Stop};
+use protocol::dial::{self, Dialer};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use store::Store;
 use tokio::task::JoinSet;
@@ -43,16 +50,21 @@ pub struct Config {
     /// Where status, routes and metrics are served.
     pub api: Option<SocketAddr>,
     pub store: Arc<dyn Store>,
-    /// `http://host:port` of the controller's session endpoint.
-    pub controller: Option<String>,
+    /// Where controllers take sessions: `http://host:port`, or `https://host:port` with `tls`. Those that the cluster has
+    /// named since are kept in `data` and come first. With none of either there is no session.
+    pub controllers: Vec<String>,
+    /// What outlives the process: the last good table and the controllers.
+    pub data: Option<PathBuf>,
     /// Shown to the controller.
     pub token: Option<identity::Token>,
+    /// Between machines: this node's certificate.
+    pub tls: Option<identity::Tls>,
     /// Guards the API.
     pub verifier: identity::Verifier,
     /// This edge's name, unique in the cluster.
     pub edge_id: String,
-    /// Of the store; 0 when not known.
-    pub cluster_id: u64,
+    /// The node this edge runs on; empty: not known.
+    pub node_id: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +75,12 @@ pub enum Error {
     NoListener,
     #[error("bind the edge")]
     Bind(#[source] io::Error),
+    #[error("find a controller")]
+    Controller(#[from] dial::AddressError),
+    #[error("make the directory {}", path.display())]
+    Data { path: PathBuf, source: io::Error },
+    #[error("draw a random number")]
+    Random(#[source] io::Error),
 }
 
 /// Binds, and serves until the stop; parts are `""` for each listener and `api`.
@@ -87,12 +105,35 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         addresses.push(("api", listener.local_addr().map_err(Error::Bind)?));
     }
 
+    let kept = match &config.data {
+        Some(data) => {
+            let kept = Kept::open(data);
+            Some(kept.map_err(|source| Error::Data { path: data.clone(), source })?)
+        }
+        None => None,
+    };
+    let credentials = config.token.map(|token| web::Credentials::Bearer(token.reveal().to_owned())).unwrap_or_default();
+    let dialer = Dialer::new(dial::Config {
+        controllers: config.controllers,
+        remembered: config.data.map(|data| data.join(CONTROLLERS_FILE)),
+        tls: config.tls,
+        credentials,
+    })?;
+
     let metrics = Arc::new(Metrics::new());
     let current = Arc::new(Current::new());
+    let probe = Arc::new(Probe::new().map_err(Error::Random)?);
+    let mut held = [false; Source::ALL.len()];
+    if let Some(table) = kept.as_ref().and_then(Kept::read) {
+        held = table.held;
+        current.publish(table.into_draft(), |route| metrics.of_route(route));
+        tracing::info!(revision = current.load().revision(), "the kept table serves until the store answers");
+    }
     let proxy = Arc::new(Proxy {
         current: current.clone(),
         metrics: metrics.clone(),
         edge_id: config.edge_id.clone(),
+        probe: probe.clone(),
         tunnels: TaskTracker::new(),
         cut_tunnels: Stop::new(),
     });
@@ -103,17 +144,27 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
 
     // Ends with the stop or with this set, whichever comes first.
     let mut background = JoinSet::new();
-    let updates = sources::watch_all(&config.store, &metrics, &stop, &mut background);
+    let (contact, standing) = (Arc::new(Contact::new()), Arc::<Standing>::default());
+    let updates = sources::watch_all(&config.store, &metrics, &contact, held, &stop, &mut background);
     background.spawn(Assembler::new(current.clone(), metrics.clone()).run(updates));
+    if let Some(kept) = kept {
+        background.spawn(kept.keep(current.clone()));
+    }
     if let Some(listener) = api {
-        let api = Api { current: current.clone(), listeners: faces.clone(), metrics, edge_id: config.edge_id.clone() };
+        let readiness = Arc::new(Readiness::new(current.clone(), standing.clone(), contact, probe, first));
+        let api = Api {
+            current: current.clone(),
+            listeners: faces.clone(),
+            metrics,
+            readiness,
+            edge_id: config.edge_id.clone(),
+        };
         let router = api::router(api, config.verifier);
         background.spawn(web::serve(listener, router, web::Bounds::default(), stop.clone()));
     }
-    if let Some(controller) = config.controller {
-        let Config { token, edge_id, cluster_id, .. } = config;
-        let address = first.to_string();
-        background.spawn(Session { controller, token, edge_id, address, cluster_id, current: current.clone() }.run());
+    if dialer.knows_a_controller() {
+        let (edge_id, node_id, address) = (config.edge_id, config.node_id, first.to_string());
+        background.spawn(Session { dialer, edge_id, node_id, address, current: current.clone(), standing }.run());
     }
 
     let done = async move {

@@ -26,8 +26,23 @@ pub const LISTENER_RETRY: Duration = Duration::from_secs(5);
 
 // ---- servers --------------------------------------------------------------------------------------------------------
 
-/// vulcand's `-endpointDialTimeout`.
-pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a connection to a server when another could be asked instead: machines of one network answer within a millisecond,
+/// and a machine that is gone answers nothing.
+pub const DIAL_TIMEOUT: Duration = Duration::from_millis(300);
+/// When there is no other: patience is all there is (vulcand's `-endpointDialTimeout`; the kernel sends a lost SYN again after
+/// 1 s).
+pub const LAST_DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a server's machine has not acknowledged for this long makes its connection dead (TCP_USER_TIMEOUT, RFC 5482): twice
+/// the least retransmission timeout of Linux, so that one lost segment is none.
+pub const UNACKED_MAX: Duration = Duration::from_millis(500);
+/// The same for connections that carry large bodies or tunnels: there it also bounds how long a server may keep its window
+/// closed, which one that is busy with its disk does.
+pub const UNACKED_MAX_FOR_BODY: Duration = Duration::from_secs(30);
+/// A body whose declared length is at most this fits into the window every new connection has.
+pub const SMALL_BODY_BYTES_MAX: u64 = 16 * 1024;
+/// A connection to a server that is silent is asked for a sign of life after this time, and again after as much more; a machine
+/// that is gone is found out while a response is awaited, or its connection is kept.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// From the last byte of the request to the head of the response (vulcand's effective default).
 pub const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// A response body must move at least once in this time.
@@ -40,7 +55,8 @@ pub const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(30);
 pub const IDLE_CONNECTION_MAX_FOR_BODY: Duration = Duration::from_secs(1);
 /// A connection whose response ended must be ready again within this time to be kept.
 pub const REUSE_READY_MAX: Duration = Duration::from_secs(1);
-/// A server that refused a connection, or closed one before answering, is passed over for this long while others exist.
+/// A server that refused a connection, or closed one before answering, is passed over for this long while others exist; so
+/// are all servers of a machine that went silent.
 pub const FAILED_SERVER_PAUSE: Duration = Duration::from_secs(1);
 /// The response to a GET is read whole before its head is sent on when its Content-Length is at most this, so that a server
 /// that dies in the middle of it can be replaced.
@@ -60,8 +76,24 @@ pub const EMPTY_CONFIRM: Duration = Duration::from_secs(1);
 /// Everything is read again this often, beside the watches: a watch that fell silent is found out, and the applied revision
 /// moves on though no route changes.
 pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
-/// Time to reach the controller, and between signs of life on its connection.
-pub const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The table may be behind when the store was away for this long.
+pub const STALE_AFTER: Duration = Duration::from_secs(5);
 
+// ---- the kept table -------------------------------------------------------------------------------------------------
+
+/// Between two writings of the last good table.
+pub const KEEP_INTERVAL: Duration = Duration::from_millis(500);
+/// Of the kept table: some hundred thousand servers.
+pub const KEPT_BYTES_MAX: u64 = 64 << 20;
+
+// ---- readiness ------------------------------------------------------------------------------------------------------
+
+/// How old an answer to `/ready` may be.
+pub const READY_CACHE: Duration = Duration::from_millis(50);
+/// For the edge's listener to answer the edge itself.
+pub const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+
+const _: () = assert!(DIAL_TIMEOUT.as_millis() < LAST_DIAL_TIMEOUT.as_millis());
+const _: () = assert!(UNACKED_MAX.as_millis() < UNACKED_MAX_FOR_BODY.as_millis());
 const _: () = assert!(IDLE_CONNECTION_MAX_FOR_BODY.as_millis() < IDLE_CONNECTION_MAX.as_millis());
 const _: () = assert!(HEAD_BYTES_MAX >= 8192, "hyper's least buffer");

@@ -6,6 +6,9 @@
 //! * connecting failed, so no byte was sent: any request; or
 //! * the route's failover predicate allows it and the request has no body (bodies stream and are never replayed).
 //!
+//! The response to a GET that was sent to a machine which then vanished is no longer waited for after the times that
+//! [`upstream`] names. What was sent with a body is never sent again: it fails, since nobody knows whether it was done.
+//!
 //! So that a server that dies in the middle of a response costs no GET, the response to a GET of at most
 //! `READ_AHEAD_BYTES_MAX` is read whole before its head goes on. A kept connection that turns out to be closed is not the
 //! server's failure: an idempotent request without a body is sent once more, on a new connection to the same server.
@@ -22,8 +25,12 @@ pub(crate) use body::{CountedIn, ResponseBody};
 pub(crate) use upstream::Idle;
 
 use crate::current::{Admitted, Current, Snapshot};
-use crate::limits::{DIAL_TIMEOUT, FAILED_SERVER_PAUSE, READ_AHEAD_BYTES_MAX, RESPONSE_HEAD_TIMEOUT};
+use crate::limits::{
+    DIAL_TIMEOUT, FAILED_SERVER_PAUSE, LAST_DIAL_TIMEOUT, READ_AHEAD_BYTES_MAX, RESPONSE_HEAD_TIMEOUT,
+    SMALL_BODY_BYTES_MAX,
+};
 use crate::metrics::Metrics;
+use crate::ready::Probe;
 use crate::servers::Server;
 use answer::{Failure, error};
 use body::{RequestBody, Stream};
@@ -35,13 +42,13 @@ use hyper::body::Incoming as IncomingBody;
 use hyper::upgrade::OnUpgrade;
 use lifecycle::{ErrorChain, Stop};
 use routing::{Attempt, Expression, RequestHead, Service};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use tunnel::Tunnel;
-use upstream::{Connection, Reuse, Unanswered};
+use upstream::{Connection, Patience, Reuse, Unanswered, Wanted};
 
 /// What every connection shares.
 pub(crate) struct Proxy {
@@ -49,6 +56,7 @@ pub(crate) struct Proxy {
     pub metrics: Arc<Metrics>,
     /// The edge's name in `X-Forwarded-Server`.
     pub edge_id: String,
+    pub probe: Arc<Probe>,
     pub tunnels: TaskTracker,
     /// Ends the tunnels that outlive the grace.
     pub cut_tunnels: Stop,
@@ -80,6 +88,15 @@ struct Journey {
 
 type Answer = Response<ResponseBody>;
 
+impl Journey {
+    /// What fits into any window is soon acknowledged by a machine that is there.
+    fn patience(&self) -> Patience {
+        let small =
+            !self.has_body || self.incoming.content_length().is_some_and(|length| length <= SMALL_BODY_BYTES_MAX);
+        if small && self.incoming.upgrade.is_none() { Patience::Short } else { Patience::Long }
+    }
+}
+
 impl Proxy {
     /// Answers one request; `scope` is that of the listener it came by.
     pub async fn handle(
@@ -88,6 +105,9 @@ impl Proxy {
         peer: SocketAddr,
         scope: Option<Arc<Expression>>,
     ) -> Answer {
+        if self.probe.is_ours(request.headers()) {
+            return self.answer_probe(request);
+        }
         let counted = CountedIn::new(&self.metrics.in_flight);
         let client_upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
@@ -111,6 +131,18 @@ impl Proxy {
         answer.map(|body| body.counted(counted))
     }
 
+    /// The edge asks itself: the request goes as far as any other does before its server is chosen.
+    fn answer_probe(&self, request: Request<IncomingBody>) -> Answer {
+        let (parts, _) = request.into_parts();
+        match Incoming::read(parts, IpAddr::V4(Ipv4Addr::LOCALHOST)) {
+            Ok(incoming) => {
+                let _whichever = self.current.load().table.find_position(&head_of(&incoming));
+                self.probe.answer(ResponseBody::whole(""))
+            }
+            Err(malformed) => error(StatusCode::BAD_REQUEST, &malformed.to_string()),
+        }
+    }
+
     /// Attempt after attempt; returns the route's id and the answer.
     async fn travel(&self, mut journey: Journey) -> (String, Answer) {
         let mut admitted = match self.admit(&journey) {
@@ -124,6 +156,9 @@ impl Proxy {
             let outcome = self.attempt(&mut journey, admitted).await;
             if outcome.as_ref().is_err_and(Failure::suggests_death) {
                 server.pause(FAILED_SERVER_PAUSE);
+            }
+            if outcome.as_ref().is_err_and(Failure::is_silence) {
+                server.pause_host(FAILED_SERVER_PAUSE);
             }
             let attempts = journey.tried.len() as u32;
             let (status, untouched) = match &outcome {
@@ -166,10 +201,15 @@ impl Proxy {
             return Err(Failure::BodyTooLarge);
         }
         let can_repeat = !journey.has_body && journey.incoming.is_idempotent();
-        let mut reuse = if can_repeat { Reuse::Any } else { Reuse::Recent };
+        let is_last = journey.tried.len() >= admitted.route.servers.len();
+        let dial_timeout = if is_last { LAST_DIAL_TIMEOUT } else { DIAL_TIMEOUT };
+        let mut wanted = Wanted {
+            reuse: if can_repeat { Reuse::Any } else { Reuse::Recent },
+            patience: journey.patience(),
+            dial_timeout: admitted.route.dial_timeout.unwrap_or(dial_timeout),
+        };
         loop {
-            let dial_timeout = admitted.route.dial_timeout.unwrap_or(DIAL_TIMEOUT);
-            let mut connection = Connection::get(&server, reuse, dial_timeout).await?;
+            let mut connection = Connection::get(&server, wanted).await?;
             let request = self.request(journey, &admitted)?;
             let head_timeout = admitted.route.head_timeout.unwrap_or(RESPONSE_HEAD_TIMEOUT);
             match connection.ask(request, head_timeout).await {
@@ -178,7 +218,7 @@ impl Proxy {
                     let unsent = request.is_some();
                     journey.body = request.and_then(|request| request.into_body().into_inner());
                     if connection.reused && (unsent || can_repeat && matches!(failure, Failure::Closed(_))) {
-                        reuse = Reuse::None;
+                        wanted.reuse = Reuse::None;
                         continue;
                     }
                     return Err(failure);
@@ -261,7 +301,8 @@ impl Proxy {
     }
 }
 
-/// Whose turn it is: of the route's servers one that was not tried, and rather one that did not fail a moment ago.
+/// Whose turn it is: of the route's servers one that was not tried, and rather one that did not fail a moment ago, on a
+/// machine that did not go silent.
 fn choose(
     snapshot: &Snapshot,
     head: &RequestHead<'_>,
@@ -277,7 +318,10 @@ fn choose(
     let now = Instant::now();
     let turns = &snapshot.turns[position];
     let untried = |server: &Arc<Server>| !tried.iter().any(|tried| tried.url == server.url);
-    let server = turns.next(|server| untried(server) && !server.is_paused(now)).or_else(|| turns.next(untried));
+    let server = turns
+        .next(|server| untried(server) && !server.is_suspect(now))
+        .or_else(|| turns.next(|server| untried(server) && !server.is_paused(now)))
+        .or_else(|| turns.next(untried));
     server.map(|server| (position, server)).ok_or_else(|| NoServer::NoneLeft { route: route.id.clone() })
 }
 

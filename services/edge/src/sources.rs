@@ -1,14 +1,17 @@
 //! Where routes come from: three prefixes of the store (Roadstead's route documents, and vulcand's keys under both of its
 //! prefixes), each read and then watched by a task of its own; one assembler makes them into tables.
 //!
-//! The request path never waits for any of this: when the store is away the last table serves on. Changes of one revision
-//! take effect together within a prefix (a watch delivers whole revisions).
+//! The request path never waits for any of this: when the store is away the last table serves on, and an edge that starts
+//! meanwhile serves the one it kept on disk ([`crate::kept`]). Changes of one revision take effect together within a prefix
+//! (a watch delivers whole revisions).
 
 mod assembler;
+mod contact;
 mod documents;
 mod watcher;
 
 pub(crate) use assembler::Assembler;
+pub(crate) use contact::Contact;
 
 use lifecycle::Stop;
 use std::sync::Arc;
@@ -42,6 +45,10 @@ impl Source {
 /// What a watcher tells the assembler.
 pub(crate) struct Update {
     pub source: Source,
+    /// Of the store that was read.
+    pub cluster_id: u64,
+    /// Whether the source has keys.
+    pub held: bool,
     /// Everything up to here is told.
     pub revision: Revision,
     pub change: Change,
@@ -54,18 +61,21 @@ pub(crate) enum Change {
     Events(Vec<Event>),
 }
 
-/// Starts one watcher per prefix.
+/// Starts one watcher per prefix; `held` says which of them had keys when they were read last, by an earlier process.
 pub(crate) fn watch_all(
     store: &Arc<dyn Store>,
     metrics: &Arc<Metrics>,
+    contact: &Arc<Contact>,
+    held: [bool; Source::ALL.len()],
     stop: &Stop,
     tasks: &mut JoinSet<()>,
 ) -> mpsc::Receiver<Update> {
     let (sender, receiver) = mpsc::channel(CHANGES_QUEUE_MAX);
     for source in Source::ALL {
-        let (store, metrics, sender, stop) = (store.clone(), metrics.clone(), sender.clone(), stop.clone());
+        let watcher = watcher::Watcher::new(source, store.clone(), sender.clone(), held[source as usize]);
+        let (metrics, contact, stop) = (metrics.clone(), contact.clone(), stop.clone());
         tasks.spawn(async move {
-            stop.or(watcher::run(source, store, metrics, sender)).await;
+            stop.or(watcher.run(metrics, contact)).await;
         });
     }
     receiver

@@ -117,11 +117,13 @@ impl Edge {
             listen: vec![any],
             api: Some(any),
             store: Arc::new(store),
-            controller: None,
+            controllers: Vec::new(),
+            data: None,
             token: None,
+            tls: None,
             verifier: identity::Verifier::Open,
             edge_id: "edge-1".into(),
-            cluster_id: 0,
+            node_id: String::new(),
         };
         let stop = Stop::new();
         let started = edge::start(config, stop.clone()).await.unwrap();

@@ -11,7 +11,8 @@ fn main() -> Result<(), lifecycle::BoxError> {
     };
     lifecycle::logs::install(lifecycle::logs::Format::Text, "warn");
     let config = Config {
-        controller,
+        controllers: vec![controller],
+        tls: None,
         data: data.into(),
         runtime: RuntimeKind::Process,
         node_id: None,

@@ -7,8 +7,15 @@ fn spec(task_id: &str) -> TaskSpec {
     TaskSpec { task_id: task_id.to_owned(), kill_grace_ms: 3_000, ..TaskSpec::default() }
 }
 
+const CLUSTER: u64 = 7;
+const OTHER_CLUSTER: u64 = 8;
+
 fn desired(generation: u64, tasks: Vec<TaskSpec>) -> Desired {
-    Desired { generation, tasks, cluster_id: 0 }
+    Desired { generation, tasks, cluster_id: CLUSTER }
+}
+
+fn of_other_cluster(generation: u64, tasks: Vec<TaskSpec>) -> Desired {
+    Desired { cluster_id: OTHER_CLUSTER, ..desired(generation, tasks) }
 }
 
 fn exit(how: How) -> Exit {
@@ -58,8 +65,60 @@ fn a_task_that_is_listed_twice_is_one_task() {
 #[test]
 fn an_older_set_is_refused() {
     let core = running();
-    assert_eq!(core.accepts(0), Err(Outdated { offered: 0, held: 1 }));
-    assert_eq!(core.accepts(1), Ok(()));
+    assert_eq!(core.judge(&desired(0, vec![])), Verdict::Refuse(Outdated { offered: 0, held: 1 }));
+    assert_eq!(core.judge(&desired(1, vec![])), Verdict::Take);
+    // A controller of before there were cluster ids.
+    let unnamed = Desired { cluster_id: 0, ..desired(0, vec![]) };
+    assert_eq!(core.judge(&unnamed), Verdict::Refuse(Outdated { offered: 0, held: 1 }));
+}
+
+#[test]
+fn another_clusters_set_is_taken_when_it_knows_what_runs_here_and_confirmed_when_not() {
+    let mut core = running();
+    assert_eq!(core.judge(&of_other_cluster(0, vec![spec("t"), spec("u")])), Verdict::Take, "restored from a backup");
+    assert_eq!(core.judge(&of_other_cluster(0, vec![])), Verdict::Confirm, "a store that was lost");
+    assert_eq!(core.judge(&of_other_cluster(0, vec![spec("u")])), Verdict::Confirm, "a controller of others");
+    core.ended("t", &exit(How::Code(0)), NOW);
+    assert_eq!(core.judge(&of_other_cluster(0, vec![])), Verdict::Take, "nothing runs that could be lost");
+    core.desire(of_other_cluster(0, vec![]), NOW);
+    assert_eq!(core.held(), Held { cluster_id: OTHER_CLUSTER, generation: 0, blind: false });
+}
+
+#[test]
+fn a_node_that_lost_its_set_stops_and_starts_nothing_until_a_controller_speaks() {
+    let mut core = Core::default();
+    let found = |id: &str, status| Found { id: id.to_owned(), status };
+    let running = || Status::Running { started_at_ms: 5 };
+    let lost = || Status::Ended(exit(How::Lost));
+    let found =
+        vec![found("stays", running()), found("goes", running()), found("died", lost()), found("ended", lost())];
+    let effects = core.boot_blind(found, NOW);
+    assert!(effects.iter().all(|effect| matches!(effect, Effect::Watch { .. })), "{effects:?}");
+    assert_eq!(effects.len(), 2);
+    assert!(core.held().blind);
+    assert_eq!(core.judge(&desired(3, vec![])), Verdict::Confirm, "all would be stopped");
+
+    let checked = |id: &str| TaskSpec { checks: vec![protocol::Check::default()], ..spec(id) };
+    let told = desired(3, vec![checked("stays"), checked("died"), checked("new")]);
+    assert_eq!(core.judge(&told), Verdict::Take);
+    let effects = core.desire(told, NOW);
+    assert!(!core.held().blind);
+    assert_eq!(launches(&effects), ["died", "new"]);
+    assert!(effects.contains(&Effect::Launch { task: Box::new(checked("died")), again: true }));
+    assert!(effects.contains(&Effect::Watch { task: Box::new(checked("stays")), started_at_ms: 5 }), "with its checks");
+    assert!(effects.contains(&Effect::Remove { task_id: "ended".to_owned() }));
+    let stopped = |effect: &Effect| matches!(effect, Effect::Stop { task_id, .. } if task_id == "goes");
+    assert!(effects.iter().any(stopped));
+    assert_eq!(state(&core, "stays"), Some(TaskState::TaskRunning));
+}
+
+#[test]
+fn a_task_found_blindly_that_is_to_stop_is_stopped() {
+    let mut core = Core::default();
+    core.boot_blind(vec![Found { id: "t".to_owned(), status: Status::Running { started_at_ms: 5 } }], NOW);
+    let effects = core.desire(desired(1, vec![TaskSpec { stop: true, ..spec("t") }]), NOW);
+    assert!(matches!(effects.as_slice(), [Effect::Watch { .. }, Effect::Stop { .. }]), "{effects:?}");
+    assert_eq!(state(&core, "t"), Some(TaskState::TaskKilling));
 }
 
 #[test]
@@ -144,7 +203,7 @@ fn after_a_restart_what_runs_is_taken_back_and_not_launched() {
     ];
     let tasks = vec![spec("runs"), spec("ended"), spec("lost"), spec("missing")];
     let effects = core.boot(desired(9, tasks), found, NOW);
-    assert_eq!(core.generation(), 9);
+    assert_eq!(core.held(), Held { cluster_id: CLUSTER, generation: 9, blind: false });
     assert_eq!(launches(&effects), ["lost", "missing"]);
     assert!(effects.contains(&Effect::Launch { task: Box::new(spec("lost")), again: true }));
     assert!(effects.contains(&Effect::Remove { task_id: "rest".to_owned() }));

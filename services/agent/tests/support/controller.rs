@@ -1,7 +1,9 @@
 //! A controller that does what the test says and remembers what it was told.
 
 use protocol::sessions_server::{Sessions, SessionsServer};
-use protocol::{AgentHello, Desired, FromAgent, FromEdge, LogChunk, LogRequest, TaskReport, ToAgent, ToEdge};
+use protocol::{
+    AgentHello, Controllers, Desired, FromAgent, FromEdge, LogChunk, LogRequest, TaskReport, ToAgent, ToEdge,
+};
 use protocol::{from_agent, to_agent};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,6 +15,8 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
+/// Of the store behind every controller, unless a test says otherwise.
+pub const CLUSTER: u64 = 7;
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What was heard, newest last.
@@ -24,6 +28,8 @@ pub struct Heard {
     pub heartbeats: usize,
     pub authorization: Vec<Option<String>>,
     session: Option<mpsc::Sender<Result<ToAgent, Status>>>,
+    /// Sessions are refused, and who leads is named.
+    leader: Option<String>,
 }
 
 #[derive(Clone)]
@@ -31,6 +37,8 @@ pub struct Controller {
     pub address: SocketAddr,
     heard: Arc<Mutex<Heard>>,
     changed: watch::Sender<u64>,
+    /// How often it stopped leading.
+    ousted: watch::Sender<u64>,
     serving: Arc<tokio::task::AbortHandle>,
     stop: lifecycle::Stop,
 }
@@ -54,13 +62,15 @@ impl Controller {
         let address = listener.local_addr().unwrap();
         let heard = Arc::<Mutex<Heard>>::default();
         let changed = watch::Sender::new(0);
+        let ousted = watch::Sender::new(0);
         let stop = lifecycle::Stop::new();
-        let service = Service { heard: heard.clone(), changed: changed.clone(), stop: stop.clone() };
+        let service =
+            Service { heard: heard.clone(), changed: changed.clone(), ousted: ousted.clone(), stop: stop.clone() };
         let server = tonic::transport::Server::builder()
             .add_service(SessionsServer::new(service))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let serving = Arc::new(tokio::spawn(server).abort_handle());
-        Self { address, heard, changed, serving, stop }
+        Self { address, heard, changed, ousted, serving, stop }
     }
 
     pub fn uri(&self) -> String {
@@ -113,7 +123,24 @@ impl Controller {
     }
 
     pub async fn desire(&self, generation: u64, tasks: Vec<protocol::TaskSpec>) {
-        self.send(to_agent::Message::Desired(Desired { generation, tasks, cluster_id: 0 })).await;
+        self.desire_of(CLUSTER, generation, tasks).await;
+    }
+
+    pub async fn desire_of(&self, cluster_id: u64, generation: u64, tasks: Vec<protocol::TaskSpec>) {
+        self.send(to_agent::Message::Desired(Desired { generation, tasks, cluster_id })).await;
+    }
+
+    /// Names all controllers to the agent.
+    pub async fn name(&self, addresses: Vec<String>) {
+        self.send(to_agent::Message::Controllers(Controllers { addresses })).await;
+    }
+
+    /// From now on another one leads: its session ends, and new ones are refused.
+    pub fn yield_to(&self, leader: &Self) {
+        let mut heard = self.heard.lock().unwrap();
+        heard.leader = Some(leader.address.to_string());
+        heard.session = None;
+        self.ousted.send_modify(|times| *times += 1);
     }
 
     pub async fn log(&self, request: LogRequest) -> LogChunk {
@@ -126,6 +153,7 @@ impl Controller {
 struct Service {
     heard: Arc<Mutex<Heard>>,
     changed: watch::Sender<u64>,
+    ousted: watch::Sender<u64>,
     stop: lifecycle::Stop,
 }
 
@@ -139,12 +167,23 @@ impl Sessions for Service {
     async fn agent(&self, request: Request<Streaming<FromAgent>>) -> Result<Response<Self::AgentStream>, Status> {
         let authorization =
             request.metadata().get("authorization").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        if let Some(leader) = &self.heard.lock().unwrap().leader {
+            let mut status = Status::failed_precondition("another controller leads");
+            status.metadata_mut().insert(protocol::LEADER_METADATA, leader.parse().unwrap());
+            return Err(status);
+        }
+        let mut ousted = self.ousted.subscribe();
         let (sender, answers) = mpsc::channel(16);
         let mut said = request.into_inner();
         let (heard, changed, stop) = (self.heard.clone(), self.changed.clone(), self.stop.clone());
         heard.lock().unwrap().authorization.push(authorization);
         tokio::spawn(async move {
-            while let Some(Some(Ok(FromAgent { message: Some(message) }))) = stop.or(said.next()).await {
+            loop {
+                let next = tokio::select! {
+                    next = stop.or(said.next()) => next,
+                    _ = ousted.changed() => None,
+                };
+                let Some(Some(Ok(FromAgent { message: Some(message) }))) = next else { break };
                 let mut heard = heard.lock().unwrap();
                 match message {
                     from_agent::Message::Hello(hello) => {

@@ -23,6 +23,10 @@ fn publish(current: &Current, ports: &[u16], revision: Revision) {
     current.publish(table_with(ports, revision), |route| metrics.of_route(route));
 }
 
+fn report(revision: Revision, busy: Vec<(String, u64)>) -> Report {
+    Report { cluster_id: 0, revision, busy }
+}
+
 fn any_server(snapshot: &Snapshot) -> Result<(usize, Arc<Server>), ()> {
     let server = snapshot.turns.first().and_then(|turns| turns.next(|_| true));
     server.map(|server| (0, server)).ok_or(())
@@ -36,12 +40,12 @@ fn a_server_that_left_is_busy_until_its_last_request_ends() {
     let left = first.in_flight.0.url.clone();
     let stays = if left.port() == 1 { 2 } else { 1 };
     publish(&current, &[stays], 11);
-    assert_eq!(current.report(), (11, vec![(left.to_string(), 1)]));
+    assert_eq!(current.report(), report(11, vec![(left.to_string(), 1)]));
     assert_eq!(current.admit(any_server).unwrap().in_flight.0.url.port(), stays);
     drop(first);
-    assert_eq!(current.report(), (11, vec![]));
+    assert_eq!(current.report(), report(11, vec![]));
     current.advance(12);
-    assert_eq!(current.report(), (12, vec![]));
+    assert_eq!(current.report(), report(12, vec![]));
 }
 
 #[test]
@@ -86,7 +90,7 @@ fn roll_under_load(current: &Current, rounds: u16, until_first: bool) -> usize {
             let old = format!("http://127.0.0.1:{}", port - 1);
             let deadline = Instant::now() + Duration::from_secs(10);
             loop {
-                let (revision, busy) = current.report();
+                let Report { revision, busy, .. } = current.report();
                 if revision >= Revision::from(port) && busy.iter().all(|(url, _)| *url != old) {
                     break;
                 }

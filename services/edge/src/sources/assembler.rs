@@ -1,4 +1,6 @@
 //! Makes tables of what the watchers tell: a new one is compiled beside the one that serves, then swapped whole.
+//!
+//! A table from disk serves until every source was read: half of what is known must not replace all of what was.
 
 use super::documents::Documents;
 use super::{Change, Source, Update};
@@ -17,8 +19,11 @@ pub(crate) struct Assembler {
     vulcand: State,
     /// What `vulcand` amounts to; made anew only when it changed.
     translation: Translation,
+    /// Of the store the route documents are read from.
+    cluster_id: u64,
     /// Of the route documents, which is what the controller waits for.
     revision: Revision,
+    held: [bool; Source::ALL.len()],
     told: [bool; Source::ALL.len()],
     problems_logged: BTreeSet<Problem>,
 }
@@ -31,7 +36,9 @@ impl Assembler {
             documents: Documents::default(),
             vulcand: State::default(),
             translation: Translation::default(),
+            cluster_id: 0,
             revision: 0,
+            held: [false; Source::ALL.len()],
             told: [false; Source::ALL.len()],
             problems_logged: BTreeSet::new(),
         }
@@ -45,6 +52,9 @@ impl Assembler {
             while let Ok(update) = updates.try_recv() {
                 changed |= self.apply(update);
             }
+            if self.current.load().stale && !self.is_complete() {
+                continue;
+            }
             if changed {
                 self.publish();
             } else {
@@ -56,8 +66,10 @@ impl Assembler {
 
     /// Whether it changes what is served.
     fn apply(&mut self, update: Update) -> bool {
-        let Update { source, revision, change } = update;
+        let Update { source, cluster_id, held, revision, change } = update;
+        self.held[source as usize] = held;
         if source == Source::Documents {
+            self.cluster_id = cluster_id;
             self.revision = revision;
         }
         if matches!(&change, Change::Events(events) if events.is_empty()) {
@@ -97,6 +109,11 @@ impl Assembler {
         true
     }
 
+    /// Whether every source was read.
+    fn is_complete(&self) -> bool {
+        self.told.iter().all(|told| *told)
+    }
+
     fn publish(&mut self) {
         let mut problems = self.documents.problems();
         problems.extend(self.translation.problems.iter().cloned());
@@ -105,7 +122,10 @@ impl Assembler {
         }
         self.problems_logged = problems.iter().cloned().collect();
         let draft = Draft {
-            loaded: self.told.iter().all(|told| *told),
+            loaded: self.is_complete(),
+            stale: false,
+            cluster_id: self.cluster_id,
+            held: self.held,
             revision: self.revision,
             routes: self.documents.routes().chain(self.translation.routes.iter().cloned()).collect(),
             listeners: self.translation.listeners.clone(),

@@ -1,7 +1,7 @@
 //! Reads a prefix, then watches it from the revision that was read, and reads it again now and then: a watch that fell
 //! silent is found out. After any failure it begins anew; the assembler keeps the last good table until then.
 
-use super::{Change, Source, Update};
+use super::{Change, Contact, Source, Update};
 use crate::limits::{EMPTY_CONFIRM, RECONCILE_INTERVAL, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use crate::metrics::Metrics;
 use futures::StreamExt;
@@ -11,31 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{KeyValue, Revision, Store, StoreError};
 use tokio::sync::mpsc;
-
-pub(super) async fn run(source: Source, store: Arc<dyn Store>, metrics: Arc<Metrics>, updates: mpsc::Sender<Update>) {
-    let reconcile = RECONCILE_INTERVAL;
-    let mut watcher = Watcher { source, store, updates, reconcile, told: 0, held_keys: false };
-    let mut pause = RETRY_PAUSE_MIN;
-    loop {
-        let before = watcher.told;
-        match watcher.follow().await {
-            Ended::Closed => return,
-            Ended::Failed(error) => {
-                metrics.store_reads_failed.inc();
-                tracing::warn!(prefix = source.prefix(), error = %ErrorChain(&error), "reading routes from the store");
-            }
-            Ended::Watch => {
-                metrics.store_reads_failed.inc();
-                tracing::warn!(prefix = source.prefix(), "the store ended the watch of routes");
-            }
-        }
-        if watcher.told != before {
-            pause = RETRY_PAUSE_MIN;
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(RETRY_PAUSE_MAX);
-    }
-}
 
 /// Why following the store came to an end.
 enum Ended {
@@ -52,11 +27,13 @@ impl From<StoreError> for Ended {
     }
 }
 
-struct Watcher {
+pub(super) struct Watcher {
     source: Source,
     store: Arc<dyn Store>,
     updates: mpsc::Sender<Update>,
     reconcile: Duration,
+    /// Of the store that was read last. Another one, a restored one too, counts its revisions anew.
+    cluster_id: u64,
     /// The revision up to which everything was told.
     told: Revision,
     /// Whether there may be keys, by what was told last.
@@ -64,17 +41,46 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn follow(&mut self) -> Ended {
-        match self.try_follow().await {
+    pub fn new(source: Source, store: Arc<dyn Store>, updates: mpsc::Sender<Update>, held_keys: bool) -> Self {
+        Self { source, store, updates, reconcile: RECONCILE_INTERVAL, cluster_id: 0, told: 0, held_keys }
+    }
+
+    /// Until the assembler is gone.
+    pub async fn run(mut self, metrics: Arc<Metrics>, contact: Arc<Contact>) {
+        let prefix = self.source.prefix();
+        let mut pause = RETRY_PAUSE_MIN;
+        loop {
+            let before = self.told;
+            match self.follow(&contact).await {
+                Ended::Closed => return,
+                Ended::Failed(error) => {
+                    tracing::warn!(prefix, error = %ErrorChain(&error), "reading routes from the store");
+                }
+                Ended::Watch => tracing::warn!(prefix, "the store ended the watch of routes"),
+            }
+            metrics.store_reads_failed.inc();
+            contact.lost(self.source);
+            if self.told != before {
+                pause = RETRY_PAUSE_MIN;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_PAUSE_MAX);
+        }
+    }
+
+    async fn follow(&mut self, contact: &Contact) -> Ended {
+        match self.try_follow(contact).await {
             Ok(never) => match never {},
             Err(ended) => ended,
         }
     }
 
-    async fn try_follow(&mut self) -> Result<Infallible, Ended> {
+    async fn try_follow(&mut self, contact: &Contact) -> Result<Infallible, Ended> {
+        self.cluster_id = self.store.cluster_id().await?;
         let (revision, keys) = self.read_believably().await?;
         let mut stream = self.store.watch_prefix(self.source.prefix(), revision + 1).await?;
         self.tell(revision, Change::All(keys)).await?;
+        contact.heard(self.source);
         let mut reconcile = tokio::time::interval(self.reconcile);
         reconcile.reset();
         loop {
@@ -99,7 +105,8 @@ impl Watcher {
 
     async fn tell(&mut self, revision: Revision, change: Change) -> Result<(), Ended> {
         self.told = revision;
-        let update = Update { source: self.source, revision, change };
+        let Self { source, cluster_id, held_keys: held, .. } = *self;
+        let update = Update { source, cluster_id, held, revision, change };
         self.updates.send(update).await.map_err(|_| Ended::Closed)
     }
 
@@ -162,8 +169,8 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(Deaf(Embedded::open(directory.path().to_owned()).await.unwrap()));
         let (updates, mut told) = mpsc::channel(8);
         let (source, reconcile) = (Source::Documents, Duration::from_millis(5));
-        let mut watcher = Watcher { source, store: store.clone(), updates, reconcile, told: 0, held_keys: false };
-        let following = tokio::spawn(async move { watcher.follow().await });
+        let mut watcher = Watcher { reconcile, ..Watcher::new(source, store.clone(), updates, false) };
+        let following = tokio::spawn(async move { watcher.follow(&Contact::new()).await });
         let first = told.recv().await.unwrap();
         assert!(matches!(first.change, Change::All(keys) if keys.is_empty()));
         let revision = store.put("/roadstead/routes/a", "x".into()).await.unwrap();

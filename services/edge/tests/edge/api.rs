@@ -1,9 +1,9 @@
 //! What the edge says of itself.
 
-use crate::harness::{Edge, Server};
+use crate::harness::{Edge, Server, config, eventually};
+use crate::memory_store::MemoryStore;
 use http::StatusCode;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 #[tokio::test]
@@ -38,21 +38,28 @@ async fn status_routes_and_explanations() {
 #[tokio::test]
 async fn the_api_asks_for_credentials() {
     let admin = identity::Token::generate().unwrap();
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = edge::Config {
-        listen: vec![any],
-        api: Some(any),
-        store: Arc::new(crate::memory_store::MemoryStore::default()),
-        controller: None,
-        token: None,
-        verifier: identity::Verifier::Tokens(vec![admin.accepted_as(identity::Role::Admin)]),
-        edge_id: "edge-1".into(),
-        cluster_id: 0,
-    };
+    let verifier = identity::Verifier::Tokens(vec![admin.accepted_as(identity::Role::Admin)]);
+    let config = edge::Config { verifier, ..config(Arc::new(MemoryStore::default())) };
     let started = edge::start(config, lifecycle::Stop::new()).await.unwrap();
     let url = format!("http://{}/metrics", started.address("api").unwrap());
     let anonymous = web::Client::default().get(&url).await.unwrap();
     assert_eq!(anonymous.status(), StatusCode::UNAUTHORIZED);
     let client = web::Client::new(web::Credentials::Bearer(admin.reveal().to_owned()));
     assert_eq!(client.get(&url).await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_edge_is_ready_once_it_has_a_table() {
+    let store = Arc::new(MemoryStore::default());
+    store.take_away();
+    let edge = Edge::on(store.clone(), store.clone(), None).await;
+    let (status, body) = edge.ready().await;
+    assert_eq!((status, &body["reason"]), (503, &json!("no table")));
+    store.give_back();
+    eventually("it is ready", || async { (edge.ready().await.0 == 200).then_some(()) }).await;
+    assert_eq!(edge.ready().await.1, json!({ "ready": true, "stale": false }));
+    // A store that is away later is no reason.
+    store.take_away();
+    assert_eq!(edge.ready().await.0, 200);
+    assert_eq!(edge.metric("edge_requests_total").await, 0.0, "its own requests are not counted");
 }

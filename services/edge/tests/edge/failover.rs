@@ -5,8 +5,8 @@ use http::{Method, StatusCode};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn a_refused_connection_is_retried_for_any_method() {
@@ -22,6 +22,44 @@ async fn a_refused_connection_is_retried_for_any_method() {
     }
     let retries = edge.metric("edge_route_retries_total{route=\"a\"}").await;
     assert!((1.0..=8.0).contains(&retries), "the refusing server is passed over for a while: {retries}");
+}
+
+/// A machine that vanished answers nothing at all: any request is soon at another server, and most are not sent there.
+#[tokio::test]
+async fn a_server_that_answers_nothing_is_left_within_a_moment_for_any_method() {
+    let edge = Edge::start().await;
+    let (hole, alive) = (Server::black_hole().await, Server::named("alive").await);
+    edge.route("a", "a", &[&hole, &alive]).await;
+    let mut slow = 0;
+    for method in [Method::GET, Method::POST, Method::GET, Method::PUT, Method::GET, Method::DELETE] {
+        let begun = Instant::now();
+        let response = edge.call(method.clone(), "a", "/", "body").await;
+        assert_eq!((response.status(), name(&response).as_str()), (StatusCode::OK, "alive"), "{method}");
+        assert!(begun.elapsed() < Duration::from_secs(1), "{method}: {:?}", begun.elapsed());
+        slow += usize::from(begun.elapsed() > Duration::from_millis(150));
+    }
+    assert_eq!(slow, 1, "the first finds out for all");
+}
+
+/// Busy servers leave their windows closed for a while: a large body waits.
+#[tokio::test]
+async fn a_server_that_takes_a_large_body_slowly_is_not_taken_for_dead() {
+    const BODY_BYTES: usize = 32 << 20;
+    let edge = Edge::start().await;
+    let slow = Server::raw(|_, mut stream| async move {
+        let head = read_head(&mut stream).await;
+        assert!(head.contains(&BODY_BYTES.to_string()), "{head}");
+        // Longer than small requests may stay unacknowledged, which a closed window looks like.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let read = tokio::io::copy(&mut (&mut stream).take(BODY_BYTES as u64), &mut tokio::io::sink()).await;
+        assert_eq!(read.unwrap(), BODY_BYTES as u64);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    })
+    .await;
+    edge.route("a", "a", &[&slow]).await;
+    let request = http::Request::post(format!("http://{}/", edge.address)).header("host", "a");
+    let response = edge.client.fetch(request.body(web::full_body(vec![0; BODY_BYTES])).unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -9,7 +9,9 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use lifecycle::{Started, Stop};
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -33,6 +35,23 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(name: &str, mut condit
     tokio::time::timeout(DEADLINE, attempts).await.unwrap_or_else(|_| panic!("never: {name}"))
 }
 
+/// An edge on free ports, without a controller.
+pub fn config(store: Arc<dyn Store>) -> edge::Config {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    edge::Config {
+        listen: vec![any],
+        api: Some(any),
+        store,
+        controllers: Vec::new(),
+        data: None,
+        token: Some(identity::Token::from_text("rs_test")),
+        tls: None,
+        verifier: identity::Verifier::Open,
+        edge_id: "edge-1".into(),
+        node_id: "node-1".into(),
+    }
+}
+
 pub struct Edge {
     pub address: SocketAddr,
     pub api: SocketAddr,
@@ -53,22 +72,33 @@ impl Edge {
     }
 
     pub async fn on(store: Arc<dyn Store>, memory: Arc<MemoryStore>, controller: Option<String>) -> Self {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let controllers = controller.into_iter().collect();
+        Self::of(edge::Config { controllers, ..config(store) }, memory).await
+    }
+
+    /// One that keeps what outlives it in a directory.
+    pub async fn keeping(data: &Path, store: &Arc<MemoryStore>) -> Self {
+        Self::of(edge::Config { data: Some(data.to_owned()), ..config(store.clone()) }, store.clone()).await
+    }
+
+    pub async fn of(config: edge::Config, memory: Arc<MemoryStore>) -> Self {
         let stop = Stop::new();
-        let config = edge::Config {
-            listen: vec![any],
-            api: Some(any),
-            store,
-            controller,
-            token: Some(identity::Token::from_text("rs_test")),
-            verifier: identity::Verifier::Open,
-            edge_id: "edge-1".into(),
-            cluster_id: 7,
-        };
         let started = edge::start(config, stop.clone()).await.unwrap();
         let address = started.address("").unwrap();
         let api = started.address("api").unwrap();
         Self { address, api, store: memory, stop, started, client: web::Client::default() }
+    }
+
+    /// `/ready`: its status and what it says.
+    pub async fn ready(&self) -> (u16, Value) {
+        let response = self.client.get(&format!("http://{}/ready", self.api)).await.unwrap();
+        (response.status().as_u16(), json_of(&response))
+    }
+
+    /// As a stop does; returns when it has ended.
+    pub async fn end(self) {
+        self.stop.request();
+        tokio::time::timeout(DEADLINE, self.started.finished()).await.unwrap().unwrap();
     }
 
     /// Serves `Host(host)` from these servers.
@@ -186,6 +216,23 @@ impl Server {
             }
         });
         Self { address, task }
+    }
+
+    /// Answers nothing, not even a refusal: the queue of connections is full. As a machine that is gone.
+    pub async fn black_hole() -> Self {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_millis(50), TcpStream::connect(address)).await {
+            queued.push(stream);
+        }
+        let hold = async move {
+            let _held = (listener, queued);
+            std::future::pending().await
+        };
+        Self { address, task: tokio::spawn(hold) }
     }
 
     /// An address where nobody listens.

@@ -4,6 +4,7 @@ mod api;
 mod failover;
 mod forwarding;
 mod harness;
+mod kept;
 mod memory_store;
 mod routes;
 mod session;

@@ -4,18 +4,27 @@ use crate::harness::{Edge, Server, eventually, name};
 use axum::Router;
 use http::Method;
 use protocol::sessions_server::{Sessions, SessionsServer};
-use protocol::{EdgeState, FromAgent, FromEdge, ToAgent, ToEdge, from_edge};
+use protocol::{
+    Controllers, EdgeHello, EdgeState, FromAgent, FromEdge, NodeStanding, ToAgent, ToEdge, from_edge, to_edge,
+};
+use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use store::Store;
+use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
-/// A controller that only listens.
+/// The controller's end of a session.
+type Link = mpsc::Sender<Result<ToEdge, Status>>;
+
+/// A controller that mostly listens.
 #[derive(Clone, Default)]
 struct Controller {
-    hellos: Arc<Mutex<Vec<(String, String)>>>,
+    hellos: Arc<Mutex<Vec<(EdgeHello, String)>>>,
+    sessions: Arc<Mutex<Vec<Link>>>,
     states: Arc<Mutex<Vec<EdgeState>>>,
     /// Sessions are ended after this many states.
     patience: Option<usize>,
@@ -33,14 +42,15 @@ impl Sessions for Controller {
     async fn edge(&self, request: Request<Streaming<FromEdge>>) -> Result<Response<Self::EdgeStream>, Status> {
         let token = request.metadata().get("authorization").unwrap().to_str().unwrap().to_owned();
         let mut messages = request.into_inner();
-        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let (sender, receiver) = mpsc::channel(1);
         let this = self.clone();
         tokio::spawn(async move {
             let mut count = 0;
             while let Some(Ok(FromEdge { message: Some(message) })) = messages.next().await {
                 match message {
                     from_edge::Message::Hello(hello) => {
-                        this.hellos.lock().unwrap().push((hello.edge_id, token.clone()));
+                        this.hellos.lock().unwrap().push((hello, token.clone()));
+                        this.sessions.lock().unwrap().push(sender.clone());
                     }
                     from_edge::Message::State(state) => {
                         this.states.lock().unwrap().push(state);
@@ -51,7 +61,7 @@ impl Sessions for Controller {
                     break;
                 }
             }
-            drop(sender);
+            this.sessions.lock().unwrap().retain(|session| !session.same_channel(&sender));
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
@@ -64,6 +74,11 @@ impl Controller {
         let server = tonic::transport::Server::builder().add_service(SessionsServer::new(self));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         url
+    }
+
+    async fn say(&self, message: to_edge::Message) {
+        let session = eventually("a session", || async { self.sessions.lock().unwrap().last().cloned() }).await;
+        session.send(Ok(ToEdge { message: Some(message) })).await.unwrap();
     }
 
     fn last(&self) -> Option<EdgeState> {
@@ -88,10 +103,10 @@ async fn the_controller_hears_of_revisions_and_of_the_last_request_of_a_server_t
     })
     .await;
     // With its address: another edge of this host is another edge.
-    let (edge_id, token) = controller.hellos.lock().unwrap()[0].clone();
-    assert!(edge_id.starts_with("edge-1@127.0.0.1:"), "{edge_id}");
-    assert_eq!(token, "Bearer rs_test");
-    assert_eq!(controller.last().unwrap().cluster_id, 7);
+    let (hello, token) = controller.hellos.lock().unwrap()[0].clone();
+    assert!(hello.edge_id.starts_with("edge-1@127.0.0.1:"), "{hello:?}");
+    assert_eq!((hello.node_id.as_str(), token.as_str()), ("node-1", "Bearer rs_test"));
+    assert_eq!(controller.last().unwrap().cluster_id, edge.store.cluster_id().await.unwrap());
 
     let (address, client) = (edge.address, edge.client.clone());
     let pending =
@@ -134,6 +149,44 @@ async fn a_session_that_ends_is_opened_again() {
     let controller = Controller { patience: Some(2), ..Controller::default() };
     let _edge = Edge::start_with(Some(controller.clone().serve().await)).await;
     eventually("three sessions", || async { (controller.hellos.lock().unwrap().len() >= 3).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn an_edge_of_a_draining_node_serves_on_and_is_not_ready() {
+    let controller = Controller::default();
+    let (edge, server) = (Edge::start_with(Some(controller.clone().serve().await)).await, Server::named("one").await);
+    edge.route("a", "a", &[&server]).await;
+    assert_eq!(edge.ready().await.0, 200);
+    let standing = |draining| to_edge::Message::Node(NodeStanding { draining });
+    controller.say(standing(true)).await;
+    let said =
+        eventually("not ready", || async { Some(edge.ready().await).filter(|(status, _)| *status == 503) }).await;
+    assert_eq!(said.1["reason"], json!("draining"));
+    assert_eq!(name(&edge.get("a", "/").await), "one");
+    controller.say(standing(false)).await;
+    eventually("ready again", || async { (edge.ready().await.0 == 200).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn an_edge_finds_the_controllers_it_was_told_of_after_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let (first, second) = (Controller::default(), Controller::default());
+    let (first_url, second_url) = (first.clone().serve().await, second.clone().serve().await);
+    let memory = Arc::new(crate::memory_store::MemoryStore::default());
+    let started = |controllers| edge::Config {
+        controllers,
+        data: Some(data.path().to_owned()),
+        ..crate::harness::config(memory.clone())
+    };
+    let edge = Edge::of(started(vec![first_url]), memory.clone()).await;
+    let address = second_url.trim_start_matches("http://").to_owned();
+    first.say(to_edge::Message::Controllers(Controllers { addresses: vec![address] })).await;
+    let file = data.path().join("controllers.json");
+    eventually("it is written down", || async { file.exists().then_some(()) }).await;
+    edge.end().await;
+    let edge = Edge::of(started(vec![]), memory.clone()).await;
+    eventually("a session with the other", || async { second.last() }).await;
+    edge.end().await;
 }
 
 /// Takes a moment, as work does, so that requests are in flight when a server leaves.
