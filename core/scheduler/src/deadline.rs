@@ -9,6 +9,7 @@ pub fn next_deadline(world: &World, now: Timestamp, policy: &Policy) -> Option<T
         .nodes
         .values()
         .flat_map(|record| [policy.suspect_after, policy.lost_after].map(|silence| record.last_seen.after(silence)));
+    let brake = [world.braked_at.after(policy.lost_after)];
     let edges = world.edges.values().map(|edge| edge.last_seen.after(policy.edge_silence_max));
     let launches = world.apps.values().filter_map(|record| record.backoff.until);
     let tasks = world.tasks.values().filter_map(|record| match &record.task.intent {
@@ -18,5 +19,5 @@ pub fn next_deadline(world: &World, now: Timestamp, policy: &Policy) -> Option<T
         }
         _ => None,
     });
-    nodes.chain(edges).chain(launches).chain(tasks).filter(|deadline| *deadline > now).min()
+    nodes.chain(brake).chain(edges).chain(launches).chain(tasks).filter(|deadline| *deadline > now).min()
 }

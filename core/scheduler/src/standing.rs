@@ -6,7 +6,8 @@
 //! When most nodes fall silent at once, the fault is more likely on this side: the controller's own link, its machine that
 //! was asleep, its clock that jumped. Then the brake holds: no server leaves a route, nobody is given up. (Kubernetes evicts
 //! nobody in small clusters once 55 % of the nodes are not ready; Mesos' limit is off by default.) A node that was given up
-//! before counts no more, neither as silent nor as a node: three that fail one by one are three single faults.
+//! before counts no more, neither as silent nor as a node: three that fail one by one are three single faults. When the brake
+//! is off again, who is still silent has the whole time once more: those that could not be heard come back one by one.
 
 use crate::{NodeRecord, Policy, World};
 use model::{NodeId, Timestamp};
@@ -101,11 +102,15 @@ impl World {
         let undecided = || self.nodes.values().map(judged).filter(|(_, given_up)| !given_up);
         let silent = undecided().filter(|(standing, _)| !standing.is_heard()).count();
         self.brake = Brake::of(silent, undecided().count()).filter(|_| policy.brake);
+        if self.brake.is_some() {
+            self.braked_at = now;
+        }
+        let is_braked = now.since(self.braked_at) < policy.lost_after;
 
         let mut changed = Vec::new();
         for (id, record) in &mut self.nodes {
             let after = match judged(record) {
-                (Standing::Lost { .. }, false) if self.brake.is_some() => {
+                (Standing::Lost { .. }, false) if is_braked => {
                     Standing::Suspected { since: record.last_seen.after(policy.suspect_after) }
                 }
                 (standing, _) => standing,

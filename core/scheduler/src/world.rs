@@ -21,6 +21,8 @@ pub struct World {
     pub shunned_ports: BTreeMap<(NodeId, u16), Timestamp>,
     /// Set while so many nodes are silent at once that none of them is given up.
     pub brake: Option<Brake>,
+    /// When it was seen to hold last.
+    pub braked_at: Timestamp,
     /// Why the store refuses an app's changes (`None`: those of no app); they are tried again with every plan.
     pub refused: BTreeMap<Option<AppId>, String>,
 }

@@ -216,7 +216,8 @@ impl Leader {
                 }
                 self.keep_seen_nodes(old.nodes);
                 (self.world.edges, self.world.shunned_ports) = (old.edges, old.shunned_ports);
-                (self.world.refused, self.world.brake) = (old.refused, old.brake);
+                self.world.refused = old.refused;
+                (self.world.brake, self.world.braked_at) = (old.brake, old.braked_at);
                 (self.routes, self.revision, self.launched_at) = (loaded.routes, loaded.revision, loaded.launched_at);
                 self.cluster_id = loaded.cluster_id;
                 (self.doubtful, self.unpublished) = (false, true);

@@ -10,7 +10,7 @@ use lifecycle::Stop;
 use model::{AppId, NodeId, Timestamp};
 use protocol::{BusyServer, Desired, EdgeState, TaskState};
 use routing::document::{ROUTES_PREFIX, RouteDocument};
-use scheduler::{NodeRecord, Policy, World};
+use scheduler::Policy;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -96,11 +96,18 @@ impl Stage {
             let latest = desired.borrow_and_update().clone();
             take(&machine.shared, latest);
         }
-        let (session, node, now) = (*session, NodeId::new(&*machine.node), self.now());
+        let session = *session;
         let reports = reports(&machine.shared);
         self.send(Message::AgentReports { session, node: machine.node.clone(), reports }).await;
-        let heard = |record: &NodeRecord| record.last_seen == now && record.standing.is_heard();
-        self.until("it is heard", |world| world.nodes.get(&node).is_some_and(heard)).await;
+        self.taken_in().await;
+    }
+
+    /// What was said is heard, and what follows from it is done.
+    async fn taken_in(&self) {
+        until("the leader takes it in", || self.messages.capacity() == self.messages.max_capacity()).await;
+        // Whatever it does next, it has done that before.
+        let unknown = AppId::parse("unknown").unwrap();
+        assert!(matches!(self.ask(Ask::ResetDelay { app: unknown }).await, Err(Refusal::NoApp(_))));
     }
 
     /// Time passes, with these machines heard as often as need be.
@@ -125,6 +132,7 @@ impl Stage {
         let state = EdgeState { cluster_id, applied_revision, busy };
         let (edge, node, address) = (edge.to_owned(), String::new(), String::new());
         self.send(Message::EdgeState { edge, node, address, state }).await;
+        self.taken_in().await;
     }
 
     async fn send(&self, message: Message) {
@@ -150,10 +158,6 @@ impl Stage {
             self.pass(100, machines).await;
         }
         panic!("it is not deployed: {:#?}", self.desk.view().deployments);
-    }
-
-    pub async fn until(&self, what: &str, condition: impl Fn(&World) -> bool) {
-        until(what, || condition(&self.desk.view())).await;
     }
 
     pub fn standing(&self, node: &str) -> &'static str {
