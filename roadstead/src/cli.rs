@@ -8,11 +8,14 @@ mod image;
 mod node;
 mod output;
 mod route;
+mod state;
 mod token;
+mod vip;
 
 pub use bucket::{make_pictures_bucket, s3};
 pub use connection::socket_path;
 pub use image::pack_pics;
+pub use vip::Command as VipCommand;
 
 use clap::Subcommand;
 use std::process::ExitCode;
@@ -22,9 +25,15 @@ pub enum Command {
     /// Apps: run, list, show, scale, restart, remove, logs, versions
     #[command(subcommand)]
     App(app::Command),
-    /// Nodes
+    /// Machines: list, let join, drain, restore, remove
     #[command(subcommand)]
     Node(node::Command),
+    /// Write the state and the authority of this platform into a file
+    #[command(after_help = state::BACKUP_EXAMPLES)]
+    Backup(state::Backup),
+    /// Make a data directory from such a file, for `roadstead up` to go on from
+    #[command(after_help = state::RESTORE_EXAMPLES)]
+    Restore(state::Restore),
     /// Routes of the edge: which there are, which one a request takes and why
     #[command(subcommand)]
     Route(route::Command),
@@ -42,13 +51,18 @@ pub enum Command {
     Token(token::Command),
 }
 
+/// `roadstead vip …`, beside the role of the same name.
+pub fn vip(command: VipCommand) -> anyhow::Result<ExitCode> {
+    ask(async { vip::run(command).await.map(|()| ExitCode::SUCCESS) })
+}
+
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
-    lifecycle::logs::install(lifecycle::logs::Format::Text, "warn");
-    let runtime = tokio::runtime::Runtime::new()?;
-    let result = runtime.block_on(async {
+    ask(async {
         match command {
             Command::App(command) => return app::run(command).await,
-            Command::Node(command) => node::run(command).await,
+            Command::Node(command) => return node::run(command).await,
+            Command::Backup(backup) => state::backup(backup).await,
+            Command::Restore(restore) => state::restore(restore).await,
             Command::Route(command) => route::run(command).await,
             Command::Bucket(command) => bucket::run(command).await,
             Command::Image(command) => image::run(command).await,
@@ -56,8 +70,12 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Token(command) => token::run(command),
         }?;
         Ok(ExitCode::SUCCESS)
-    });
-    unless_reader_gone(result)
+    })
+}
+
+fn ask(question: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    lifecycle::logs::install(lifecycle::logs::Format::Text, "warn");
+    unless_reader_gone(tokio::runtime::Runtime::new()?.block_on(question))
 }
 
 /// Prints what a shell needs to complete our command line.

@@ -1,12 +1,21 @@
 //! The configuration file of `roadstead up`: one TOML file, every key optional, unknown keys refused with the nearest
 //! name. A flag or an environment variable of the same name goes over it.
 
-use serde::Deserialize;
-use std::net::SocketAddr;
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// Where `up` keeps everything unless told otherwise.
 pub const DATA_DEFAULT: &str = "/var/lib/roadstead";
+/// A label of DNS (RFC 1035, section 2.3.4).
+const NODE_NAME_CHARS_MAX: usize = 63;
+/// What VRRP version 3 can say: 12 bits of centiseconds (RFC 9568, section 5.2.7).
+const VIP_ADVERT_MS_MIN: u64 = 10;
+const VIP_ADVERT_MS_MAX: u64 = 40_950;
+/// Two heartbeats of an agent.
+const SUSPECT_AFTER_MS_MIN: u64 = 500;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,6 +34,43 @@ pub struct Config {
     pub objects: Objects,
     pub registry: Listener,
     pub agent: Agent,
+    pub cluster: Cluster,
+}
+
+/// Many machines. Without an address the platform is of this machine alone.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cluster {
+    /// This machine's address on the network it shares with the others.
+    pub address: Option<IpAddr>,
+    /// This machine's name in the cluster; by default the host's.
+    pub name: String,
+    /// The etcd program that keeps the state.
+    pub etcd_binary: PathBuf,
+    /// Machines that keep the state and may lead: 3 or 5.
+    pub state_nodes: usize,
+    /// Addresses that move between the machines, with their prefix (`10.0.0.100/24`).
+    pub vips: Vec<IpNetwork>,
+    /// Time between two advertisements of a floating address.
+    pub vip_advert_ms: u64,
+    /// A machine this silent gets no more requests.
+    pub suspect_after_ms: u64,
+    /// A machine this silent is lost: its tasks are started elsewhere.
+    pub lost_after_ms: u64,
+    /// Ports on the machine's address.
+    pub peers_port: u16,
+    pub etcd_port: u16,
+    pub etcd_peer_port: u16,
+    pub tunnel_port: u16,
+    /// The status of the floating addresses.
+    pub vip_api: SocketAddr,
+}
+
+/// An address and the length of its network's prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpNetwork {
+    pub address: IpAddr,
+    pub prefix: u8,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -103,7 +149,54 @@ impl Default for Config {
             objects: Objects::default(),
             registry: Listener { listen: loopback(5000) },
             agent: Agent::default(),
+            cluster: Cluster::default(),
         }
+    }
+}
+
+impl Default for Cluster {
+    /// etcd's usual ports; the others lie beside the ports of one machine.
+    fn default() -> Self {
+        Self {
+            address: None,
+            name: String::new(),
+            etcd_binary: "etcd".into(),
+            state_nodes: 3,
+            vips: Vec::new(),
+            vip_advert_ms: 100,
+            suspect_after_ms: 1500,
+            lost_after_ms: 5000,
+            peers_port: 8081,
+            etcd_port: 2379,
+            etcd_peer_port: 2380,
+            tunnel_port: 9001,
+            vip_api: loopback(8183),
+        }
+    }
+}
+
+impl FromStr for IpNetwork {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("expected ADDRESS/PREFIX, as in 10.0.0.100/24, not `{text}`");
+        let (address, prefix) = text.split_once('/').ok_or_else(expected)?;
+        let address: IpAddr = address.parse().map_err(|_| expected())?;
+        let prefix_max = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.parse().ok().filter(|prefix| (1..=prefix_max).contains(prefix)).ok_or_else(expected)?;
+        Ok(Self { address, prefix })
+    }
+}
+
+impl fmt::Display for IpNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl<'de> Deserialize<'de> for IpNetwork {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -154,6 +247,42 @@ impl Config {
         Self::parse(&text).map_err(|message| ConfigError::Invalid { path: path.to_owned(), message })
     }
 
+    /// What the types cannot say.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let cluster = &self.cluster;
+        let refuse = |message: String| Err(ConfigError::Usage(message));
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+        if !cluster.name.is_empty() && (cluster.name.len() > NODE_NAME_CHARS_MAX || !cluster.name.chars().all(is_name))
+        {
+            return refuse(format!(
+                "the machine's name `{}` is not made of at most {NODE_NAME_CHARS_MAX} letters, digits, dots and dashes",
+                cluster.name
+            ));
+        }
+        if let Some(address) = cluster.address
+            && (address.is_unspecified() || address.is_multicast())
+        {
+            return refuse(format!("--address {address}: the others must be able to reach this machine by it"));
+        }
+        if !matches!(cluster.state_nodes, 3 | 5) {
+            return refuse(format!("cluster.state_nodes is 3 or 5, not {}", cluster.state_nodes));
+        }
+        if !(VIP_ADVERT_MS_MIN..=VIP_ADVERT_MS_MAX).contains(&cluster.vip_advert_ms) {
+            return refuse(format!(
+                "--vip-advert is {VIP_ADVERT_MS_MIN} to {VIP_ADVERT_MS_MAX} ms, not {} ms",
+                cluster.vip_advert_ms
+            ));
+        }
+        if cluster.suspect_after_ms < SUSPECT_AFTER_MS_MIN || cluster.lost_after_ms <= cluster.suspect_after_ms {
+            return refuse(format!(
+                "a machine is suspected after at least {SUSPECT_AFTER_MS_MIN} ms and lost later than that, not after {} \
+                 ms and {} ms",
+                cluster.suspect_after_ms, cluster.lost_after_ms
+            ));
+        }
+        Ok(())
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| match unknown_key(error.message()) {
             Some((key, nearest)) => format!("{error}\nthere is no key `{key}`; did you mean `{nearest}`?"),
@@ -181,6 +310,32 @@ mod tests {
         assert_eq!(config.edge.listen, loopback(80));
         assert_eq!(config.edge.api, loopback(8182));
         assert_eq!(config.store.listen, loopback(2379));
+    }
+
+    #[test]
+    fn what_the_types_cannot_say_is_checked() {
+        let check = |text: &str| Config::parse(text).unwrap().check();
+        assert!(check("[cluster]\naddress = \"10.0.0.1\"\nname = \"node-1\"\n").is_ok());
+        for (wrong, told) in [
+            ("address = \"0.0.0.0\"", "reach this machine"),
+            ("name = \"a/b\"", "letters, digits, dots and dashes"),
+            ("state_nodes = 4", "3 or 5"),
+            ("vip_advert_ms = 5", "10 to 40950 ms"),
+            ("suspect_after_ms = 100", "at least 500 ms"),
+            ("lost_after_ms = 1000", "lost later"),
+        ] {
+            let error = check(&format!("[cluster]\n{wrong}\n")).unwrap_err().to_string();
+            assert!(error.contains(told), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_floating_address_has_its_networks_prefix() {
+        let config = Config::parse("[cluster]\nvips = [\"10.0.0.100/24\", \"fd99::100/64\"]\n").unwrap();
+        assert_eq!(config.cluster.vips[1].to_string(), "fd99::100/64");
+        for wrong in ["10.0.0.100", "10.0.0.100/33", "10.0.0/24", "10.0.0.1/0", "x/1", "/", "fd99::1/129"] {
+            assert!(wrong.parse::<IpNetwork>().unwrap_err().contains("10.0.0.100/24"), "{wrong}");
+        }
     }
 
     #[test]

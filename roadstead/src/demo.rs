@@ -1,9 +1,11 @@
-//! `roadstead demo`: the article's story on one machine, on real input, observed through public interfaces.
+//! `roadstead demo`: the article's story on real input, observed through public interfaces: on this machine, or with
+//! `--nodes 3` on three nodes made of network namespaces, any of which is then lost under load ([`nodes`]).
 
 mod kill;
 mod load;
 mod metrics;
 mod narrator;
+mod nodes;
 mod picture;
 mod place;
 mod ports;
@@ -12,13 +14,14 @@ mod stage;
 mod story;
 
 use crate::config::{Config, ConfigError};
+use crate::up::Platform;
 use anyhow::Context;
 use identity::{Authority, Role};
 use lifecycle::Stop;
 use narrator::Narrator;
 use place::Place;
 use report::Report;
-use stage::Stage;
+use stage::{Public, Stage};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,6 +39,18 @@ pub struct Arguments {
     /// How tasks run: auto, docker or process
     #[arg(long, default_value = "auto", env = "ROADSTEAD_RUNTIME")]
     runtime: String,
+    /// On how many nodes: 1 is this machine; 3 are network namespaces (needs root, iproute2 and etcd)
+    #[arg(long, default_value = "1", value_parser = ["1", "3"])]
+    nodes: String,
+    /// Which faults follow the story on three nodes
+    #[arg(long, value_enum, default_value_t)]
+    matrix: nodes::Matrix,
+    /// Exactly these faults, in this order; all of them: --help of a wrong name tells
+    #[arg(long, value_name = "FAULT,…", value_delimiter = ',', conflicts_with = "matrix")]
+    faults: Vec<nodes::Fault>,
+    /// The etcd program that keeps the state of three nodes
+    #[arg(long, env = "ROADSTEAD_ETCD_BINARY", default_value = "etcd", value_name = "PROGRAM")]
+    etcd_binary: PathBuf,
     /// What one is broken on purpose, for the tests that must then fail
     #[arg(long, hide = true, value_enum)]
     mutant: Option<Mutant>,
@@ -60,7 +75,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         let stop = Stop::new();
         stop.on_signals().context("watch for signals")?;
         let place = Place::of(arguments.data.clone())?;
-        let report = tell(&arguments, place.path(), &stop).await?;
+        let report = match arguments.nodes.as_str() {
+            "1" => tell(&arguments, place.path(), &stop).await?,
+            _ => nodes::tell(&arguments, place.path(), &stop).await?,
+        };
         if arguments.json {
             println!("{}", serde_json::to_string(&report)?);
         }
@@ -68,12 +86,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The whole demo: set the stage, tell the story, stay if wanted, clear the stage.
+/// The whole demo on one machine: set the stage, tell the story, stay if wanted, clear the stage.
 async fn tell(arguments: &Arguments, data: PathBuf, stop: &Stop) -> anyhow::Result<Report> {
-    if !["auto", "docker", "process"].contains(&arguments.runtime.as_str()) {
-        let message = format!("--runtime {}: expected auto, docker or process", arguments.runtime);
-        return Err(ConfigError::Usage(message).into());
-    }
+    check_runtime(&arguments.runtime, &["auto", "docker", "process"])?;
     let mut config = Config::on_free_ports(data.clone());
     config.agent.runtime.clone_from(&arguments.runtime);
     let slice = ports::PortSlice::take()?;
@@ -86,20 +101,37 @@ async fn tell(arguments: &Arguments, data: PathBuf, stop: &Stop) -> anyhow::Resu
     let mut narrator = Narrator::new();
     let mut report = Report::default();
     eprintln!("Roadstead tells the article on this machine.");
-    let stage = narrator.step("start", "start the four processes", async |_| Stage::set(config, authority, stop).await);
-    if let Ok(stage) = stage.await {
+    let start = narrator.step("start", "start the four processes", async |_| {
+        Platform::start(config, Some(&authority), None, &stop.child()).await?.context("stopped while it started")
+    });
+    if let Ok(platform) = start.await {
+        let here = tokio::runtime::Handle::current();
+        let addresses = platform.addresses().clone();
+        let public = Public { runtime: here.clone(), edge: addresses.edge };
+        let stage = Stage::new(addresses, authority, here, public);
         let told = stop.or(story::tell(&stage, arguments.mutant, &mut narrator, &mut report)).await;
         report.ok = matches!(told, Some(Ok(())));
         if report.ok && !arguments.once {
             invite(&stage);
             stop.requested().await;
         }
-        let cleared = narrator.step("clear", "end every task and process", async |_| stage.clear().await).await;
-        report.ok &= cleared.is_ok();
+        let clear = async |_: &narrator::Telling| {
+            let removed = stage.remove_apps().await;
+            platform.finished().await;
+            removed
+        };
+        report.ok &= narrator.step("clear", "end every task and process", clear).await.is_ok();
     }
     report.steps = narrator.into_steps();
     report.ok &= report.steps.iter().all(|step| step.ok);
     Ok(report)
+}
+
+fn check_runtime(runtime: &str, known: &[&str]) -> Result<(), ConfigError> {
+    if known.contains(&runtime) {
+        return Ok(());
+    }
+    Err(ConfigError::Usage(format!("--runtime {runtime}: expected one of {}", known.join(", "))))
 }
 
 fn invite(stage: &Stage) {

@@ -1,6 +1,7 @@
 //! Roadstead: one binary, one platform. This file is the table of contents.
 
 mod cli;
+mod cluster;
 mod config;
 mod demo;
 mod role;
@@ -25,8 +26,10 @@ pub struct Arguments {
 enum Command {
     /// Tell the article's story on this machine: build, push, deploy, upload, scale, roll, kill, all under load
     Demo(demo::Arguments),
-    /// Run the platform on this machine, lasting
+    /// Run the platform on this machine, lasting; with --address as the first machine of a cluster
     Up(up::Arguments),
+    /// Join a cluster with this machine, and run its part of the platform
+    Join(up::JoinArguments),
     #[command(flatten)]
     Client(cli::Command),
     #[command(flatten)]
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     finish(match arguments.command {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Up(arguments) => up::run(arguments),
+        Command::Join(arguments) => up::join(arguments),
         Command::Client(command) => cli::run(command),
         Command::Role(command) => role::run(command),
         Command::Completions { shell } => cli::completions(shell, &mut Arguments::command()),

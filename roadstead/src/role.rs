@@ -7,13 +7,17 @@ mod credentials;
 mod data;
 mod edge;
 mod etcd;
+mod etcd_member;
 mod objects;
 pub mod pics;
 mod registry;
 mod state;
 mod store;
 mod sync;
+mod vip;
 
+use crate::cli;
+use crate::config::ConfigError;
 use clap::Subcommand;
 use lifecycle::{Started, Stop};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -46,11 +50,14 @@ pub enum Command {
     /// The web pages
     #[command(display_order = 106)]
     Console(console::Arguments),
-    /// The article's web application; takes its flags: -AccessKey -SecretKey -EndPoint -Namespace
+    /// Floating addresses (VRRP), interoperable with keepalived; `vip status` says who holds them and why
     #[command(display_order = 107)]
+    Vip(vip::Arguments),
+    /// The article's web application; takes its flags: -AccessKey -SecretKey -EndPoint -Namespace
+    #[command(display_order = 108)]
     Pics(pics::Arguments),
     /// Marathon apps into vulcand's keys, as the article's author did; takes his flags
-    #[command(display_order = 108)]
+    #[command(display_order = 109)]
     Sync(sync::Arguments),
     /// Store, controller and console in one process, as `up` runs them
     #[command(hide = true)]
@@ -58,6 +65,9 @@ pub enum Command {
     /// Objects and registry in one process, as `up` runs them
     #[command(hide = true)]
     Data(data::Arguments),
+    /// Guards this machine's member of the state's etcd, as `up` runs it in a cluster
+    #[command(hide = true)]
+    EtcdMember(etcd_member::Arguments),
 }
 
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -77,6 +87,14 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sync(arguments) => sync::run(arguments),
         Command::State(arguments) => serve(arguments.supervised, async |stop| state::start(arguments, stop).await),
         Command::Data(arguments) => serve(arguments.supervised, async |stop| data::start(arguments, stop).await),
+        Command::EtcdMember(arguments) => {
+            serve(arguments.supervised, async |stop| etcd_member::start(arguments, stop).await)
+        }
+        Command::Vip(vip::Arguments { question: Some(question), .. }) => cli::vip(question),
+        Command::Vip(vip::Arguments { role: Some(role), .. }) => {
+            serve(role.supervised, async |stop| vip::start(role, stop).await)
+        }
+        Command::Vip(_) => Err(ConfigError::Usage("vip: what to hold (--address, --own), or `status`".into()).into()),
     }
 }
 
@@ -89,7 +107,7 @@ fn only(role: &'static str, started: Started) -> Services {
 }
 
 /// The name of this machine.
-fn host_name() -> String {
+pub fn host_name() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     name.unwrap_or_else(|| "localhost".into())
 }

@@ -71,6 +71,22 @@ impl Connection {
         Ok(Api::at(format!("http://{}", self.addresses()?.edge_api), Credentials::Bearer(self.admin_token()?)))
     }
 
+    /// The status of the floating addresses on this machine, or on the one at `--server`.
+    pub fn vip_api(&self) -> anyhow::Result<Api> {
+        if let Some(server) = &self.server {
+            return Ok(Api::at(server.clone(), self.token_credentials()));
+        }
+        let none =
+            || ConfigError::Usage("this platform has no floating address: `roadstead up --address A --vip …`".into());
+        let vip = self.addresses()?.vip.ok_or_else(none)?;
+        Ok(Api::at(format!("http://{vip}"), Credentials::Bearer(self.admin_token()?)))
+    }
+
+    /// The data directory that is asked.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// Where the parts of the platform on this machine listen.
     pub fn addresses(&self) -> anyhow::Result<Addresses> {
         if self.server.is_some() {

@@ -1,8 +1,13 @@
 //! Kills one instance as an operator's `kill -9` would: every process of the task gets SIGKILL, whatever runs it.
+//! A task's processes are told by their environment.
 
 use anyhow::{Context, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::collections::BTreeSet;
+
+/// Marathon's variable that names the task.
+const TASK_VARIABLE: &[u8] = b"MESOS_TASK_ID=";
 
 /// Sends SIGKILL to every process whose environment names the task; how many there were.
 pub fn task(task_id: &str) -> anyhow::Result<usize> {
@@ -20,4 +25,15 @@ pub fn task(task_id: &str) -> anyhow::Result<usize> {
     }
     ensure!(killed > 0, "no process carries {mark}");
     Ok(killed)
+}
+
+/// The tasks that these processes belong to.
+pub fn tasks_of(pids: &[i32]) -> BTreeSet<String> {
+    // A process that ends meanwhile cannot be read.
+    let environment = |pid: &i32| std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let task = |environment: Vec<u8>| {
+        let value = environment.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(TASK_VARIABLE))?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    };
+    pids.iter().map(environment).filter_map(task).collect()
 }

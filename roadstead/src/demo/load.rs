@@ -53,6 +53,45 @@ pub struct Tally {
     pub host_names: BTreeSet<String>,
     /// The first failures, in words.
     pub failures: Vec<String>,
+    /// When the last request that failed had left.
+    pub failed_last: Option<Instant>,
+    /// Longest time without an answer as expected.
+    pub silence_max: Duration,
+    answered_last: Option<Instant>,
+}
+
+impl Tally {
+    /// `left` is when the request left, `result` the name of the instance that answered, where the answer tells it.
+    fn note(&mut self, left: Instant, result: anyhow::Result<Option<String>>) {
+        self.requests += 1;
+        match result {
+            Ok(name) => {
+                self.host_names.extend(name);
+                self.end_silence(Instant::now());
+            }
+            Err(error) => {
+                self.failed += 1;
+                self.failed_last = self.failed_last.max(Some(left));
+                if self.failures.len() < DESCRIBED_MAX {
+                    let failure = lifecycle::ErrorChain(error.as_ref()).to_string();
+                    tracing::debug!(failure, "request failed");
+                    self.failures.push(failure);
+                }
+            }
+        }
+    }
+
+    /// A silence that lasts belongs to both sides of a boundary.
+    fn end_silence_at_boundary(&mut self) {
+        let silence = self.answered_last.map_or(Duration::ZERO, |last| last.elapsed());
+        self.silence_max = self.silence_max.max(silence);
+    }
+
+    fn end_silence(&mut self, now: Instant) {
+        let silence = self.answered_last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        self.silence_max = self.silence_max.max(silence);
+        self.answered_last = Some(now);
+    }
 }
 
 /// Load that runs until it is ended.
@@ -63,6 +102,8 @@ pub struct Load {
     /// Taken for reading by each POST; taken for writing, it holds them off.
     posts: Arc<RwLock<()>>,
     ending: Stop,
+    edge: SocketAddr,
+    host: String,
 }
 
 /// While this is held no POST is sent.
@@ -82,13 +123,13 @@ impl Load {
         }
         let ending = Stop::new();
         workers.spawn(schedule(queues, tally.clone(), ending.clone()));
-        Self { tally, workers, posts: Arc::default(), ending }
+        Self { tally, workers, posts: Arc::default(), ending, edge, host }
     }
 
     /// Adds the slow POSTs.
-    pub fn with_posts(mut self, edge: SocketAddr, host: String) -> Self {
+    pub fn with_posts(mut self) -> Self {
         for _ in 0..POSTS {
-            let target = Target { edge, host: host.clone(), keep: false };
+            let target = Target { edge: self.edge, host: self.host.clone(), keep: false };
             self.workers.spawn(post_forever(target, self.posts.clone(), self.tally.clone(), self.ending.clone()));
         }
         self
@@ -101,6 +142,14 @@ impl Load {
 
     pub fn tally(&self) -> Tally {
         lock(&self.tally).clone()
+    }
+
+    /// What has been seen since the last time this was asked.
+    pub fn take(&self) -> Tally {
+        let mut tally = lock(&self.tally);
+        tally.end_silence_at_boundary();
+        let fresh = Tally { answered_last: tally.answered_last, ..Tally::default() };
+        std::mem::replace(&mut *tally, fresh)
     }
 
     /// Ends the load after the requests that have left are answered.
@@ -118,7 +167,8 @@ async fn schedule(queues: Vec<mpsc::Sender<Instant>>, tally: Arc<Mutex<Tally>>, 
     for queue in queues.iter().cycle() {
         let Some(scheduled) = ending.or(ticks.tick()).await else { return };
         if queue.try_send(scheduled).is_err() {
-            note(&tally, Err(anyhow::anyhow!("{QUEUED_MAX} requests wait for one connection")));
+            let error = anyhow::anyhow!("{QUEUED_MAX} requests wait for one connection");
+            lock(&tally).note(scheduled, Err(error));
         }
     }
 }
@@ -141,7 +191,7 @@ async fn work(target: Target, mut scheduled: mpsc::Receiver<Instant>, tally: Arc
         if result.is_err() || !target.keep {
             kept = None;
         }
-        note(&tally, result.map(Some));
+        lock(&tally).note(start, result.map(Some));
     }
 }
 
@@ -175,11 +225,12 @@ async fn ask(target: &Target, kept: &mut Option<SendRequest<Empty<Bytes>>>) -> a
 async fn post_forever(target: Target, posts: Arc<RwLock<()>>, tally: Arc<Mutex<Tally>>, ending: Stop) {
     while !ending.is_requested() {
         let _in_flight = posts.read().await;
+        let start = Instant::now();
         let result = match tokio::time::timeout(ANSWER_TIMEOUT, post(&target)).await {
             Ok(result) => result,
             Err(_) => Err(anyhow::anyhow!("POST: no answer within {ANSWER_TIMEOUT:?}")),
         };
-        note(&tally, result.map(|()| None));
+        lock(&tally).note(start, result.map(|()| None));
     }
 }
 
@@ -222,81 +273,9 @@ fn host_name(page: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-/// Counts a request; a page names the instance that answered.
-fn note(tally: &Mutex<Tally>, result: anyhow::Result<Option<String>>) {
-    let mut tally = lock(tally);
-    tally.requests += 1;
-    match result {
-        Ok(name) => tally.host_names.extend(name),
-        Err(error) => {
-            tally.failed += 1;
-            if tally.failures.len() < DESCRIBED_MAX {
-                let failure = lifecycle::ErrorChain(error.as_ref()).to_string();
-                tracing::warn!(failure, "request failed");
-                tally.failures.push(failure);
-            }
-        }
-    }
-}
-
 fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
     tally.lock().expect("nobody panics while holding the tally")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    #[test]
-    fn the_instance_is_read_from_the_page() {
-        assert_eq!(host_name("<h1>Application running on 74f32a25d7ad</h1>").as_deref(), Some("74f32a25d7ad"));
-        assert_eq!(host_name("Application running on <b id=x>a-1</b>").as_deref(), Some("a-1"));
-        assert_eq!(host_name("something else"), None);
-    }
-
-    /// A server that answers `status` to every request.
-    async fn server(status: &'static str) -> SocketAddr {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let mut head = [0; 4096];
-                    while stream.read(&mut head).await.is_ok_and(|read| read > 0) {
-                        let answer =
-                            format!("HTTP/1.1 {status}\r\ncontent-length: 25\r\n\r\nApplication running on a1");
-                        if stream.write_all(answer.as_bytes()).await.is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        address
-    }
-
-    async fn tally_after(status: &'static str, requests: u64) -> Tally {
-        let load = Load::start(server(status).await, "app.localhost".into());
-        let enough = async {
-            while load.tally().requests < requests {
-                tokio::time::sleep(INTERVAL).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), enough).await.expect("requests leave on schedule");
-        load.end().await
-    }
-
-    #[tokio::test]
-    async fn answers_are_counted_and_instances_named() {
-        let tally = tally_after("200 OK", 64).await;
-        assert_eq!((tally.failed, tally.host_names.len()), (0, 1), "{:?}", tally.failures);
-    }
-
-    #[tokio::test]
-    async fn anything_but_200_is_a_failure() {
-        let tally = tally_after("503 Service Unavailable", 32).await;
-        assert_eq!(tally.failed, tally.requests);
-    }
-}
+mod tests;

@@ -49,6 +49,10 @@ impl Narrator {
         result
     }
 
+    pub fn has_failed(&self) -> bool {
+        self.steps.iter().any(|step| !step.ok)
+    }
+
     pub fn into_steps(self) -> Vec<StepReport> {
         self.steps
     }

@@ -27,6 +27,57 @@ pub struct Report {
     pub seconds_to_routed: f64,
     /// From the request to scale until 20 servers were routed.
     pub seconds_to_scaled: f64,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodesReport>,
+}
+
+/// What was seen on several nodes while they were lost and changed.
+#[derive(Debug, Default, Serialize)]
+pub struct NodesReport {
+    pub nodes: usize,
+    /// In the order they happened.
+    pub faults: Vec<FaultReport>,
+    /// Small changes that the API acknowledged while nodes were lost.
+    pub writes_acknowledged: u64,
+    /// Those of them that were gone afterwards. One is too many.
+    pub writes_lost: u64,
+}
+
+/// One fault, from its beginning until the cluster was whole again. Times are seconds since the beginning; `null` is what
+/// this fault does not cause, or what was not seen (then `error` says so).
+#[derive(Debug, Default, Serialize)]
+pub struct FaultReport {
+    pub name: String,
+    /// Something an operator does: no request may fail.
+    pub planned: bool,
+    /// What it happened to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The node held the address.
+    pub held_address: bool,
+    /// Requests on the address.
+    pub requests: u64,
+    pub failed: u64,
+    /// When the last request that failed had left.
+    pub failed_last_s: Option<f64>,
+    /// Longest time without any answer on the address.
+    pub silence_max_s: f64,
+    /// Until no other node's edge had a server of the node in the app's route.
+    pub endpoints_out_s: Option<f64>,
+    /// Until as many tasks as wanted ran on other nodes.
+    pub tasks_elsewhere_s: Option<f64>,
+    /// Until another node held the address.
+    pub address_moved_s: Option<f64>,
+    /// Longest time in which no node's API acknowledged a write.
+    pub writes_silence_max_s: f64,
+    /// Until everything was as before: every node, every task once, every edge, one holder.
+    pub whole_s: Option<f64>,
+    /// The first requests that failed, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<String>,
+    /// What should have happened and did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 #[derive(Debug, Serialize)]

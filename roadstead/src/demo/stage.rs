@@ -1,15 +1,17 @@
-//! The platform of the demo and the clients of its public interfaces.
+//! The platform of the demo as its clients see it: the administrator at its own ports, and the public at its address.
 
+use super::load::Load;
 use super::metrics::EdgeMetrics;
-use crate::config::Config;
-use crate::up::{Addresses, Platform};
+use crate::up::Addresses;
 use anyhow::{Context, bail};
 use http::{Method, Request, Response, header};
 use identity::{Authority, Role};
-use lifecycle::Stop;
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use web::{Client, Credentials};
 
@@ -25,40 +27,70 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// Tasks must be gone this soon after their app.
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The platform's ports are on loopback: on one machine everyone's, among network namespaces each node's own. So a call
+/// is made by a runtime whose threads are where its port is.
 pub struct Stage {
-    platform: Platform,
+    addresses: Addresses,
     authority: Authority,
     admin: Client,
     anyone: Client,
-    stop: Stop,
+    at_platform: Handle,
+    public: Public,
     /// The most servers of the app's route that were seen at once.
     routed_max: AtomicU64,
 }
 
+/// Where the public is, and the edge it knows.
+#[derive(Clone)]
+pub struct Public {
+    pub runtime: Handle,
+    pub edge: SocketAddr,
+}
+
 impl Stage {
-    pub async fn set(config: Config, authority: Authority, stop: &Stop) -> anyhow::Result<Self> {
-        let stop = stop.child();
-        let platform = Platform::start(config, &authority, &stop).await?;
+    pub fn new(addresses: Addresses, authority: Authority, at_platform: Handle, public: Public) -> Self {
         let admin = Client::new(Credentials::Bearer(authority.token(Role::Admin).reveal().to_owned()));
-        Ok(Self { platform, authority, admin, anyone: Client::default(), stop, routed_max: AtomicU64::new(0) })
+        let (anyone, routed_max) = (Client::default(), AtomicU64::new(0));
+        Self { addresses, authority, admin, anyone, at_platform, public, routed_max }
     }
 
     pub fn addresses(&self) -> &Addresses {
-        self.platform.addresses()
+        &self.addresses
     }
 
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
+    /// The port of the edge in public URLs.
+    pub fn public_port(&self) -> u16 {
+        self.public.edge.port()
+    }
+
+    /// Work beside the platform's ports.
+    pub async fn at_platform<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = anyhow::Result<T>> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        run_on(&self.at_platform, work).await
+    }
+
+    /// Load on the app from where the public is.
+    pub fn load(&self) -> Load {
+        let _there = self.public.runtime.enter();
+        Load::start(self.public.edge, APP_HOST.into()).with_posts()
+    }
+
     /// Asks Marathon's API, as the administrator.
     pub async fn marathon(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        let uri = format!("http://{}{path}", self.addresses().controller);
+        let uri = format!("http://{}{path}", self.addresses.controller);
         let (content_type, body) = match body {
             Some(body) => (Some("application/json"), web::full_body(serde_json::to_vec(body)?)),
             None => (None, web::empty_body()),
         };
-        let response = self.admin.call(method.clone(), &uri, content_type, body).await?;
+        let (admin, called) = (self.admin.clone(), method.clone());
+        let call = async move { Ok(admin.call(called, &uri, content_type, body).await?) };
+        let response = self.at_platform(call).await?;
         let text = String::from_utf8_lossy(response.body());
         if !response.status().is_success() {
             bail!("{method} {path} answered {}: {text}", response.status());
@@ -75,26 +107,32 @@ impl Stage {
     /// Asks the edge under a public name, as anyone.
     pub async fn visit(&self, host: &str, mut request: Request<web::Body>) -> anyhow::Result<Response<bytes::Bytes>> {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        *request.uri_mut() = format!("http://{}{path}", self.addresses().edge).parse()?;
+        *request.uri_mut() = format!("http://{}{path}", self.public.edge).parse()?;
         request.headers_mut().insert(header::HOST, host.parse()?);
-        Ok(self.anyone.fetch(request).await?)
+        let anyone = self.anyone.clone();
+        run_on(&self.public.runtime, async move { Ok(anyone.fetch(request).await?) }).await
     }
 
     pub async fn edge_metrics(&self) -> anyhow::Result<EdgeMetrics> {
-        let uri = format!("http://{}/metrics", self.addresses().edge_api);
-        let response = self.admin.get(&uri).await?;
-        anyhow::ensure!(response.status().is_success(), "{uri} answered {}", response.status());
+        let (admin, uri) = (self.admin.clone(), format!("http://{}/metrics", self.addresses.edge_api));
+        let response = self.at_platform(async move { Ok(admin.get(&uri).await?) }).await?;
+        anyhow::ensure!(response.status().is_success(), "the edge's metrics: {}", response.status());
         Ok(EdgeMetrics::parse(&String::from_utf8_lossy(response.body())))
+    }
+
+    /// URLs of the servers of the app's route, as the edge has them.
+    pub async fn servers(&self) -> anyhow::Result<Vec<String>> {
+        let (admin, uri) = (self.admin.clone(), format!("http://{}/routes", self.addresses.edge_api));
+        let answer: Value = self.at_platform(async move { Ok(admin.get_json(&uri).await?) }).await?;
+        let of_app = |route: &&Value| route["rule"].as_str().is_some_and(|rule| rule.contains(APP_HOST));
+        let route = answer["routes"].as_array().into_iter().flatten().find(of_app);
+        let servers = route.and_then(|route| route["servers"].as_array()).into_iter().flatten();
+        Ok(servers.filter_map(|server| server["url"].as_str().map(str::to_owned)).collect())
     }
 
     /// How many servers of the app's route the edge has.
     pub async fn routed(&self) -> anyhow::Result<u64> {
-        let uri = format!("http://{}/routes", self.addresses().edge_api);
-        let answer: Value = self.admin.get_json(&uri).await?;
-        let routes = answer["routes"].as_array().or(answer.as_array()).cloned().unwrap_or_default();
-        let of_app = |route: &&Value| route["rule"].as_str().is_some_and(|rule| rule.contains(APP_HOST));
-        let servers = routes.iter().find(of_app).and_then(|route| route["servers"].as_array().map(Vec::len));
-        let servers = servers.unwrap_or(0) as u64;
+        let servers = self.servers().await?.len() as u64;
         self.routed_max.fetch_max(servers, Ordering::Relaxed);
         Ok(servers)
     }
@@ -123,7 +161,7 @@ impl Stage {
     /// S3 as the administrator, on the storage's own port.
     pub fn s3(&self) -> anyhow::Result<s3client::Client> {
         let key = self.authority.access_key("admin").context("the authority has S3 keys")?;
-        crate::cli::s3(self.addresses().objects, key)
+        crate::cli::s3(self.addresses.objects, key)
     }
 
     pub fn registry_client(&self) -> oci::RegistryClient {
@@ -133,15 +171,8 @@ impl Stage {
         })
     }
 
-    /// Removes every app, waits until no task is left, and ends the processes.
-    pub async fn clear(self) -> anyhow::Result<()> {
-        let removed = self.remove_apps().await;
-        self.platform.finished().await;
-        self.stop.request();
-        removed
-    }
-
-    async fn remove_apps(&self) -> anyhow::Result<()> {
+    /// Removes every app and waits until no task is left.
+    pub async fn remove_apps(&self) -> anyhow::Result<()> {
         let apps = self.marathon(Method::GET, "/v2/apps", None).await?;
         for app in apps["apps"].as_array().into_iter().flatten() {
             let id = app["id"].as_str().context("an app has an id")?;
@@ -179,4 +210,15 @@ pub async fn until<T>(
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
+}
+
+/// Work on the threads of another runtime; it ends when nobody waits for it any more.
+pub async fn run_on<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl Future<Output = anyhow::Result<T>> + Send + 'static,
+) -> anyhow::Result<T> {
+    let mut only = JoinSet::new();
+    only.spawn_on(work, runtime);
+    let done = only.join_next().await.context("work that was started ends")?;
+    done.context("work on another runtime")?
 }

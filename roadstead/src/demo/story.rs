@@ -35,8 +35,7 @@ pub async fn tell(
     let what = "upload a 12 MiB picture straight to object storage";
     narrator.step("picture", what, async |_| upload(stage, mutant, report).await).await?;
 
-    let edge = stage.addresses().edge;
-    let load = Load::start(edge, APP_HOST.into()).with_posts(edge, APP_HOST.into());
+    let load = stage.load();
     let told = stage.watching_route(under_load(stage, narrator, report, &load)).await;
     report.instances_routed_max = stage.routed_max();
     let tally = load.end().await;
@@ -73,14 +72,17 @@ async fn push(stage: &Stage, telling: &Telling) -> anyhow::Result<String> {
     telling.says("pack");
     let packed = crate::cli::pack_pics(&binary).await?;
     telling.says("push");
-    let digest = stage.registry_client().push(&reference.parse()?, &packed.local()).await?;
+    let (registry, target) = (stage.registry_client(), reference.parse()?);
+    let digest = stage.at_platform(async move { Ok(registry.push(&target, &packed.local()).await?) }).await?;
     telling.says(digest.to_string());
     Ok(reference)
 }
 
 /// The layers' bytes are seen through S3, as objects of the registry's bucket.
 async fn layers_are_objects(stage: &Stage) -> anyhow::Result<()> {
-    let objects = stage.s3()?.list(crate::role::REGISTRY_BUCKET, "", None, None).await?.objects;
+    let s3 = stage.s3()?;
+    let list = async move { Ok(s3.list(crate::role::REGISTRY_BUCKET, "", None, None).await?.objects) };
+    let objects = stage.at_platform(list).await?;
     let largest = objects.iter().map(|object| object.bytes).max().unwrap_or(0);
     ensure!(objects.len() >= 2, "the registry's bucket holds {} objects", objects.len());
     ensure!(largest > 1 << 20, "the largest object of the registry has {largest} bytes: no layer");
@@ -94,7 +96,7 @@ fn definition(stage: &Stage, image: &str) -> anyhow::Result<Value> {
         "cd /s3pics; ./s3pics -AccessKey={} -SecretKey={} -EndPoint=http://s3.localhost:{} -Namespace=s3 --bucket {BUCKET}",
         key.access_key,
         key.secret_key.reveal(),
-        stage.addresses().edge.port(),
+        stage.public_port(),
     );
     Ok(json!({
         "id": "s3pics",
@@ -123,7 +125,8 @@ fn definition(stage: &Stage, image: &str) -> anyhow::Result<Value> {
 
 /// Seconds from the POST to the first answer of the app through the edge.
 async fn deploy(stage: &Stage, image: &str) -> anyhow::Result<f64> {
-    crate::cli::make_pictures_bucket(&stage.s3()?, BUCKET).await?;
+    let s3 = stage.s3()?;
+    stage.at_platform(async move { crate::cli::make_pictures_bucket(&s3, BUCKET).await }).await?;
     let start = Instant::now();
     stage.marathon(Method::POST, "/v2/apps", Some(&definition(stage, image)?)).await?;
     until("the app answers through the edge", STEP_TIMEOUT, async || {
@@ -158,7 +161,7 @@ async fn upload(stage: &Stage, mutant: Option<Mutant>, report: &mut Report) -> a
 }
 
 /// Seconds from the request until the edge routes so many servers.
-async fn scale(stage: &Stage, telling: &Telling, instances: u64) -> anyhow::Result<f64> {
+pub async fn scale(stage: &Stage, telling: &Telling, instances: u64) -> anyhow::Result<f64> {
     let start = Instant::now();
     stage.marathon(Method::PUT, "/v2/apps/s3pics", Some(&json!({ "instances": instances }))).await?;
     until(&format!("{instances} servers are routed"), STEP_TIMEOUT, async || {
@@ -182,10 +185,11 @@ async fn spread(load: &Load, telling: &Telling) -> anyhow::Result<()> {
     .await
 }
 
-/// A new version by one more variable; every task of the old one is replaced.
-async fn roll(stage: &Stage, telling: &Telling) -> anyhow::Result<()> {
+/// A new version by a variable that no version had before; every task of the old one is replaced.
+pub async fn roll(stage: &Stage, telling: &Telling) -> anyhow::Result<()> {
     let old = task_ids(stage).await?;
-    let change = json!({ "env": { "RELEASE": "2" } });
+    let release = format!("{:?}", std::time::SystemTime::now());
+    let change = json!({ "env": { "RELEASE": release } });
     stage.marathon(Method::PUT, "/v2/apps/s3pics", Some(&change)).await?;
     until("every task is of the new version", STEP_TIMEOUT, async || {
         let now = task_ids(stage).await?;

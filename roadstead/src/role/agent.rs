@@ -11,9 +11,9 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The controller: its API or where it takes sessions alone
-    #[arg(long)]
-    controller: String,
+    /// A controller: its API or where it takes sessions alone (repeatable)
+    #[arg(long = "controller", value_name = "URL", required_unless_present = "others")]
+    controllers: Vec<String>,
     /// Where tasks, images and logs are kept
     #[arg(long)]
     data: PathBuf,
@@ -56,11 +56,12 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         None => web::Credentials::None,
     };
     let config = ::agent::Config {
-        controller: arguments.controller,
+        controllers: arguments.credentials.controllers(arguments.controllers)?,
+        tls: known.tls.clone(),
         data: arguments.data,
         runtime: arguments.runtime,
-        node_id: None,
-        hostname: arguments.hostname.unwrap_or_else(super::host_name),
+        hostname: arguments.hostname.or(arguments.credentials.node.clone()).unwrap_or_else(super::host_name),
+        node_id: arguments.credentials.node,
         address: arguments.address,
         resources,
         attributes: BTreeMap::new(),

@@ -4,7 +4,6 @@ use super::{Services, credentials, etcd, only};
 use lifecycle::Stop;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -37,18 +36,19 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
     if let Some(sessions) = arguments.sessions {
         known.refuse_open_beyond_loopback(sessions)?;
     }
-    let store = arguments.etcd.connect(&known)?;
+    let store = arguments.etcd.connect(&known, arguments.credentials.others.as_deref())?;
     let config = ::controller::Config {
         listen: arguments.listen,
         sessions: arguments.sessions,
         socket: arguments.socket,
-        store: Arc::new(store),
+        store,
         verifier: known.verifier,
         domain: arguments.domain,
         platform_routes: Vec::new(),
         hostname: super::host_name(),
         edge_port: arguments.edge_port,
         drain: true,
+        cluster: None,
     };
     Ok(only("controller", ::controller::start(config, stop).await?))
 }

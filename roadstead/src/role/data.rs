@@ -1,12 +1,17 @@
-//! The `data` process of `up`: objects and registry. The registry is a client of the objects' S3 and of the store.
+//! The `data` process of `up`: objects and registry. The registry is a client of the objects' S3 and of the store. In a
+//! cluster one machine holds the objects; on every other the same S3 address leads to them through a tunnel, so that
+//! whoever asks S3 asks its own machine.
 
 use super::{REGISTRY_BUCKET, Services};
+use crate::cluster::{self, Membership, Others};
 use anyhow::Context;
-use identity::{AccessKey, Authority, Role, Verifier};
-use lifecycle::Stop;
+use identity::{AccessKey, Authority, Identity, Role, Tls, Verifier};
+use lifecycle::{Started, Stop};
+use s3client::Config as S3Config;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use store::{ClientCredentials, EtcdClient, Store};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -14,12 +19,16 @@ pub struct Arguments {
     data: PathBuf,
     #[arg(long)]
     domain: String,
+    /// The store of a machine alone
     #[arg(long)]
-    etcd: String,
+    etcd: Option<String>,
     #[arg(long)]
     objects: SocketAddr,
     #[arg(long)]
     registry: SocketAddr,
+    /// Where other machines' tunnels arrive
+    #[arg(long)]
+    tunnel: Option<SocketAddr>,
     #[arg(long)]
     open: bool,
     #[arg(long)]
@@ -27,45 +36,119 @@ pub struct Arguments {
 }
 
 pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
+    match Membership::read(&arguments.data)? {
+        None => start_alone(arguments, stop).await,
+        Some(membership) => start_in_cluster(arguments, membership, stop).await,
+    }
+}
+
+async fn start_alone(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
     let authority = Authority::load(&arguments.data)?;
-    let key = |user: &str| authority.access_key(user).with_context(|| format!("the authority has no keys for {user}"));
+    let objects = start_objects(&arguments, &authority, &stop).await?;
+    let (credentials, verifier) = if arguments.open {
+        (ClientCredentials::None, Verifier::Open)
+    } else {
+        let identity = authority.identity(Role::Registry);
+        (ClientCredentials::Token(identity.token.clone()), identity.verifier())
+    };
+    let etcd = arguments.etcd.as_ref().context("--etcd is needed on a machine alone")?;
+    let store = Arc::new(EtcdClient::connect(std::slice::from_ref(etcd), credentials, None)?);
+    let s3 = objects.address("").context("objects listens")?;
+    let registry = start_registry(&arguments, store, verifier, s3_of(s3, key(&authority, "registry")?), &stop).await?;
+    Ok(vec![("objects", objects), ("registry", registry)])
+}
+
+async fn start_in_cluster(arguments: Arguments, membership: Membership, stop: Stop) -> anyhow::Result<Services> {
+    let certificates = arguments.data.join("identity");
+    let tls = Tls::open(&certificates, Role::Registry)?;
+    let mut services = Vec::new();
+    let objects = if membership.holds_objects {
+        let authority = Authority::load(&arguments.data)?;
+        start_objects(&arguments, &authority, &stop).await?
+    } else {
+        tunnel_to(arguments.objects, &membership.settings.objects, &tls, &stop).await?
+    };
+    let s3 = objects.address("").context("the objects' address is bound")?;
+    services.push(("objects", objects));
+    if let Some(listen) = arguments.tunnel {
+        services.push(("tunnel", tunnel_from(listen, &tls, s3, &stop).await?));
+    }
+    let store = cluster::state::client(&Others::path(&arguments.data), Some(tls.client(Some(Role::Store))))?;
+    let verifier = Identity::read(&Identity::path(&arguments.data, Role::Registry))?.verifier();
+    let s3 = s3_of(s3, &cluster::registry_key(&arguments.data)?);
+    services.push(("registry", start_registry(&arguments, store, verifier, s3, &stop).await?));
+    Ok(services)
+}
+
+async fn start_objects(arguments: &Arguments, authority: &Authority, stop: &Stop) -> anyhow::Result<Started> {
     let config = ::objects::Config {
         listen: arguments.objects,
         data: arguments.data.join("objects"),
         domains: vec![format!("s3.{}", arguments.domain)],
         credentials: vec![
-            credential(key("admin")?, None),
-            credential(key("registry")?, Some(vec![REGISTRY_BUCKET.into()])),
-            credential(key("pics")?, None),
+            credential(key(authority, "admin")?, None),
+            credential(key(authority, "registry")?, Some(vec![REGISTRY_BUCKET.into()])),
+            credential(key(authority, "pics")?, None),
         ],
         open: arguments.open,
         metrics: None,
     };
-    let objects = ::objects::start(config, stop.child()).await.context("start objects")?;
-    let s3 = format!("http://{}", objects.address("").context("objects listens")?);
+    ::objects::start(config, stop.child()).await.context("start objects")
+}
 
-    let (credentials, verifier) = if arguments.open {
-        (::store::ClientCredentials::None, Verifier::Open)
-    } else {
-        let identity = authority.identity(Role::Registry);
-        (::store::ClientCredentials::Token(identity.token.clone()), identity.verifier())
+/// The same S3 address as on the machine that holds the objects; its bytes go there.
+async fn tunnel_to(listen: SocketAddr, holder: &str, tls: &Tls, stop: &Stop) -> anyhow::Result<Started> {
+    let listener = web::bind(listen).await?;
+    let address = listener.local_addr()?;
+    let (tls, holder, stop) = (tls.client(Some(Role::Registry)), holder.to_owned(), stop.child());
+    let work = async move {
+        web::tunnel::dial(listener, tls, holder, stop).await;
+        Ok(())
     };
-    let registry_key = key("registry")?;
+    Ok(Started::new(work).listening("", address))
+}
+
+/// Where the tunnels of the other machines arrive.
+async fn tunnel_from(listen: SocketAddr, tls: &Tls, objects: SocketAddr, stop: &Stop) -> anyhow::Result<Started> {
+    let listener = web::bind(listen).await?;
+    let address = listener.local_addr()?;
+    let (tls, stop) = (tls.server(identity::ClientCertificates::Required), stop.child());
+    let work = async move {
+        web::tunnel::serve(listener, tls, identity::names_one_of(&[Role::Registry]), objects, stop).await;
+        Ok(())
+    };
+    Ok(Started::new(work).listening("", address))
+}
+
+async fn start_registry(
+    arguments: &Arguments,
+    store: Arc<dyn Store>,
+    verifier: Verifier,
+    s3: S3Config,
+    stop: &Stop,
+) -> anyhow::Result<Started> {
     let config = ::registry::Config {
         listen: arguments.registry,
-        store: Arc::new(::store::EtcdClient::connect(&[arguments.etcd], credentials)?),
-        s3: s3client::Config {
-            endpoint: s3,
-            access_key: registry_key.access_key.clone(),
-            secret_key: registry_key.secret_key.reveal().to_owned(),
-            region: "us-east-1".into(),
-        },
+        store,
+        s3,
         bucket: REGISTRY_BUCKET.into(),
         verifier,
         graces: ::registry::Graces::default(),
     };
-    let registry = ::registry::start(config, stop.child()).await.context("start the registry")?;
-    Ok(vec![("objects", objects), ("registry", registry)])
+    ::registry::start(config, stop.child()).await.context("start the registry")
+}
+
+fn s3_of(address: SocketAddr, key: &AccessKey) -> S3Config {
+    S3Config {
+        endpoint: format!("http://{address}"),
+        access_key: key.access_key.clone(),
+        secret_key: key.secret_key.reveal().to_owned(),
+        region: "us-east-1".into(),
+    }
+}
+
+fn key<'a>(authority: &'a Authority, user: &str) -> anyhow::Result<&'a AccessKey> {
+    authority.access_key(user).with_context(|| format!("the authority has no keys for {user}"))
 }
 
 fn credential(key: &AccessKey, buckets: Option<Vec<String>>) -> ::objects::Credential {

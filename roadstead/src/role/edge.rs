@@ -3,7 +3,7 @@
 use super::{Services, credentials, etcd, only};
 use lifecycle::Stop;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -15,12 +15,15 @@ pub struct Arguments {
     /// Where status, routes, explanations and metrics are served
     #[arg(long)]
     api: Option<SocketAddr>,
-    /// The controller: its API or where it takes sessions alone; without one nothing is drained by handshake
-    #[arg(long)]
-    controller: Option<String>,
+    /// A controller: its API or where it takes sessions alone (repeatable); without one nothing is drained by handshake
+    #[arg(long = "controller", value_name = "URL")]
+    controllers: Vec<String>,
     /// This edge's name in its sessions; default: the host's
     #[arg(long)]
     name: Option<String>,
+    /// Where the last good table is kept, for a start without the state
+    #[arg(long)]
+    data: Option<PathBuf>,
     #[command(flatten)]
     credentials: credentials::CredentialFlags,
     #[arg(long, hide = true)]
@@ -32,16 +35,18 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
     if let Some(api) = arguments.api {
         known.refuse_open_beyond_loopback(api)?;
     }
-    let store = arguments.etcd.connect(&known)?;
+    let store = arguments.etcd.connect(&known, arguments.credentials.others.as_deref())?;
     let config = ::edge::Config {
         listen: arguments.listen,
         api: arguments.api,
-        store: Arc::new(store),
-        controller: arguments.controller,
+        store,
+        controllers: arguments.credentials.controllers(arguments.controllers)?,
+        data: arguments.data,
         token: known.token,
+        tls: known.tls,
         verifier: known.verifier,
-        edge_id: arguments.name.unwrap_or_else(super::host_name),
-        cluster_id: 0,
+        edge_id: arguments.name.or(arguments.credentials.node.clone()).unwrap_or_else(super::host_name),
+        node_id: arguments.credentials.node.unwrap_or_default(),
     };
     Ok(only("edge", ::edge::start(config, stop).await?))
 }

@@ -3,7 +3,6 @@
 use super::{REGISTRY_BUCKET, Services, credentials, etcd, only};
 use lifecycle::Stop;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -32,10 +31,10 @@ pub struct Arguments {
 pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
     let known = arguments.credentials.known("registry")?;
     known.refuse_open_beyond_loopback(arguments.listen)?;
-    let store = arguments.etcd.connect(&known)?;
+    let store = arguments.etcd.connect(&known, arguments.credentials.others.as_deref())?;
     let config = ::registry::Config {
         listen: arguments.listen,
-        store: Arc::new(store),
+        store,
         s3: s3client::Config {
             endpoint: arguments.s3,
             access_key: arguments.access_key,

@@ -1,11 +1,13 @@
 //! The `state` process of `up`: store, controller and console. They still meet over the network: the controller is a
-//! client of the store's protocol, the console of the controller's API.
+//! client of the store's protocol, the console of the controller's API. In a cluster the store is etcd, a process apart.
 
 use super::{Services, store};
 use crate::cli::socket_path;
+use crate::cluster::{self, Membership, Others};
+use ::store::{ClientCredentials, EtcdClient, Store};
 use anyhow::Context;
-use identity::{Authority, Role, Verifier};
-use lifecycle::Stop;
+use identity::{Authority, Ca, Identity, Role, Tls, Token, Verifier};
+use lifecycle::{Started, Stop};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,12 +18,16 @@ pub struct Arguments {
     data: PathBuf,
     #[arg(long)]
     domain: String,
+    /// The embedded store's address, on a machine alone
     #[arg(long)]
-    store: SocketAddr,
+    store: Option<SocketAddr>,
     #[arg(long)]
     controller: SocketAddr,
     #[arg(long)]
-    sessions: SocketAddr,
+    sessions: Option<SocketAddr>,
+    /// Where machines of the cluster meet this one, by mutual TLS
+    #[arg(long)]
+    peers: Option<SocketAddr>,
     #[arg(long)]
     console: SocketAddr,
     #[arg(long)]
@@ -35,42 +41,96 @@ pub struct Arguments {
 }
 
 pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
-    let authority = Authority::load(&arguments.data)?;
-    let open = arguments.open;
-    let verifier = |role| if open { Verifier::Open } else { authority.identity(role).verifier() };
-    let token = |role: Role| (!open).then(|| authority.token(role).clone());
+    match Membership::read(&arguments.data)? {
+        None => start_alone(arguments, stop).await,
+        Some(membership) => start_in_cluster(arguments, membership, stop).await,
+    }
+}
 
-    let config = store::config(arguments.store, arguments.data.join("store"), &authority, open);
+async fn start_alone(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
+    let authority = Authority::load(&arguments.data)?;
+    let known = |role| match arguments.open {
+        true => (Verifier::Open, None),
+        false => (authority.identity(role).verifier(), Some(authority.token(role).clone())),
+    };
+    let listen = arguments.store.context("--store is needed on a machine alone")?;
+    let config = store::config(listen, arguments.data.join("store"), &authority, arguments.open);
     let store = ::store::start(config, stop.child()).await.context("start the store")?;
     let store_url = format!("http://{}", store.address("").context("the store listens")?);
 
-    let credentials = match token(Role::Controller) {
-        Some(token) => ::store::ClientCredentials::Token(token),
-        None => ::store::ClientCredentials::None,
+    let (verifier, token) = known(Role::Controller);
+    let client =
+        EtcdClient::connect(&[store_url], token.map_or(ClientCredentials::None, ClientCredentials::Token), None)?;
+    let controller = start_controller(&arguments, Arc::new(client), verifier, None, &stop).await?;
+    let console = start_console(&arguments, &controller, known(Role::Console), &stop).await?;
+    Ok(vec![("store", store), ("controller", controller), ("console", console)])
+}
+
+async fn start_in_cluster(arguments: Arguments, membership: Membership, stop: Stop) -> anyhow::Result<Services> {
+    let data = &arguments.data;
+    let certificates = data.join("identity");
+    let tls = Tls::open(&certificates, Role::Controller)?;
+    let client = cluster::state::client(&Others::path(data), Some(tls.client(Some(Role::Store))))?;
+    let known = |role| -> anyhow::Result<_> {
+        let identity = Identity::read(&Identity::path(data, role))?;
+        Ok((identity.verifier(), Some(identity.token)))
     };
-    let client = ::store::EtcdClient::connect(&[store_url], credentials)?;
+    let peers = arguments.peers.context("--peers is needed in a cluster")?;
+    let in_cluster = ::controller::cluster::Cluster {
+        node: membership.name.clone(),
+        address: membership.address,
+        peers_listen: peers,
+        advertise: peers.to_string(),
+        tls,
+        candidate: membership.keeps_state(),
+        etcd_peer_url: membership.etcd_url(membership.ports.etcd_peer),
+        etcd_client_url: membership.etcd_url(membership.ports.etcd),
+        settings: membership.settings.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        ca: membership.keeps_state().then(|| Ca::load(&certificates)).transpose()?.map(Arc::new),
+        authority: membership.keeps_state().then(|| Authority::load(data)).transpose()?,
+        members: client.clone(),
+    };
+    let controller = start_controller(&arguments, client, known(Role::Controller)?.0, Some(in_cluster), &stop).await?;
+    let console = start_console(&arguments, &controller, known(Role::Console)?, &stop).await?;
+    Ok(vec![("controller", controller), ("console", console)])
+}
+
+async fn start_controller(
+    arguments: &Arguments,
+    store: Arc<dyn Store>,
+    verifier: Verifier,
+    cluster: Option<::controller::cluster::Cluster>,
+    stop: &Stop,
+) -> anyhow::Result<Started> {
     let config = ::controller::Config {
         listen: arguments.controller,
-        sessions: Some(arguments.sessions),
+        sessions: arguments.sessions,
         socket: Some(socket_path(&arguments.data)),
-        store: Arc::new(client),
-        verifier: verifier(Role::Controller),
-        domain: arguments.domain,
+        store,
+        verifier,
+        domain: arguments.domain.clone(),
         platform_routes: Vec::new(),
         hostname: super::host_name(),
         edge_port: arguments.edge_port,
         drain: !arguments.no_drain,
+        cluster,
     };
-    let controller = ::controller::start(config, stop.child()).await.context("start the controller")?;
-    let controller_url = format!("http://{}", controller.address("").context("the controller listens")?);
+    ::controller::start(config, stop.child()).await.context("start the controller")
+}
 
+async fn start_console(
+    arguments: &Arguments,
+    controller: &Started,
+    (verifier, token): (Verifier, Option<Token>),
+    stop: &Stop,
+) -> anyhow::Result<Started> {
+    let credentials = token.map(|token| web::Credentials::Bearer(token.reveal().to_owned()));
     let config = ::console::Config {
         listen: arguments.console,
-        controller: controller_url,
-        credentials: token(Role::Console)
-            .map_or(web::Credentials::None, |token| web::Credentials::Bearer(token.reveal().to_owned())),
-        verifier: verifier(Role::Console),
+        controller: format!("http://{}", controller.address("").context("the controller listens")?),
+        credentials: credentials.unwrap_or(web::Credentials::None),
+        verifier,
     };
-    let console = ::console::start(config, stop.child()).await.context("start the console")?;
-    Ok(vec![("store", store), ("controller", controller), ("console", console)])
+    ::console::start(config, stop.child()).await.context("start the console")
 }

@@ -1,22 +1,24 @@
-//! The four processes, in the order they need each other: state, data, edge, node.
+//! The processes of one machine, in the order they need each other.
 
-use super::child::{Listener, Program, ReadyAddresses, supervise};
+use super::child::{Program, ReadyAddresses, supervise};
+use super::programs::Programs;
 use super::routes;
+use crate::cluster::{self, Membership};
 use crate::config::Config;
 use anyhow::Context;
-use identity::{Authority, Identity, Role};
+use identity::{Authority, Role};
 use lifecycle::Stop;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use store::{ClientCredentials, EtcdClient, Store, TxnRequest};
 use tokio::task::JoinHandle;
 
 /// A platform at work.
 pub struct Platform {
     config: Config,
+    membership: Option<Membership>,
     addresses: Addresses,
-    /// In starting order, each with the stop that ends it.
-    children: Vec<(Stop, JoinHandle<()>)>,
+    children: Children,
 }
 
 /// Where everything listens.
@@ -30,6 +32,9 @@ pub struct Addresses {
     pub registry: SocketAddr,
     pub edge: SocketAddr,
     pub edge_api: SocketAddr,
+    /// The status of the floating addresses, in a cluster that has some.
+    #[serde(default)]
+    pub vip: Option<SocketAddr>,
 }
 
 impl Addresses {
@@ -49,17 +54,33 @@ impl Addresses {
 }
 
 impl Platform {
-    /// Starts everything and returns when all of it is ready; what was started is ended when something fails.
-    pub async fn start(config: Config, authority: &Authority, stop: &Stop) -> anyhow::Result<Self> {
-        let mut children = Vec::new();
-        match Self::start_children(&config, authority, stop, &mut children).await {
-            Ok(addresses) => {
-                let platform = Self { config, addresses, children };
-                platform.addresses.write(&platform.config.data)?;
-                Ok(platform)
+    /// Starts everything and returns when all of it is ready. `None`: a stop was requested before. What was started is
+    /// ended when something fails.
+    pub async fn start(
+        config: Config,
+        authority: Option<&Authority>,
+        membership: Option<Membership>,
+        stop: &Stop,
+    ) -> anyhow::Result<Option<Self>> {
+        let mut children = Children::default();
+        let starting = async {
+            match &membership {
+                None => Self::start_alone(&config, authority, &mut children).await,
+                Some(membership) => Self::start_in_cluster(&config, membership, &mut children).await,
             }
-            Err(error) => {
-                end_in_reverse(children).await;
+        };
+        match stop.or(starting).await {
+            Some(Ok(addresses)) => {
+                let platform = Self { config, membership, addresses, children };
+                platform.addresses.write(&platform.config.data)?;
+                Ok(Some(platform))
+            }
+            None => {
+                children.end_in_reverse().await;
+                Ok(None)
+            }
+            Some(Err(error)) => {
+                children.end_in_reverse().await;
                 Err(error)
             }
         }
@@ -73,136 +94,94 @@ impl Platform {
         &self.addresses
     }
 
-    /// Ends the children, the last started first, so that none loses what it needs while it drains.
-    pub async fn finished(self) {
-        end_in_reverse(self.children).await;
+    pub fn membership(&self) -> Option<&Membership> {
+        self.membership.as_ref()
     }
 
-    async fn start_children(
-        config: &Config,
-        authority: &Authority,
-        stop: &Stop,
-        children: &mut Vec<(Stop, JoinHandle<()>)>,
-    ) -> anyhow::Result<Addresses> {
-        let data = config.data.clone();
-        let mut start = async |program: Program| -> anyhow::Result<ReadyAddresses> {
-            // Not a child of `stop`: the order of ending is ours.
-            let own = Stop::new();
-            let (ready, keeper) = supervise(program, own.clone()).await?;
-            children.push((own, keeper));
-            Ok(ready)
-        };
-        let _ = stop;
+    pub async fn finished(self) {
+        self.children.end_in_reverse().await;
+    }
 
-        let ready = start(state(config)).await?;
+    /// State, data, edge, agent: in the order they need each other.
+    async fn start_alone(
+        config: &Config,
+        authority: Option<&Authority>,
+        children: &mut Children,
+    ) -> anyhow::Result<Addresses> {
+        let authority = authority.context("a machine alone has its own authority")?;
+        let programs = Programs { config, membership: None };
+        let ready = children.start(programs.state()).await?;
         let (store, controller) = (address(&ready, "store")?, address(&ready, "controller")?);
         let (sessions, console) = (address(&ready, "controller.sessions")?, address(&ready, "console")?);
 
-        let ready = start(data_process(config, store)).await?;
+        let ready = children.start(programs.data_process(Some(store))).await?;
         let (objects, registry) = (address(&ready, "objects")?, address(&ready, "registry")?);
-        routes::write(store, authority.token(Role::Admin), &config.domain, objects).await?;
+        let credentials = ClientCredentials::Token(authority.token(Role::Admin).clone());
+        let client = EtcdClient::connect(&[format!("http://{store}")], credentials, None)?;
+        let success = routes::operations(&config.domain, objects);
+        client.txn(TxnRequest { success, ..TxnRequest::default() }).await.context("write the routes of S3")?;
 
-        let ready = start(edge(config, store, sessions, Identity::path(&data, Role::Edge))).await?;
+        let ready = children.start(programs.edge(Some((store, sessions)))).await?;
         let (edge, edge_api) = (address(&ready, "edge")?, address(&ready, "edge.api")?);
 
-        start(node(config, sessions, registry, Identity::path(&data, Role::Agent))).await?;
-        Ok(Addresses { store, controller, sessions, console, objects, registry, edge, edge_api })
+        children.start(programs.agent(Some(sessions), registry)).await?;
+        Ok(Addresses { store, controller, sessions, console, objects, registry, edge, edge_api, vip: None })
+    }
+
+    /// The state is etcd's, where this machine keeps a part of it; everything else is as on one machine.
+    async fn start_in_cluster(
+        config: &Config,
+        membership: &Membership,
+        children: &mut Children,
+    ) -> anyhow::Result<Addresses> {
+        let programs = Programs { config, membership: Some(membership) };
+        if membership.keeps_state() {
+            children.start(programs.etcd_member(membership)).await?;
+            cluster::state::settle(config, membership).await?;
+        }
+        let ready = children.start(programs.state()).await?;
+        let (controller, console) = (address(&ready, "controller")?, address(&ready, "console")?);
+        let sessions = address(&ready, "controller.peers")?;
+
+        let ready = children.start(programs.data_process(None)).await?;
+        let (objects, registry) = (address(&ready, "objects")?, address(&ready, "registry")?);
+
+        let ready = children.start(programs.edge(None)).await?;
+        let (edge, edge_api) = (address(&ready, "edge")?, address(&ready, "edge.api")?);
+
+        children.start(programs.agent(None, registry)).await?;
+        let mut vip = None;
+        if !membership.settings.vips.is_empty() {
+            let ready = children.start(programs.vip(membership, edge_api)).await?;
+            vip = Some(address(&ready, "vip")?);
+        }
+        let store = membership.at(membership.ports.etcd);
+        Ok(Addresses { store, controller, sessions, console, objects, registry, edge, edge_api, vip })
     }
 }
 
-async fn end_in_reverse(children: Vec<(Stop, JoinHandle<()>)>) {
-    for (stop, keeper) in children.into_iter().rev() {
-        stop.request();
-        if let Err(error) = keeper.await {
-            tracing::error!(%error, "the keeper of a child failed");
+/// In starting order, each with the stop that ends it.
+#[derive(Default)]
+struct Children(Vec<(Stop, JoinHandle<()>)>);
+
+impl Children {
+    async fn start(&mut self, program: Program) -> anyhow::Result<ReadyAddresses> {
+        // Not a child of the platform's stop: the order of ending is ours.
+        let own = Stop::new();
+        let (ready, keeper) = supervise(program, own.clone()).await?;
+        self.0.push((own, keeper));
+        Ok(ready)
+    }
+
+    /// The last started first, so that none loses what it needs while it drains.
+    async fn end_in_reverse(self) {
+        for (stop, keeper) in self.0.into_iter().rev() {
+            stop.request();
+            if let Err(error) = keeper.await {
+                tracing::error!(%error, "the keeper of a child failed");
+            }
         }
     }
-}
-
-/// Store, controller and console.
-fn state(config: &Config) -> Program {
-    let mut arguments = common(config);
-    if config.edge.listen.port() != 0 {
-        arguments.extend(["--edge-port".into(), config.edge.listen.port().to_string()]);
-    }
-    if !config.controller.drain {
-        arguments.push("--no-drain".into());
-    }
-    Program {
-        name: "state",
-        arguments,
-        log: config.log.clone(),
-        listeners: vec![
-            listener("--store", "store", config.store.listen),
-            listener("--controller", "controller", config.controller.listen),
-            listener("--sessions", "controller.sessions", config.controller.sessions),
-            listener("--console", "console", config.console.listen),
-        ],
-    }
-}
-
-/// Objects and registry.
-fn data_process(config: &Config, store: SocketAddr) -> Program {
-    let mut arguments = common(config);
-    arguments.extend(["--etcd".into(), format!("http://{store}")]);
-    Program {
-        name: "data",
-        arguments,
-        log: config.log.clone(),
-        listeners: vec![
-            listener("--objects", "objects", config.objects.listen),
-            listener("--registry", "registry", config.registry.listen),
-        ],
-    }
-}
-
-fn edge(config: &Config, store: SocketAddr, sessions: SocketAddr, identity: PathBuf) -> Program {
-    let mut arguments = credentials(config, identity);
-    arguments.extend(["--etcd".into(), format!("http://{store}")]);
-    arguments.extend(["--controller".into(), format!("http://{sessions}")]);
-    Program {
-        name: "edge",
-        arguments,
-        log: config.log.clone(),
-        listeners: vec![
-            listener("--listen", "edge", config.edge.listen),
-            listener("--api", "edge.api", config.edge.api),
-        ],
-    }
-}
-
-fn node(config: &Config, sessions: SocketAddr, registry: SocketAddr, identity: PathBuf) -> Program {
-    let mut arguments = credentials(config, identity);
-    arguments.extend(["--controller".into(), format!("http://{sessions}")]);
-    arguments.extend(["--data".into(), config.data.join("node").display().to_string()]);
-    arguments.extend(["--runtime".into(), config.agent.runtime.clone()]);
-    arguments.extend(["--registry".into(), registry.to_string()]);
-    if !config.agent.tasks_outlive {
-        arguments.push("--end-tasks".into());
-    }
-    arguments.extend(["--address".into(), config.agent.address.clone()]);
-    if !config.agent.resources.is_empty() {
-        arguments.extend(["--resources".into(), config.agent.resources.clone()]);
-    }
-    let free = SocketAddr::from(([127, 0, 0, 1], 0));
-    Program { name: "agent", arguments, log: config.log.clone(), listeners: vec![listener("--listen", "agent", free)] }
-}
-
-fn common(config: &Config) -> Vec<String> {
-    let mut arguments = vec!["--data".into(), config.data.display().to_string()];
-    arguments.extend(["--domain".into(), config.domain.clone()]);
-    if config.open {
-        arguments.push("--open".into());
-    }
-    arguments
-}
-
-fn credentials(config: &Config, identity: PathBuf) -> Vec<String> {
-    if config.open { vec!["--open".into()] } else { vec!["--identity".into(), identity.display().to_string()] }
-}
-
-fn listener(flag: &'static str, ready: &'static str, address: SocketAddr) -> Listener {
-    Listener { flag, ready, address: address.to_string() }
 }
 
 fn address(ready: &ReadyAddresses, name: &str) -> anyhow::Result<SocketAddr> {

@@ -1,19 +1,15 @@
 //! The platform's own routes: S3 is served as `s3.<domain>` and `*.s3.<domain>`, Host and raw path untouched.
 
-use anyhow::Context;
-use identity::Token;
 use routing::document::{ROUTES_PREFIX, RouteDocument, RouteServer};
 use std::net::SocketAddr;
-use store::{ClientCredentials, EtcdClient, Operation, Store, TxnRequest};
+use store::Operation;
 
 /// Ids of the platform's routes start with this; an app's never do.
 const ID_PREFIX: &str = "platform-";
 
-pub async fn write(store: SocketAddr, token: &Token, domain: &str, objects: SocketAddr) -> anyhow::Result<()> {
-    let endpoint = format!("http://{store}");
-    let client = EtcdClient::connect(&[endpoint], ClientCredentials::Token(token.clone()))?;
-    let mut puts = Vec::new();
-    for (name, rule) in rules(domain) {
+/// Writes the routes of S3. In a cluster the address is the same on every machine: each edge asks its own.
+pub fn operations(domain: &str, objects: SocketAddr) -> Vec<Operation> {
+    let put = |(name, rule)| {
         let document = RouteDocument {
             v: 0,
             rule,
@@ -24,11 +20,10 @@ pub async fn write(store: SocketAddr, token: &Token, domain: &str, objects: Sock
             app: None,
             middlewares: Vec::new(),
         };
-        let value = serde_json::to_vec(&document).context("encode a route")?;
-        puts.push(Operation::put(format!("{ROUTES_PREFIX}{ID_PREFIX}{name}"), value));
-    }
-    client.txn(TxnRequest { success: puts, ..TxnRequest::default() }).await.context("write the route of S3")?;
-    Ok(())
+        let value = serde_json::to_vec(&document).expect("a document of strings and numbers is always JSON");
+        Operation::put(format!("{ROUTES_PREFIX}{ID_PREFIX}{name}"), value)
+    };
+    rules(domain).into_iter().map(put).collect()
 }
 
 fn rules(domain: &str) -> [(&'static str, String); 2] {

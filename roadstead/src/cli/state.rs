@@ -1,0 +1,174 @@
+//! `roadstead backup` and `roadstead restore`: the state, the tokens and the authority, in one file.
+
+use super::connection::Connection;
+use super::output::Output;
+use crate::cluster::{self, Membership};
+use anyhow::{Context, bail};
+use identity::{Authority, Ca, Role};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufReader, Cursor, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use store::dump::{self, Existing};
+use store::{ClientCredentials, Embedded, EtcdClient, KeyRange, Operation, Store, TxnRequest};
+
+pub const BACKUP_EXAMPLES: &str = "Example: roadstead backup /srv/backup/$(date +%F).roadstead
+
+The file holds secrets. Objects are not in it: copy them with any S3 tool.";
+pub const RESTORE_EXAMPLES: &str = "Examples:
+  roadstead restore backup.roadstead --data /var/lib/roadstead
+  roadstead up --data /var/lib/roadstead                        on one machine
+  roadstead up --data /var/lib/roadstead --address 10.0.0.11    as the first of a cluster";
+
+/// The state, inside the file.
+const STATE: &str = "state";
+/// What goes with it, relative to the data directory; a machine that was never of a cluster has the first only.
+const FILES: [&str; 3] = ["identity/authority.toml", "identity/ca.pem", "identity/ca.key"];
+/// What is of machines, not of what runs on them.
+const MACHINES: [&str; 6] = [
+    "/roadstead/cluster",
+    "/roadstead/controller",
+    "/roadstead/join-tokens/",
+    "/roadstead/members/",
+    "/roadstead/nodes/",
+    "/roadstead/vip/",
+];
+/// One of those files.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+#[derive(clap::Args)]
+pub struct Backup {
+    /// The file to write; it must not be there
+    file: PathBuf,
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(clap::Args)]
+pub struct Restore {
+    /// What `roadstead backup` wrote
+    file: PathBuf,
+    /// The data directory to make; it must not hold a platform
+    #[arg(long, env = "ROADSTEAD_DATA", default_value = crate::config::DATA_DEFAULT)]
+    data: PathBuf,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub async fn backup(backup: Backup) -> anyhow::Result<()> {
+    let data = backup.connection.data();
+    let store = open_state(&backup.connection).await?;
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(&backup.file);
+    let file = file.with_context(|| format!("make {}", backup.file.display()))?;
+    let mut archive = tar::Builder::new(file);
+    let mut state = Vec::new();
+    let summary = dump::export(&store, &mut state).await.context("read the state")?;
+    append(&mut archive, STATE, &state)?;
+    for name in FILES {
+        match fs::read(data.join(name)) {
+            Ok(bytes) => append(&mut archive, name, &bytes)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("read {}", data.join(name).display())),
+        }
+    }
+    let mut file = archive.into_inner().context("end the archive")?;
+    file.flush()?;
+    file.sync_all().with_context(|| format!("write {}", backup.file.display()))?;
+    let text = format!("{} keys at revision {}: {}", summary.keys, summary.revision, backup.file.display());
+    backup.output.say(&text, &json!({ "keys": summary.keys, "revision": summary.revision, "file": backup.file }))
+}
+
+pub async fn restore(restore: Restore) -> anyhow::Result<()> {
+    let data = &restore.data;
+    for there in [Authority::path(data), Membership::path(data), data.join("store")] {
+        if there.try_exists()? {
+            bail!("{} is there already: restore makes a new data directory", there.display());
+        }
+    }
+    let held = Held::read(&restore.file)?;
+    // All of it is checked before anything is made.
+    let mut state = Cursor::new(held.state);
+    dump::verify(&mut state).await.with_context(|| format!("{} holds no state", restore.file.display()))?;
+    state.set_position(0);
+
+    fs::create_dir_all(data).with_context(|| format!("make {}", data.display()))?;
+    let store = Embedded::open(data.join("store")).await.context("make the store")?;
+    let keys = dump::import(&store, &mut state, Existing::Refuse).await.context("write the state")?.keys;
+    forget_machines(&store).await?;
+    if let Some(ca) = held.ca {
+        ca.save(&data.join("identity"))?;
+    }
+    // Last: with it the data directory is a platform's.
+    held.authority.save(data)?;
+    let text = format!("{keys} keys restored; go on with `roadstead up --data {}`", data.display());
+    restore.output.say(&text, &json!({ "keys": keys, "data": data }))
+}
+
+/// What a backup holds.
+struct Held {
+    state: Vec<u8>,
+    authority: Authority,
+    ca: Option<Ca>,
+}
+
+impl Held {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+        let mut archive = tar::Archive::new(BufReader::new(file));
+        let mut parts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        let cut_off = || format!("{} is cut off, or not what `roadstead backup` writes", path.display());
+        for entry in archive.entries().with_context(cut_off)? {
+            let entry = entry.with_context(cut_off)?;
+            let name = entry.path().with_context(cut_off)?.to_string_lossy().into_owned();
+            let bytes_max = match name.as_str() {
+                STATE => u64::MAX,
+                name if FILES.contains(&name) => FILE_BYTES_MAX,
+                _ => bail!("{} is not what `roadstead backup` writes: it holds `{name}`", path.display()),
+            };
+            let mut bytes = Vec::new();
+            entry.take(bytes_max).read_to_end(&mut bytes).with_context(cut_off)?;
+            parts.insert(name, bytes);
+        }
+        let mut part = |name: &str| parts.remove(name);
+        let text = |bytes| String::from_utf8(bytes).with_context(cut_off);
+        let state = part(STATE).with_context(|| format!("{} is cut off: it holds no state", path.display()))?;
+        let [authority, ca_pem, ca_key] = FILES.map(&mut part);
+        let authority = authority.with_context(|| format!("{} holds no tokens", path.display()))?;
+        let ca = match (ca_pem, ca_key) {
+            (Some(certificate), Some(key)) => Some(Ca::from_pem(&text(certificate)?, &text(key)?)?),
+            _ => None,
+        };
+        Ok(Self { state, authority: Authority::from_toml(&text(authority)?)?, ca })
+    }
+}
+
+/// Which machines there were is not restored: they join anew, and their tasks are started on those that do.
+async fn forget_machines(store: &dyn Store) -> anyhow::Result<()> {
+    let ranges = MACHINES.map(|prefix| KeyRange::prefix(prefix.to_owned()));
+    let success = ranges.into_iter().map(|range| Operation::Delete { range, prev_kv: false }).collect();
+    store.txn(TxnRequest { success, ..TxnRequest::default() }).await.context("forget the machines")?;
+    Ok(())
+}
+
+fn append(archive: &mut tar::Builder<File>, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o600);
+    archive.append_data(&mut header, Path::new(name), bytes).context("write the archive")
+}
+
+/// The state of the platform on this machine, for its administrator.
+async fn open_state(connection: &Connection) -> anyhow::Result<EtcdClient> {
+    let data = connection.data();
+    if Membership::read(data)?.is_some() {
+        return cluster::state::administrator(data);
+    }
+    let endpoint = format!("http://{}", connection.addresses()?.store);
+    let token = connection.authority()?.token(Role::Admin).clone();
+    Ok(EtcdClient::connect(&[endpoint], ClientCredentials::Token(token), None)?)
+}

@@ -1,0 +1,23 @@
+//! Many machines: a cluster is [founded](found) by the first (`up --address`), [joined](join) by the others, and known to
+//! each of them by its [membership] and its certificates, which the supervisor [renews](renew) unattended.
+
+mod credentials;
+pub mod found;
+pub mod join;
+mod membership;
+mod others;
+mod renew;
+pub mod state;
+
+pub use credentials::registry_key;
+pub use membership::{Membership, Others};
+
+use lifecycle::Stop;
+use std::path::PathBuf;
+
+/// What a machine's supervisor does for as long as it runs: certificates, and the list of the others.
+pub async fn upkeep(data: PathBuf, membership: Membership, stop: Stop) {
+    let renewing = renew::run(&data, &membership);
+    let following = others::run(&data, &membership);
+    stop.or(async { tokio::join!(renewing, following) }).await;
+}

@@ -1,0 +1,160 @@
+//! What a machine knows of its cluster: `cluster.toml` in its data directory, written when it founds or joins one. The
+//! processes of `up` read it; the supervisor keeps the lists of others up to date.
+
+use anyhow::Context;
+use controller::cluster::Settings;
+use serde::{Deserialize, Serialize};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Membership {
+    /// Of this machine, unique in the cluster and in its certificates.
+    pub name: String,
+    pub address: IpAddr,
+    /// This machine's objects are the cluster's.
+    pub holds_objects: bool,
+    pub ports: Ports,
+    /// As of when it joined; the same on every machine.
+    pub settings: Settings,
+    /// Present on machines that keep the state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<Etcd>,
+}
+
+/// On the machine's address; the same on every machine.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ports {
+    pub peers: u16,
+    pub etcd: u16,
+    pub etcd_peer: u16,
+    pub tunnel: u16,
+}
+
+/// How this machine's member of the state starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Etcd {
+    pub binary: PathBuf,
+    /// Names the cluster, so that members of two never mix.
+    pub token: String,
+    /// It joins a cluster that is there already.
+    pub existing: bool,
+    /// Name and URL for other members, this one among them.
+    pub initial_cluster: Vec<(String, String)>,
+}
+
+/// Where others can be reached; changes as machines come and go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Others {
+    /// URLs of the state, this machine's first where it has one.
+    pub etcd: Vec<String>,
+    /// URLs of controllers.
+    pub controllers: Vec<String>,
+}
+
+impl Membership {
+    pub fn path(data: &Path) -> PathBuf {
+        data.join("cluster.toml")
+    }
+
+    /// `None`: the data directory is of a machine alone.
+    pub fn read(data: &Path) -> anyhow::Result<Option<Self>> {
+        let path = Self::path(data);
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            read => read.with_context(|| format!("read {}", path.display()))?,
+        };
+        let membership = toml::from_str(&text).with_context(|| format!("{} is not valid", path.display()))?;
+        Ok(Some(membership))
+    }
+
+    /// Of a process that runs only in a cluster.
+    pub fn of_process(data: &Path) -> anyhow::Result<Self> {
+        Self::read(data)?.with_context(|| format!("there is no {}", Self::path(data).display()))
+    }
+
+    pub fn write(&self, data: &Path) -> anyhow::Result<()> {
+        write_whole(&Self::path(data), &toml::to_string(self)?)
+    }
+
+    pub fn keeps_state(&self) -> bool {
+        self.etcd.is_some()
+    }
+
+    pub fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.address, port)
+    }
+
+    /// Of this machine's member of the state; empty where there is none.
+    pub fn etcd_url(&self, port: u16) -> String {
+        if self.keeps_state() { format!("https://{}", self.at(port)) } else { String::new() }
+    }
+}
+
+impl Others {
+    pub fn path(data: &Path) -> PathBuf {
+        data.join("others.toml")
+    }
+
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is not valid", path.display()))
+    }
+
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        write_whole(path, &toml::to_string(self)?)
+    }
+}
+
+/// A reader sees the old file or the new one, whatever happens in between; nobody but the owner sees any.
+pub fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
+    let beside = path.with_extension("new");
+    let write = || {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    };
+    write().with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn membership() -> Membership {
+        Membership {
+            name: "a".into(),
+            address: "10.0.0.1".parse().unwrap(),
+            holds_objects: true,
+            ports: Ports { peers: 8081, etcd: 2379, etcd_peer: 2380, tunnel: 9001 },
+            settings: Settings { vips: vec!["10.0.0.100/24".into()], ..Settings::default() },
+            etcd: Some(Etcd {
+                binary: "etcd".into(),
+                token: "t".into(),
+                existing: false,
+                initial_cluster: vec![("a".into(), "https://10.0.0.1:2380".into())],
+            }),
+        }
+    }
+
+    #[test]
+    fn a_membership_is_read_as_it_was_written() {
+        let data = tempfile::tempdir().unwrap();
+        assert!(Membership::read(data.path()).unwrap().is_none());
+        membership().write(data.path()).unwrap();
+        let read = Membership::of_process(data.path()).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{:?}", membership()));
+        assert!(read.keeps_state());
+        std::fs::write(Membership::path(data.path()), "name = 1").unwrap();
+        assert!(format!("{:#}", Membership::read(data.path()).unwrap_err()).contains("cluster.toml is not valid"));
+    }
+}

@@ -1,0 +1,61 @@
+//! Where the other machines are, kept on disk for the processes of this one.
+
+use super::{Membership, Others};
+use crate::cli::socket_path;
+use lifecycle::ErrorChain;
+use serde::Deserialize;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+use web::{Client, Credentials};
+
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// What this module reads of `GET /v1/cluster`.
+#[derive(Deserialize)]
+struct ClusterView {
+    members: Vec<MemberView>,
+}
+
+#[derive(Deserialize)]
+struct MemberView {
+    name: String,
+    address: IpAddr,
+    peers: String,
+    state: bool,
+}
+
+/// Asks this machine's own controller, for ever.
+pub async fn run(data: &Path, membership: &Membership) {
+    let client = Client::unix(socket_path(data), Credentials::None);
+    let path = Others::path(data);
+    let mut known = Others::read(&path).unwrap_or_default();
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        match client.get_json::<ClusterView>("http://localhost/v1/cluster").await {
+            // A cluster has its machines: a list without any is not believed.
+            Ok(view) if view.members.iter().any(|member| member.state) => {
+                let others = others(membership, view);
+                if others != known {
+                    match others.write(&path) {
+                        Ok(()) => known = others,
+                        Err(error) => tracing::warn!(error = %ErrorChain(error.as_ref()), "the list of the others"),
+                    }
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(error = %ErrorChain(&error), "the list of the others"),
+        }
+    }
+}
+
+/// This machine's own member first: it is the nearest.
+fn others(membership: &Membership, view: ClusterView) -> Others {
+    let mut with_state: Vec<MemberView> = view.members.into_iter().filter(|member| member.state).collect();
+    with_state.sort_by(|a, b| (a.name != membership.name, &a.name).cmp(&(b.name != membership.name, &b.name)));
+    let etcd = |member: &MemberView| format!("https://{}", SocketAddr::new(member.address, membership.ports.etcd));
+    Others {
+        etcd: with_state.iter().map(etcd).collect(),
+        controllers: with_state.iter().map(|member| format!("https://{}", member.peers)).collect(),
+    }
+}

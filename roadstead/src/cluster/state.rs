@@ -1,0 +1,89 @@
+//! The cluster's state: the client of its etcd, and what the founder writes into it before anything else runs.
+
+use super::membership::Etcd;
+use super::{Membership, Others, credentials};
+use crate::config::Config;
+use crate::up::platform_routes;
+use anyhow::Context;
+use identity::{Role, Tls};
+use lifecycle::ErrorChain;
+use rustls::ClientConfig;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use store::dump::{self, Existing};
+use store::{ClientCredentials, Embedded, EtcdClient, Store, TxnRequest};
+
+/// The list of the others is looked at this often.
+const OTHERS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A client of the state wherever it is: it follows the list of the others, which the supervisor keeps. Needs a tokio
+/// runtime.
+pub fn client(others: &Path, tls: Option<Arc<ClientConfig>>) -> anyhow::Result<Arc<EtcdClient>> {
+    let endpoints = Others::read(others)?.etcd;
+    let client = EtcdClient::connect(&endpoints, ClientCredentials::None, tls).context("connect to the state")?;
+    let client = Arc::new(client);
+    tokio::spawn(follow(others.to_owned(), endpoints, Arc::downgrade(&client)));
+    Ok(client)
+}
+
+async fn follow(others: PathBuf, mut known: Vec<String>, client: Weak<EtcdClient>) {
+    loop {
+        tokio::time::sleep(OTHERS_INTERVAL).await;
+        let Some(client) = client.upgrade() else { return };
+        match Others::read(&others) {
+            Ok(read) if read.etcd != known => {
+                if let Err(error) = client.set_endpoints(&read.etcd) {
+                    tracing::warn!(error = %ErrorChain(&error), "the list of the state's members cannot be used");
+                }
+                known = read.etcd;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %ErrorChain(error.as_ref()), "where the state is"),
+        }
+    }
+}
+
+/// The administrator's client, on a machine that keeps the state.
+pub fn administrator(data: &Path) -> anyhow::Result<EtcdClient> {
+    let tls = Tls::open(&credentials::directory(data), Role::Admin)?;
+    let endpoints = Others::read(&Others::path(data))?.etcd;
+    let client = EtcdClient::connect(&endpoints, ClientCredentials::None, Some(tls.client(Some(Role::Store))));
+    client.context("connect to the state")
+}
+
+/// What a new cluster's state is given before its first controller leads: who may touch what, what this machine held while
+/// it was alone, the routes of S3. It may be cut off anywhere and is done again.
+pub async fn settle(config: &Config, membership: &Membership) -> anyhow::Result<()> {
+    let data = &config.data;
+    let Some(etcd) = membership.etcd.as_ref().filter(|etcd| !etcd.existing) else { return Ok(()) };
+    let client = administrator(data)?;
+    client.enable_auth().await.context("give each role its rights in the state")?;
+    move_embedded(data, &client).await?;
+    let success = platform_routes(&membership.settings.domain, config.objects.listen);
+    client.txn(TxnRequest { success, ..TxnRequest::default() }).await.context("write the routes of S3")?;
+    // From now on its member starts as one of a cluster that is there.
+    let mut settled = membership.clone();
+    settled.etcd = Some(Etcd { existing: true, ..etcd.clone() });
+    settled.write(data)
+}
+
+/// A machine that was alone until now brings its state along; what kept it stays beside.
+async fn move_embedded(data: &Path, client: &EtcdClient) -> anyhow::Result<()> {
+    let directory = data.join("store");
+    if !directory.try_exists()? {
+        return Ok(());
+    }
+    let embedded = Embedded::open(directory.clone()).await.context("open the embedded store")?;
+    let mut dump = Vec::new();
+    let summary = dump::export(&embedded, &mut dump).await.context("read the embedded store")?;
+    // Cut off before the rename, it is done again: nobody else writes yet.
+    let imported = dump::import(client, &mut Cursor::new(dump), Existing::Overwrite).await;
+    imported.context("write the embedded store's keys into etcd")?;
+    drop(embedded);
+    let kept = data.join("store.before-cluster");
+    std::fs::rename(&directory, &kept).with_context(|| format!("rename {}", directory.display()))?;
+    tracing::info!(keys = summary.keys, kept = %kept.display(), "the embedded store's keys are in etcd now");
+    Ok(())
+}

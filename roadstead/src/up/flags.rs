@@ -1,0 +1,171 @@
+//! The command lines of `up` and `join`.
+
+use crate::config::{Config, ConfigError, DATA_DEFAULT, IpNetwork};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    machine: Machine,
+    /// Apps are served as <app>.<domain>, S3 as s3.<domain>
+    #[arg(long, env = "ROADSTEAD_DOMAIN")]
+    domain: Option<String>,
+    /// Choose every port freely instead of the field's usual ones
+    #[arg(long, conflicts_with = "address")]
+    free_ports: bool,
+    /// Use without credentials, on loopback only
+    #[arg(long, conflicts_with = "address")]
+    open: bool,
+    /// Begin a cluster: this machine's address on the network it shares with the others
+    #[arg(long, env = "ROADSTEAD_ADDRESS", help_heading = "Many machines")]
+    address: Option<IpAddr>,
+    /// An address that moves between the machines, with its prefix: 10.0.0.100/24 (repeatable)
+    #[arg(long = "vip", value_name = "ADDRESS/PREFIX", help_heading = "Many machines", requires = "address")]
+    vips: Vec<IpNetwork>,
+    /// Time between two advertisements of a floating address, 10ms to 40s
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Many machines")]
+    vip_advert: Option<Duration>,
+    /// A machine this silent gets no more requests
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Many machines")]
+    suspect_after: Option<Duration>,
+    /// A machine this silent is lost: its tasks are started elsewhere
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Many machines")]
+    lost_after: Option<Duration>,
+    /// Machines that keep the state and may lead: 3 or 5
+    #[arg(long, value_name = "NUMBER", value_parser = ["3", "5"], help_heading = "Many machines")]
+    state_nodes: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub struct JoinArguments {
+    /// What `roadstead node token` printed on a machine of the cluster
+    #[arg(env = "ROADSTEAD_JOIN_TOKEN", hide_env_values = true)]
+    token: String,
+    /// This machine's address on the network it shares with the others
+    #[arg(long, env = "ROADSTEAD_ADDRESS")]
+    address: IpAddr,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+/// What is a machine's own, in a cluster and alone.
+#[derive(clap::Args)]
+struct Machine {
+    /// Configuration file (TOML); flags and environment go over it
+    #[arg(long, env = "ROADSTEAD_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where everything is kept
+    #[arg(long, env = "ROADSTEAD_DATA")]
+    data: Option<PathBuf>,
+    /// This machine's name in its cluster; default: the host's
+    #[arg(long, env = "ROADSTEAD_NAME")]
+    name: Option<String>,
+    /// The edge's listener
+    #[arg(long, env = "ROADSTEAD_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// How tasks run: auto, docker or process
+    #[arg(long, env = "ROADSTEAD_RUNTIME")]
+    runtime: Option<String>,
+    /// What this node offers: "cpus:N;mem:N;ports:[31000-32000]" (mem in MiB); default: what the machine has
+    #[arg(long, env = "ROADSTEAD_RESOURCES")]
+    resources: Option<String>,
+    /// The etcd program that keeps a cluster's state
+    #[arg(long, env = "ROADSTEAD_ETCD_BINARY", value_name = "PROGRAM")]
+    etcd_binary: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub fn config(self) -> Result<Config, ConfigError> {
+        let base = match (&self.machine.config, self.free_ports) {
+            (Some(_), true) => return Err(ConfigError::Usage("--free-ports does not go with --config".into())),
+            (None, true) => Some(Config::on_free_ports(DATA_DEFAULT.into())),
+            (_, false) => None,
+        };
+        let mut config = self.machine.over(base)?;
+        over(&mut config.domain, self.domain);
+        config.open |= self.open;
+        let cluster = &mut config.cluster;
+        cluster.address = self.address.or(cluster.address);
+        if !self.vips.is_empty() {
+            cluster.vips = self.vips;
+        }
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        over(&mut cluster.vip_advert_ms, self.vip_advert.map(milliseconds));
+        over(&mut cluster.suspect_after_ms, self.suspect_after.map(milliseconds));
+        over(&mut cluster.lost_after_ms, self.lost_after.map(milliseconds));
+        over(&mut cluster.state_nodes, self.state_nodes.and_then(|number| number.parse().ok()));
+        config.check()?;
+        Ok(config)
+    }
+}
+
+impl JoinArguments {
+    pub fn token_and_config(self) -> Result<(identity::JoinToken, Config), ConfigError> {
+        let token = self.token.parse();
+        let token = token.map_err(|error| ConfigError::Usage(format!("the join token cannot be read: {error}")))?;
+        let mut config = self.machine.over(None)?;
+        config.cluster.address = Some(self.address);
+        config.check()?;
+        Ok((token, config))
+    }
+}
+
+impl Machine {
+    /// The configuration file (or `base`, or the defaults) with these flags over it.
+    fn over(self, base: Option<Config>) -> Result<Config, ConfigError> {
+        let mut config = match (&self.config, base) {
+            (_, Some(base)) => base,
+            (Some(path), None) => Config::read(path)?,
+            (None, None) => Config::default(),
+        };
+        over(&mut config.data, self.data);
+        over(&mut config.cluster.name, self.name);
+        over(&mut config.edge.listen, self.listen);
+        over(&mut config.agent.runtime, self.runtime);
+        over(&mut config.agent.resources, self.resources);
+        over(&mut config.cluster.etcd_binary, self.etcd_binary);
+        if config.cluster.name.is_empty() {
+            config.cluster.name = crate::role::host_name();
+        }
+        Ok(config)
+    }
+}
+
+fn over<T>(value: &mut T, flag: Option<T>) {
+    if let Some(flag) = flag {
+        *value = flag;
+    }
+}
+
+/// `1500ms`, `2s`, `1m`, `24h`, `7d`.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    let expected = || format!("expected a number and its unit, as in 500ms, 2s, 5m, 24h or 7d, not `{text}`");
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(expected()),
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit() {
+        assert_eq!(parse_time("1500ms").unwrap(), Duration::from_millis(1500));
+        assert_eq!(parse_time("24h").unwrap(), Duration::from_secs(86_400));
+        for wrong in ["", "5", "s", "5 s", "-1s", "1.5s", "99999999999999999999s", "18446744073709551615d", "5y"] {
+            assert!(parse_time(wrong).unwrap_err().contains("expected a number and its unit"), "{wrong}");
+        }
+    }
+}
