@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::packet::{self, Advertisement, Checksum, EncodeError, Family, Version};
 use crate::timing::{
     DEFAULT_ADVERT_INTERVAL, DEFAULT_DOWN_TIMER_ADVERTS, DEFAULT_GARP_BURST, DEFAULT_GARP_REPEAT_AFTER,
-    DEFAULT_PRIORITY, OWNER_PRIORITY,
+    DEFAULT_PRIORITY,
 };
 
 /// One virtual router on one interface. All routers of a virtual router should agree in everything but the priority.
@@ -148,10 +148,6 @@ impl RouterConfig {
     pub fn same_addresses(&self, packet: &Advertisement) -> bool {
         packet.addresses.len() == self.addresses.len()
             && packet.addresses.iter().all(|address| self.addresses.contains(address))
-    }
-
-    pub(crate) fn is_owner(&self) -> bool {
-        self.priority == OWNER_PRIORITY
     }
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {

@@ -18,41 +18,87 @@
 //!        └───────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
+//! A shell is a loop: wait for a packet, the timer or an answer; hand it over; do what comes back.
+//!
+//! ```
+//! use std::net::IpAddr;
+//! use std::time::Duration;
+//! use vrrp::{Effect, Event, Router, RouterConfig, State};
+//!
+//! let address = IpAddr::from([192, 0, 2, 100]);
+//! let config = RouterConfig { advert_interval: Duration::from_millis(100), ..RouterConfig::new(51, vec![address]) };
+//! let mut router = Router::new(config, IpAddr::from([192, 0, 2, 1]))?;
+//! router.handle(Event::Start { now: Duration::ZERO });
+//!
+//! // Nobody is heard, so the timer comes: three intervals and the skew of priority 100.
+//! let effects = router.handle(Event::Timer { now: router.deadline().expect("a backup waits") });
+//! assert_eq!(router.state(), State::Active);
+//! let Effect::Transition { cause, .. } = &effects[0] else { panic!("the change comes first") };
+//! assert_eq!(cause.to_string(), "heard no holder for 360 ms");
+//! assert!(effects.contains(&Effect::AddAddresses));
+//! # Ok::<(), vrrp::ConfigError>(())
+//! ```
+//!
+//! # How quick it is
+//!
+//! With `I` the interval, `A` the advertisements that may be missed (3) and `P` the priority of the backup:
+//!
+//! | the holder | the addresses are without one for |
+//! |---|---|
+//! | stops in an orderly way | `skew = (256 − P) / 256 × I` |
+//! | dies | at most `A × I + skew`; half an interval less on average |
+//!
+//! At 100 ms and priority 100 that is 61 ms and 361 ms. [`Router::expected_failover`] says it for a given router.
+//!
 //! # What goes beyond VRRP
 //!
 //! **Addresses that expire.** [`Effect::AddAddresses`] gives them a lifetime of [`ADDRESS_LIFETIME`] and comes again every
 //! [`ADDRESS_REFRESH_INTERVAL`]: the kernel drops the addresses of a process that was killed or stopped.
 //!
-//! **The sleeper check.** A holder that said nothing for as long as backups wait has been replaced, whatever it believes.
-//! Before it handles the next event it gives up, says nothing, and listens ([`Cause::Slept`]). A backup whose timer comes
-//! a whole interval late listens once more before it believes the silence ([`Cause::Overslept`]).
+//! **The sleeper check.** A holder that said nothing for `A × I` may have been replaced, whatever it believes. Before it
+//! handles the next event it gives up, says nothing, and listens ([`Cause::Slept`]). A backup whose timer comes a whole
+//! interval late listens once more before it believes the silence ([`Cause::Overslept`]).
 //!
-//! **The fence.** Silence may be ours: when a cable or a filter loses packets in one direction only, plain VRRP ends with two
-//! holders. So a backup asks the store before it replaces a *silent* holder ([`Effect::AskFence`]), and a holder asks every
-//! [`FENCE_CHECK_INTERVAL`]. By the store's word there is one holder; a store that cannot be asked leaves plain VRRP.
+//! **The fence.** Silence may be ours: when packets are lost in one direction only, plain VRRP ends with two holders. So a
+//! backup asks the store before it replaces a *silent* holder ([`Effect::AskFence`]), and a holder asks every
+//! [`FENCE_CHECK_INTERVAL`]. By the store's word there is one holder. The question is asked one interval before the
+//! takeover, and an answer that is not there in time counts as [`Fence::Unknown`], so a fenced takeover is never later
+//! than a plain one; only after a refusal, when the holder was alive a moment ago, is the store given
+//! [`FENCE_ANSWER_MAX`]. A store that cannot be asked leaves plain VRRP.
 //!
 //! **Causes.** Every transition carries a [`Cause`] that reads as a sentence.
 //!
-//! # What the shell owes the fence
+//! # How long there can be two holders
 //!
-//! The store holds one record per virtual router that names a node. A lease alone cannot tell a dead holder from a living
-//! one in the third of a second that a takeover may last, so the question is a *challenge*:
+//! | what is wrong | both hold the addresses for at most |
+//! |---|---|
+//! | one of them is dead, or is not run | [`ADDRESS_LIFETIME`], and not longer than it sleeps |
+//! | both run; of the better one's advertisements fewer than `A` in a row are lost | `A × I` |
+//! | both run and can ask the store, whatever they hear | `2 ×` [`FENCE_CHECK_INTERVAL`]: the next check, and its answer |
+//! | both run, the better one is not heard, the store cannot be asked | no bound: plain VRRP |
 //!
-//! 1. The candidate reads the record. None, or its own: it writes itself by compare-and-swap: [`Fence::Granted`].
-//! 2. Another node's: the candidate writes a challenge beside it. The recorded node watches for challenges and, if its
-//!    router is in [`State::Active`], answers by writing its record anew. An answer is [`Fence::Refused`].
-//! 3. No answer until a little before `within` has passed: the candidate replaces the record, comparing the revision that
-//!    it read: [`Fence::Granted`]; if the comparison fails, [`Fence::Refused`].
-//! 4. The store does not answer at all: [`Fence::Unknown`], or nothing.
+//! The bounds count from the moment at which the row began to be true; timers that fire late and the delay of the network
+//! come on top. So after any pause or death, and with a store, there is one holder again after no more than
+//! [`ADDRESS_LIFETIME`]` + 2 × `[`FENCE_CHECK_INTERVAL`]. [`RouterConfig::two_holders_max`] has the numbers; a seeded
+//! simulation of three routers (`simulation`, in the tests) holds the state machine to them under loss, delay, one-way loss,
+//! pauses, deaths and a store that comes and goes.
 //!
-//! For a holder that asks it is the same question, but it stops at the first step unless the record names another node. The
-//! lease on the record only tidies up. [`Effect::ReleaseFence`] deletes the record if it names this node and withdraws an
-//! open question: no answer to it may come afterwards.
+//! # What the shell owes
+//!
+//! - Waiting advertisements are handed over before the timer: they may be what it waits for.
+//! - Moments are read when an event is handled, from a clock that runs on while the machine is suspended.
+//! - At its start it removes the addresses that a killed predecessor left.
+//! - The store's verdict is about the living. A lease alone cannot tell a dead holder from a living one in the third of a
+//!   second that a takeover may last; so the node that the record names is *challenged*. If it answers that its router is
+//!   in [`State::Active`], the verdict is [`Fence::Refused`]; if it says nothing, the record is taken over by comparing
+//!   revisions, within the time that [`Effect::AskFence`] grants, and the verdict is [`Fence::Granted`].
+//! - After [`Effect::ReleaseFence`] no answer to an earlier question may come.
 //!
 //! # Reading order
 //!
 //! `event` (what comes in, what leaves), `config`, `timing` (every limit, and why), `router` with `router/backup` and
-//! `router/active`, `cause`; then `packet` and `announce`, the bytes.
+//! `router/active`, `cause`; then `packet` and `announce`, the bytes. The rules of the state machine, one test each, are
+//! `router/tests/rules.rs` and `router/tests/fence.rs`.
 
 pub mod announce;
 mod cause;

@@ -184,7 +184,7 @@ impl Router {
         if self.state() != State::Initialize {
             return;
         }
-        if self.priority == OWNER_PRIORITY && self.config.is_owner() {
+        if self.priority == OWNER_PRIORITY {
             self.become_active(now, Cause::Owner, effects);
         } else {
             let cause = Cause::Started { priority: self.priority };

@@ -13,6 +13,7 @@ mod node;
 mod observer;
 mod random;
 mod store;
+mod stories;
 mod world;
 
 use std::collections::BTreeSet;

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use crate::Event;
+
+use super::node::{Process, Waiting};
 use super::random::Random;
-use super::world::NODES;
+use super::world::{FAULTS_FOR, Happening, NODES, World};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Fault {
@@ -51,6 +54,102 @@ impl Fault {
 }
 
 /// Time from the beginning of one fault to that of the next: they overlap.
-pub(super) fn next_fault_in(random: &mut Random) -> Duration {
+fn next_fault_in(random: &mut Random) -> Duration {
     random.between(Duration::from_millis(50)..Duration::from_millis(2_500))
+}
+
+impl World {
+    pub(super) fn fault_begins(&mut self) {
+        let fault = Fault::random(&mut self.random);
+        let duration = fault.duration(&mut self.random);
+        if self.now + duration < FAULTS_FOR && self.begin(fault) {
+            self.observer.note(self.now, format_args!("{fault:?} for {duration:?}"));
+            self.after(duration, Happening::FaultEnds(fault));
+        }
+        if self.now < FAULTS_FOR {
+            let next = next_fault_in(&mut self.random);
+            self.after(next, Happening::FaultBegins);
+        }
+    }
+
+    /// False if the thing is broken already.
+    fn begin(&mut self, fault: Fault) -> bool {
+        match fault {
+            Fault::Pause(node) | Fault::Kill(node) | Fault::Stop(node) if !self.nodes[node].runs() => return false,
+            Fault::Pause(node) => self.nodes[node].process = Process::Paused,
+            Fault::Kill(node) => self.nodes[node].process = Process::Dead,
+            Fault::Stop(node) => {
+                self.tell(node, |now| Event::Stop { now });
+                self.nodes[node].process = Process::Dead;
+            }
+            Fault::Cut { from, to } => self.links[from][to].cut = true,
+            Fault::Loss { from, to, percent } => self.links[from][to].loss_percent = percent,
+            Fault::Isolate(node) => {
+                self.nodes[node].reaches_store = false;
+                self.cut_all(node, true);
+            }
+            Fault::StoreAway(node) => self.nodes[node].reaches_store = false,
+            Fault::Health { node, .. } if !self.nodes[node].runs() => return false,
+            Fault::Health { node, priority } => self.tell(node, |now| Event::PriorityChanged { now, priority }),
+        }
+        true
+    }
+
+    pub(super) fn fault_ends(&mut self, fault: Fault) {
+        self.observer.note(self.now, format_args!("{fault:?} is over"));
+        match fault {
+            Fault::Pause(node) => self.wake(node),
+            Fault::Kill(node) | Fault::Stop(node) => {
+                self.nodes[node].reborn(node, self.setup);
+                self.tell(node, |now| Event::Start { now });
+            }
+            Fault::Cut { from, to } => self.links[from][to].cut = false,
+            Fault::Loss { from, to, .. } => self.links[from][to].loss_percent = 0,
+            Fault::Isolate(node) => {
+                self.nodes[node].reaches_store = true;
+                self.cut_all(node, false);
+            }
+            Fault::StoreAway(node) => self.nodes[node].reaches_store = true,
+            Fault::Health { node, .. } => {
+                let priority = self.nodes[node].router.config().priority;
+                if self.nodes[node].runs() {
+                    self.tell(node, |now| Event::PriorityChanged { now, priority });
+                } else {
+                    // Paused or dead: what it should learn waits until it can.
+                    self.after(Duration::from_millis(100), Happening::FaultEnds(fault));
+                }
+            }
+        }
+    }
+
+    fn cut_all(&mut self, node: usize, cut: bool) {
+        for other in (0..NODES).filter(|&other| other != node) {
+            self.links[node][other].cut = cut;
+            self.links[other][node].cut = cut;
+        }
+    }
+
+    /// What waited comes first, or the timer, as the process likes.
+    fn wake(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        node.process = Process::Running;
+        node.woke = node.spoke_at.map(|at| (self.now, self.now - at));
+        let inbox = std::mem::take(&mut node.inbox);
+        let due = node.timer_at.is_some_and(|at| at <= self.now);
+        let timer_first = self.random.chance(50);
+        if due && timer_first {
+            self.tell(index, |now| Event::Timer { now });
+        }
+        for waiting in inbox {
+            match waiting {
+                Waiting::Packet { from, packet } => {
+                    self.tell(index, |now| Event::Advertisement { now, from, packet });
+                }
+                Waiting::Verdict { question, verdict } => self.verdict(index, question, verdict),
+            }
+        }
+        if due && !timer_first {
+            self.tell(index, |now| Event::Timer { now });
+        }
+    }
 }

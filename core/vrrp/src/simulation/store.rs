@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use crate::{Event, Fence, State};
+
 use super::random::Random;
+use super::world::{Happening, World};
 
 const LATENCY_MIN: Duration = Duration::from_millis(1);
 const LATENCY_USUAL_MAX: Duration = Duration::from_millis(10);
@@ -33,4 +36,56 @@ impl Store {
 /// How long a challenge is left open: the answer must be back within `within`.
 pub(super) fn challenge_time(within: Duration) -> Duration {
     within * 3 / 4
+}
+
+impl World {
+    pub(super) fn store_hears(&mut self, node: usize, question: u64, within: Duration) {
+        match self.store.record {
+            Some(holder) if holder != node => {
+                let revision = self.store.revision;
+                if self.answers_challenge(holder) {
+                    self.reply(node, question, Fence::Refused { holder: format!("n{holder}") });
+                } else {
+                    self.after(challenge_time(within), Happening::ChallengeEnds { node, question, revision });
+                }
+            }
+            _ if self.nodes[node].question == Some(question) => {
+                self.store.write(Some(node));
+                self.reply(node, question, Fence::Granted);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn challenge_ends(&mut self, node: usize, question: u64, revision: u64) {
+        if self.nodes[node].question != Some(question) || !self.nodes[node].reaches_store {
+            return;
+        }
+        match self.store.record {
+            Some(holder) if holder != node && (self.store.revision != revision || self.answers_challenge(holder)) => {
+                self.reply(node, question, Fence::Refused { holder: format!("n{holder}") });
+            }
+            _ => {
+                self.store.write(Some(node));
+                self.reply(node, question, Fence::Granted);
+            }
+        }
+    }
+
+    fn answers_challenge(&self, holder: usize) -> bool {
+        let node = &self.nodes[holder];
+        node.runs() && node.reaches_store && node.router.state() == State::Active
+    }
+
+    fn reply(&mut self, node: usize, question: u64, verdict: Fence) {
+        let delay = self.store.latency(&mut self.random);
+        self.after(delay, Happening::Verdict { node, question, verdict });
+    }
+
+    pub(super) fn verdict(&mut self, node: usize, question: u64, verdict: Fence) {
+        if self.nodes[node].question == Some(question) {
+            self.nodes[node].question = None;
+            self.tell(node, |now| Event::Fence { now, verdict });
+        }
+    }
 }

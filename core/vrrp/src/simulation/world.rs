@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{ADDRESS_LIFETIME, Advertisement, Effect, Event, Fence, Moment, State};
+use crate::{ADDRESS_LIFETIME, Advertisement, Effect, Event, Fence, Moment};
 
-use super::faults::{Fault, next_fault_in};
+use super::faults::Fault;
 use super::network::Link;
 use super::node::{Node, Process, Waiting};
 use super::observer::{Observer, Violation};
 use super::random::Random;
-use super::store::{Store, challenge_time};
+use super::store::Store;
 
 pub(super) const NODES: usize = 3;
 /// How late a timer of a running process fires.
 pub(super) const TIMER_LATE_MAX: Duration = Duration::from_millis(5);
-const FAULTS_FOR: Duration = Duration::from_secs(60);
+pub(super) const FAULTS_FOR: Duration = Duration::from_secs(60);
 /// Longer than the longest fault, the pause of preemption after a fenced holder, and a takeover.
 const CALM_FOR: Duration = Duration::from_secs(30);
 
@@ -29,7 +29,7 @@ pub(super) struct Setup {
     pub(super) sleeper_check: bool,
 }
 
-enum Happening {
+pub(super) enum Happening {
     Arrives { to: usize, from: usize, packet: Advertisement },
     TimerFires { node: usize, at: Moment },
     StoreHears { node: usize, question: u64, within: Duration },
@@ -42,17 +42,17 @@ enum Happening {
 }
 
 pub(super) struct World {
-    setup: Setup,
-    random: Random,
-    now: Moment,
-    queue: BTreeMap<(Moment, u64), Happening>,
-    happenings: u64,
-    questions: u64,
-    nodes: Vec<Node>,
-    links: Vec<Vec<Link>>,
-    store: Store,
+    pub(super) setup: Setup,
+    pub(super) random: Random,
+    pub(super) now: Moment,
+    pub(super) queue: BTreeMap<(Moment, u64), Happening>,
+    pub(super) happenings: u64,
+    pub(super) questions: u64,
+    pub(super) nodes: Vec<Node>,
+    pub(super) links: Vec<Vec<Link>>,
+    pub(super) store: Store,
     pub(super) observer: Observer,
-    broken: Option<Violation>,
+    pub(super) broken: Option<Violation>,
 }
 
 impl World {
@@ -99,7 +99,7 @@ impl World {
         self.observer.settled(self.now, &self.nodes, &self.store, self.setup.preempt)
     }
 
-    fn run_until(&mut self, end: Moment) -> Result<(), Violation> {
+    pub(super) fn run_until(&mut self, end: Moment) -> Result<(), Violation> {
         while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= end) {
             let ((at, _), happening) = entry.remove_entry();
             self.now = at;
@@ -114,7 +114,7 @@ impl World {
         Ok(())
     }
 
-    fn after(&mut self, delay: Duration, happening: Happening) {
+    pub(super) fn after(&mut self, delay: Duration, happening: Happening) {
         self.happenings += 1;
         self.queue.insert((self.now + delay, self.happenings), happening);
     }
@@ -152,7 +152,7 @@ impl World {
         }
     }
 
-    fn tell(&mut self, index: usize, event: impl FnOnce(Moment) -> Event) {
+    pub(super) fn tell(&mut self, index: usize, event: impl FnOnce(Moment) -> Event) {
         let effects = self.nodes[index].router.handle(event(self.now));
         for effect in effects {
             self.apply(index, effect);
@@ -215,191 +215,6 @@ impl World {
             if let Some(delay) = self.links[index][to].carry(&mut self.random) {
                 self.after(delay, Happening::Arrives { to, from: index, packet: packet.clone() });
             }
-        }
-    }
-
-    fn store_hears(&mut self, node: usize, question: u64, within: Duration) {
-        match self.store.record {
-            Some(holder) if holder != node => {
-                let revision = self.store.revision;
-                if self.answers_challenge(holder) {
-                    self.reply(node, question, Fence::Refused { holder: format!("n{holder}") });
-                } else {
-                    self.after(challenge_time(within), Happening::ChallengeEnds { node, question, revision });
-                }
-            }
-            _ if self.nodes[node].question == Some(question) => {
-                self.store.write(Some(node));
-                self.reply(node, question, Fence::Granted);
-            }
-            _ => {}
-        }
-    }
-
-    fn challenge_ends(&mut self, node: usize, question: u64, revision: u64) {
-        if self.nodes[node].question != Some(question) || !self.nodes[node].reaches_store {
-            return;
-        }
-        match self.store.record {
-            Some(holder) if holder != node && (self.store.revision != revision || self.answers_challenge(holder)) => {
-                self.reply(node, question, Fence::Refused { holder: format!("n{holder}") });
-            }
-            _ => {
-                self.store.write(Some(node));
-                self.reply(node, question, Fence::Granted);
-            }
-        }
-    }
-
-    fn answers_challenge(&self, holder: usize) -> bool {
-        let node = &self.nodes[holder];
-        node.runs() && node.reaches_store && node.router.state() == State::Active
-    }
-
-    fn reply(&mut self, node: usize, question: u64, verdict: Fence) {
-        let delay = self.store.latency(&mut self.random);
-        self.after(delay, Happening::Verdict { node, question, verdict });
-    }
-
-    fn verdict(&mut self, node: usize, question: u64, verdict: Fence) {
-        if self.nodes[node].question == Some(question) {
-            self.nodes[node].question = None;
-            self.tell(node, |now| Event::Fence { now, verdict });
-        }
-    }
-
-    fn fault_begins(&mut self) {
-        let fault = Fault::random(&mut self.random);
-        let duration = fault.duration(&mut self.random);
-        if self.now + duration < FAULTS_FOR && self.begin(fault) {
-            self.observer.note(self.now, format_args!("{fault:?} for {duration:?}"));
-            self.after(duration, Happening::FaultEnds(fault));
-        }
-        if self.now < FAULTS_FOR {
-            let next = next_fault_in(&mut self.random);
-            self.after(next, Happening::FaultBegins);
-        }
-    }
-
-    /// False if the thing is broken already.
-    fn begin(&mut self, fault: Fault) -> bool {
-        match fault {
-            Fault::Pause(node) | Fault::Kill(node) | Fault::Stop(node) if !self.nodes[node].runs() => return false,
-            Fault::Pause(node) => self.nodes[node].process = Process::Paused,
-            Fault::Kill(node) => self.nodes[node].process = Process::Dead,
-            Fault::Stop(node) => {
-                self.tell(node, |now| Event::Stop { now });
-                self.nodes[node].process = Process::Dead;
-            }
-            Fault::Cut { from, to } => self.links[from][to].cut = true,
-            Fault::Loss { from, to, percent } => self.links[from][to].loss_percent = percent,
-            Fault::Isolate(node) => {
-                self.nodes[node].reaches_store = false;
-                self.cut_all(node, true);
-            }
-            Fault::StoreAway(node) => self.nodes[node].reaches_store = false,
-            Fault::Health { node, .. } if !self.nodes[node].runs() => return false,
-            Fault::Health { node, priority } => self.tell(node, |now| Event::PriorityChanged { now, priority }),
-        }
-        true
-    }
-
-    fn fault_ends(&mut self, fault: Fault) {
-        self.observer.note(self.now, format_args!("{fault:?} is over"));
-        match fault {
-            Fault::Pause(node) => self.wake(node),
-            Fault::Kill(node) | Fault::Stop(node) => {
-                self.nodes[node].reborn(node, self.setup);
-                self.tell(node, |now| Event::Start { now });
-            }
-            Fault::Cut { from, to } => self.links[from][to].cut = false,
-            Fault::Loss { from, to, .. } => self.links[from][to].loss_percent = 0,
-            Fault::Isolate(node) => {
-                self.nodes[node].reaches_store = true;
-                self.cut_all(node, false);
-            }
-            Fault::StoreAway(node) => self.nodes[node].reaches_store = true,
-            Fault::Health { node, .. } => {
-                let priority = self.nodes[node].router.config().priority;
-                if self.nodes[node].runs() {
-                    self.tell(node, |now| Event::PriorityChanged { now, priority });
-                } else {
-                    // Paused or dead: what it should learn waits until it can.
-                    self.after(Duration::from_millis(100), Happening::FaultEnds(fault));
-                }
-            }
-        }
-    }
-
-    fn cut_all(&mut self, node: usize, cut: bool) {
-        for other in (0..NODES).filter(|&other| other != node) {
-            self.links[node][other].cut = cut;
-            self.links[other][node].cut = cut;
-        }
-    }
-
-    /// What waited comes first, or the timer, as the process likes.
-    fn wake(&mut self, index: usize) {
-        let node = &mut self.nodes[index];
-        node.process = Process::Running;
-        node.woke = node.spoke_at.map(|at| (self.now, self.now - at));
-        let inbox = std::mem::take(&mut node.inbox);
-        let due = node.timer_at.is_some_and(|at| at <= self.now);
-        let timer_first = self.random.chance(50);
-        if due && timer_first {
-            self.tell(index, |now| Event::Timer { now });
-        }
-        for waiting in inbox {
-            match waiting {
-                Waiting::Packet { from, packet } => {
-                    self.tell(index, |now| Event::Advertisement { now, from, packet });
-                }
-                Waiting::Verdict { question, verdict } => self.verdict(index, question, verdict),
-            }
-        }
-        if due && !timer_first {
-            self.tell(index, |now| Event::Timer { now });
-        }
-    }
-
-    /// The best router dies some time after everything has settled. How long the addresses are with nobody who runs.
-    pub(super) fn gap_after_a_death(mut self) -> Duration {
-        let until = Duration::from_secs(5) + self.random.between(Duration::ZERO..Duration::from_millis(200));
-        self.calmly_until(until);
-        assert!(self.nodes[NODES - 1].holds(self.now), "the best router holds");
-        self.nodes[NODES - 1].process = Process::Dead;
-        self.next_running_holder()
-    }
-
-    /// The second best router hears nothing from the best for ten seconds, which then dies. The most running holders at
-    /// once until then, and the gap.
-    pub(super) fn deaf_backup_then_death(mut self) -> (usize, Duration) {
-        self.calmly_until(Duration::from_secs(5));
-        self.links[NODES - 1][NODES - 2].cut = true;
-        let mut most = 0;
-        for step in 0..10_000 {
-            self.calmly_until(Duration::from_millis(5_000 + step));
-            most = most.max(self.running_holders().count());
-        }
-        self.nodes[NODES - 1].process = Process::Dead;
-        (most, self.next_running_holder())
-    }
-
-    fn next_running_holder(&mut self) -> Duration {
-        let died_at = self.now;
-        while self.running_holders().next().is_none() {
-            self.calmly_until(self.now + Duration::from_micros(500));
-        }
-        self.now - died_at
-    }
-
-    fn running_holders(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter().filter(|node| node.runs() && node.holds(self.now))
-    }
-
-    fn calmly_until(&mut self, end: Moment) {
-        if let Err(violation) = self.run_until(end) {
-            panic!("{violation}");
         }
     }
 }
