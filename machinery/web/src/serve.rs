@@ -86,26 +86,25 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: 
 }
 
 /// Serves `router` over TLS. A request of a peer that showed a certificate the configuration verified carries it as
-/// [`PeerCertificate`] in its extensions. Handshakes are bounded in time and number, apart from the connections served:
-/// peers that dawdle over theirs hold up nobody who is let in.
+/// [`PeerCertificate`] in its extensions. Handshakes are bounded in time and number: peers that dawdle over theirs hold up
+/// nobody.
 pub async fn serve_tls(listener: TcpListener, router: Router, bounds: Bounds, tls: Arc<ServerConfig>, stop: Stop) {
     let connections = Connections::new(bounds);
-    let handshakes = Handshakes::new(tls);
+    let handshakes = Handshakes::among(bounds.connections_max, tls);
     loop {
-        let Some(handshake) = stop.or(handshakes.begin()).await else { break };
+        let Some(permit) = stop.or(connections.permit()).await else { break };
         match stop.or(listener.accept()).await {
             None => break,
             Some(Ok((stream, peer))) => {
                 watch_over(&stream);
-                let (seat, slots, router, stop) =
-                    (connections.seat(), connections.slots(), router.clone(), stop.clone());
+                let (handshake, seat) = (handshakes.begin(), connections.seat());
+                let (router, stop) = (router.clone(), stop.clone());
                 tokio::spawn(async move {
                     let Some(shaken) = stop.or(handshake.accept(stream)).await else { return };
                     let stream = match shaken {
                         Ok(stream) => stream,
                         Err(error) => return tracing::debug!(%peer, error = %ErrorChain(&error), "refused"),
                     };
-                    let Some(permit) = stop.or(slots.permit()).await else { return };
                     let origin = Origin { address: Some(peer), certificate: PeerCertificate::of(&stream) };
                     seat.serve(stream, router, origin, permit).await;
                 });

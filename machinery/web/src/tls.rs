@@ -2,14 +2,15 @@
 //!
 //! What is trusted and what is shown is the configuration's affair; it is handed in by whoever owns the keys.
 
+use lifecycle::Stop;
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
 use rustls::{ClientConfig, ServerConfig};
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 /// The ALPN names of HTTP/2 and HTTP/1.1 (RFC 7301, section 6), of the first that is preferred.
@@ -18,8 +19,9 @@ pub const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// A handshake is two round trips and a signature on either side; what takes longer is dawdling.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Handshakes at once on one listener; further connections wait in the kernel's queue.
-const HANDSHAKES_MAX: usize = 1024;
+/// Handshakes at once on one listener, and at most half of its connections. One more, and the oldest gives way: an honest one
+/// takes milliseconds, so whoever fills these places holds up nobody.
+const HANDSHAKES_MAX: usize = 512;
 /// What a refused peer may still send, and for how long, before its connection is closed.
 const LINGER_BYTES_MAX: u64 = 64 * 1024;
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -37,19 +39,39 @@ pub enum HandshakeError {
     Handshake { source: io::Error },
     #[error("TLS handshake: not done within {limit:?}")]
     Timeout { limit: Duration },
+    #[error("TLS handshake: it gave way to later ones")]
+    GaveWay,
 }
 
 /// The handshakes of one listener.
 #[derive(Clone)]
 pub(crate) struct Handshakes {
     acceptor: TlsAcceptor,
-    slots: Arc<Semaphore>,
+    places: Arc<Places>,
 }
 
-/// One place among them.
+/// One of them; its end frees its place.
 pub(crate) struct Handshake {
     acceptor: TlsAcceptor,
-    _slot: OwnedSemaphorePermit,
+    place: Place,
+}
+
+struct Places {
+    max: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    next: u64,
+    /// By age; each with what makes it give way.
+    places: BTreeMap<u64, Stop>,
+}
+
+struct Place {
+    number: u64,
+    give_way: Stop,
+    places: Arc<Places>,
 }
 
 impl PeerCertificate {
@@ -60,27 +82,58 @@ impl PeerCertificate {
 }
 
 impl Handshakes {
-    pub fn new(config: Arc<ServerConfig>) -> Self {
-        Self { acceptor: TlsAcceptor::from(config), slots: Arc::new(Semaphore::new(HANDSHAKES_MAX)) }
+    pub fn among(connections_max: usize, config: Arc<ServerConfig>) -> Self {
+        Self::at_most(HANDSHAKES_MAX.min(connections_max / 2), config)
     }
 
-    /// Waits for a place.
-    pub async fn begin(&self) -> Handshake {
-        let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
-        Handshake { acceptor: self.acceptor.clone(), _slot: slot }
+    fn at_most(max: usize, config: Arc<ServerConfig>) -> Self {
+        let places = Arc::new(Places { max, taken: Mutex::default() });
+        Self { acceptor: TlsAcceptor::from(config), places }
+    }
+
+    /// Takes a place, from the oldest if there is no other.
+    pub fn begin(&self) -> Handshake {
+        Handshake { acceptor: self.acceptor.clone(), place: Places::take(&self.places) }
     }
 }
 
 impl Handshake {
     pub async fn accept(self, stream: TcpStream) -> Result<server::TlsStream<TcpStream>, HandshakeError> {
-        match tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream).into_fallible()).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err((source, stream))) => {
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream).into_fallible());
+        match self.place.give_way.or(handshake).await {
+            Some(Ok(Ok(stream))) => Ok(stream),
+            Some(Ok(Err((source, stream)))) => {
                 close_gently(stream).await;
                 Err(HandshakeError::Handshake { source })
             }
-            Err(_) => Err(HandshakeError::Timeout { limit: HANDSHAKE_TIMEOUT }),
+            Some(Err(_)) => Err(HandshakeError::Timeout { limit: HANDSHAKE_TIMEOUT }),
+            None => Err(HandshakeError::GaveWay),
         }
+    }
+}
+
+impl Places {
+    fn take(this: &Arc<Self>) -> Place {
+        let mut taken = this.taken();
+        if taken.places.len() >= this.max
+            && let Some((_, oldest)) = taken.places.pop_first()
+        {
+            oldest.request();
+        }
+        let (number, give_way) = (taken.next, Stop::new());
+        taken.next += 1;
+        taken.places.insert(number, give_way.clone());
+        Place { number, give_way, places: this.clone() }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.taken().places.remove(&self.number);
     }
 }
 
@@ -115,4 +168,50 @@ pub(crate) fn speaking(config: &ClientConfig, protocols: &[&[u8]]) -> Arc<Client
     let mut config = config.clone();
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Arc::new(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::crypto::aws_lc_rs;
+    use rustls::server::{ClientHello, ResolvesServerCert};
+    use rustls::sign::CertifiedKey;
+    use tokio::net::TcpListener;
+
+    #[derive(Debug)]
+    struct NoCertificate;
+
+    impl ResolvesServerCert for NoCertificate {
+        fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            None
+        }
+    }
+
+    fn config() -> Arc<ServerConfig> {
+        let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        Arc::new(builder.with_no_client_auth().with_cert_resolver(Arc::new(NoCertificate)))
+    }
+
+    #[tokio::test]
+    async fn where_all_places_are_taken_the_oldest_handshake_gives_way() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let handshakes = Handshakes::at_most(2, config());
+        let mut silent = Vec::new();
+        let mut begun = Vec::new();
+        for _ in 0..3 {
+            silent.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+            let (stream, _) = listener.accept().await.unwrap();
+            begun.push(tokio::spawn(handshakes.begin().accept(stream)));
+        }
+        let oldest = begun.remove(0).await.unwrap();
+        assert!(matches!(oldest, Err(HandshakeError::GaveWay)), "{oldest:?}");
+        assert!(begun.iter().all(|handshake| !handshake.is_finished()));
+
+        drop(silent);
+        for handshake in begun {
+            assert!(matches!(handshake.await.unwrap(), Err(HandshakeError::Handshake { .. })));
+        }
+        assert!(handshakes.places.taken().places.is_empty(), "an ended handshake frees its place");
+    }
 }

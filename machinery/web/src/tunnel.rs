@@ -53,11 +53,11 @@ pub async fn serve(
     target: SocketAddr,
     stop: Stop,
 ) {
-    let (handshakes, allow, target) = (Handshakes::new(tls), Arc::new(allow), target.to_string());
+    let (handshakes, allow, target) = (Handshakes::among(STREAMS_MAX, tls), Arc::new(allow), target.to_string());
     let accept = move |stream: TcpStream| {
-        let (handshakes, allow, target) = (handshakes.clone(), allow.clone(), target.clone());
+        let (handshake, allow, target) = (handshakes.begin(), allow.clone(), target.clone());
         async move {
-            let shaken = handshakes.begin().await.accept(stream).await;
+            let shaken = handshake.accept(stream).await;
             let outside = shaken.map_err(|source| TunnelError::Handshake { source })?;
             if !PeerCertificate::of(&outside).is_some_and(|certificate| allow(&certificate)) {
                 return Err(TunnelError::Refused);

@@ -24,12 +24,8 @@ pub struct Connections {
     drain_grace: Duration,
     builder: Builder<TokioExecutor>,
     graceful: GracefulShutdown,
-    slots: Slots,
+    slots: Arc<Semaphore>,
 }
-
-/// The places of a listener's connections.
-#[derive(Clone)]
-pub struct Slots(Arc<Semaphore>);
 
 /// What a connection takes along into its task. The drain waits for it.
 pub struct Seat {
@@ -58,16 +54,12 @@ impl Connections {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .max_header_list_size(u32::try_from(bounds.head_bytes_max).unwrap_or(u32::MAX));
-        let slots = Slots(Arc::new(Semaphore::new(bounds.connections_max)));
+        let slots = Arc::new(Semaphore::new(bounds.connections_max));
         Self { drain_grace: bounds.drain_grace, builder, graceful: GracefulShutdown::new(), slots }
     }
 
     pub async fn permit(&self) -> OwnedSemaphorePermit {
-        self.slots.clone().permit().await
-    }
-
-    pub fn slots(&self) -> Slots {
-        self.slots.clone()
+        self.slots.clone().acquire_owned().await.expect("the semaphore is never closed")
     }
 
     pub fn seat(&self) -> Seat {
@@ -79,12 +71,6 @@ impl Connections {
         if tokio::time::timeout(self.drain_grace, self.graceful.shutdown()).await.is_err() {
             tracing::warn!(grace = ?self.drain_grace, "requests in flight outlived the grace");
         }
-    }
-}
-
-impl Slots {
-    pub async fn permit(self) -> OwnedSemaphorePermit {
-        self.0.acquire_owned().await.expect("the semaphore is never closed")
     }
 }
 
