@@ -17,7 +17,6 @@ mod sync;
 mod vip;
 
 use crate::cli;
-use crate::config::ConfigError;
 use clap::Subcommand;
 use lifecycle::{Started, Stop};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -91,10 +90,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             serve(arguments.supervised, async |stop| etcd_member::start(arguments, stop).await)
         }
         Command::Vip(vip::Arguments { question: Some(question), .. }) => cli::vip(question),
-        Command::Vip(vip::Arguments { role: Some(role), .. }) => {
-            serve(role.supervised, async |stop| vip::start(role, stop).await)
-        }
-        Command::Vip(_) => Err(ConfigError::Usage("vip: what to hold (--address, --own), or `status`".into()).into()),
+        Command::Vip(arguments) => serve(arguments.supervised, async |stop| vip::start(arguments, stop).await),
     }
 }
 

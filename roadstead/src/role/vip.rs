@@ -14,18 +14,12 @@ use std::time::Duration;
 pub struct Arguments {
     #[command(subcommand)]
     pub question: Option<crate::cli::VipCommand>,
-    #[command(flatten)]
-    pub role: Option<Role>,
-}
-
-#[derive(clap::Args)]
-pub struct Role {
     /// An address to hold while this machine is the one to, with its network's prefix: 10.0.0.100/24 (repeatable)
     #[arg(long = "address", required = true, value_name = "ADDRESS/PREFIX")]
     addresses: Vec<IpNetwork>,
     /// This machine's own address: it finds the interface
-    #[arg(long)]
-    own: IpAddr,
+    #[arg(long, required = true)]
+    own: Option<IpAddr>,
     /// Time between two advertisements
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "100ms")]
     advert: Duration,
@@ -43,10 +37,10 @@ pub struct Role {
     pub supervised: bool,
 }
 
-pub async fn start(arguments: Role, stop: Stop) -> anyhow::Result<Services> {
+pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
     let known = arguments.credentials.known("vip")?;
     known.refuse_open_beyond_loopback(arguments.listen)?;
-    let interface = interface_of(arguments.own)?;
+    let interface = interface_of(arguments.own.context("--own is needed")?)?;
     let floating = |network: &IpNetwork| FloatingAddress {
         address: network.address,
         prefix: network.prefix,

@@ -165,13 +165,15 @@ impl Cluster {
     pub async fn whole(&mut self, instances: Option<u64>, telling: &Telling) -> anyhow::Result<()> {
         until("the cluster is whole", WHOLE_TIMEOUT, async || {
             for machine in &mut self.machines {
-                machine.check()?;
+                if let Err(ended) = machine.check() {
+                    return Ok(Some(Err(ended)));
+                }
             }
             let amiss = self.first_amiss(instances).await;
             telling.says(amiss.as_ref().map_or_else(|error| format!("not whole yet: {error}"), |()| String::new()));
-            amiss.map(Some)
+            amiss.map(|()| Some(Ok(())))
         })
-        .await
+        .await?
     }
 
     async fn first_amiss(&self, instances: Option<u64>) -> anyhow::Result<()> {
@@ -242,12 +244,14 @@ impl Cluster {
 async fn answers(machine: &mut Machine) -> anyhow::Result<()> {
     let condition = format!("{} is a node that is heard", machine.name());
     until(&condition, START_TIMEOUT, async || {
-        machine.check()?;
+        if let Err(ended) = machine.check() {
+            return Ok(Some(Err(ended)));
+        }
         let nodes = get(machine, "/v1/nodes").await?;
         let own = nodes.as_array().into_iter().flatten().find(|node| node["id"] == machine.name());
-        Ok(own.is_some_and(|own| own["state"] == "connected").then_some(()))
+        Ok(own.is_some_and(|own| own["state"] == "connected").then_some(Ok(())))
     })
-    .await
+    .await?
 }
 
 async fn join_token(founder: &Machine) -> anyhow::Result<String> {
