@@ -12,6 +12,7 @@ use crate::sessions::{MESSAGES_QUEUED_MAX, Message};
 use crate::uuids::Uuids;
 use axum::Router;
 use lifecycle::Stop;
+use model::NodeId;
 use std::sync::Arc;
 use store::StoreError;
 use tokio::sync::{mpsc, watch};
@@ -30,6 +31,8 @@ pub(crate) struct Term {
 /// Somebody else's term, or nobody's.
 pub(crate) struct Following {
     pub leader: Option<Seen>,
+    /// The machine of the leader that was followed last.
+    former: Option<NodeId>,
     /// Requested when the leader changes: what was proxied to it ends.
     pub stop: Stop,
 }
@@ -73,7 +76,7 @@ pub(crate) enum TermError {
 
 impl Lead {
     pub(crate) fn none() -> Self {
-        Self(Arc::new(watch::Sender::new(Standing::follows(None))))
+        Self(Arc::new(watch::Sender::new(Standing::follows(None, None))))
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -96,6 +99,14 @@ impl Lead {
         self.0.send_replace(standing).stop().request();
     }
 
+    /// Whom this controller followed until the lead became vacant.
+    fn former(&self) -> Option<NodeId> {
+        match self.standing() {
+            Standing::Leads(_) => None,
+            Standing::Follows(following) => following.former.clone(),
+        }
+    }
+
     /// Follows a leader (`None`: nobody leads), unless it is followed already.
     pub(crate) fn follow(&self, leader: Option<&Seen>) {
         if let Standing::Follows(following) = &*self.0.borrow()
@@ -103,13 +114,14 @@ impl Lead {
         {
             return;
         }
-        self.set(Standing::follows(leader.cloned()));
+        let former = leader.map(|leader| NodeId::new(leader.record.node.clone())).or_else(|| self.former());
+        self.set(Standing::follows(leader.cloned(), former));
     }
 }
 
 impl Standing {
-    fn follows(leader: Option<Seen>) -> Self {
-        Self::Follows(Arc::new(Following { leader, stop: Stop::new() }))
+    fn follows(leader: Option<Seen>, former: Option<NodeId>) -> Self {
+        Self::Follows(Arc::new(Following { leader, former, stop: Stop::new() }))
     }
 
     pub(crate) fn stop(&self) -> &Stop {
@@ -135,7 +147,7 @@ pub(crate) async fn open(settings: TermSettings, fence: Fence, lead: &Lead, stop
         ..settings.context
     };
     let face = api::router(desk.clone(), context);
-    let leader = Leader::new(settings.leader, fence, uuids, loaded, inbox, messages_receiver);
+    let leader = Leader::new(settings.leader, fence, uuids, loaded, inbox, messages_receiver).succeeding(lead.former());
     lead.set(Standing::Leads(Arc::new(Term { desk, face, messages, stop: stop.clone() })));
     Ok(OpenTerm { leader, registrar, lead: lead.clone(), stop })
 }

@@ -126,6 +126,21 @@ async fn a_new_leader_gives_every_machine_its_time() {
 }
 
 #[tokio::test]
+async fn the_machine_of_a_leader_that_died_is_suspected_half_a_second_after() {
+    let data = tempfile::tempdir().unwrap();
+    let (stage, [a, b, c]) = three(data.path()).await;
+    let stage = stage.succeed(Some("c")).await;
+    let (mut a, mut b) = (stage.rejoin(a).await, stage.rejoin(b).await);
+    stage.pass(400, &mut [&mut a, &mut b]).await;
+    assert_eq!(stage.routed("x").await, ["a", "b", "c"]);
+    stage.pass(100, &mut [&mut a, &mut b]).await;
+    assert_eq!(stage.routed("x").await, ["a", "b"]);
+    // Its process alone had died.
+    let _c = stage.rejoin(c).await;
+    assert_eq!(stage.routed("x").await, ["a", "b", "c"]);
+}
+
+#[tokio::test]
 async fn a_machine_lost_under_one_leader_and_back_under_the_next_runs_nothing_twice() {
     let data = tempfile::tempdir().unwrap();
     let (stage, mut machines) = three(data.path()).await;

@@ -35,10 +35,10 @@ pub(super) struct Stage {
 impl Stage {
     pub async fn open(data: &Path) -> Self {
         let store: Arc<dyn Store> = Arc::new(Embedded::open(data.to_owned()).await.unwrap());
-        Self::on(store, Arc::new(AtomicI64::new(START_MILLIS))).await
+        Self::on(store, Arc::new(AtomicI64::new(START_MILLIS)), None).await
     }
 
-    async fn on(store: Arc<dyn Store>, clock: Arc<AtomicI64>) -> Self {
+    async fn on(store: Arc<dyn Store>, clock: Arc<AtomicI64>, former: Option<NodeId>) -> Self {
         let mut uuids = Uuids::new().unwrap();
         let fence = Fence::take(store.as_ref(), &mut uuids).await.unwrap();
         let loaded = load::load(store.as_ref()).await.unwrap();
@@ -50,8 +50,9 @@ impl Stage {
             domain: "localhost".to_owned(),
             platform_routes: Vec::new(),
         };
-        let leader =
-            Leader::new(settings, fence, uuids, loaded, inbox, receiver).with_clock(Clock::Manual(clock.clone()));
+        let leader = Leader::new(settings, fence, uuids, loaded, inbox, receiver)
+            .with_clock(Clock::Manual(clock.clone()))
+            .succeeding(former);
         let stop = Stop::new();
         let work = {
             let stop = stop.clone();
@@ -63,9 +64,14 @@ impl Stage {
 
     /// This leader ends, and another one takes over where the clock stands.
     pub async fn change_leader(self) -> Self {
+        self.succeed(None).await
+    }
+
+    /// This leader ends, and it ran on this machine.
+    pub async fn succeed(self, former: Option<&str>) -> Self {
         self.stop.request();
         self.work.await.unwrap();
-        Self::on(self.store, self.clock).await
+        Self::on(self.store, self.clock, former.map(NodeId::new)).await
     }
 
     pub fn now(&self) -> Timestamp {
