@@ -61,13 +61,6 @@ async fn version_3_over_multicast() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn version_3_with_the_rfcs_checksum() {
-    let theirs = Setup { extra: "v3_checksum_as_v2".into(), ..Setup::default() };
-    // We hear both and send the other.
-    both_roles(json!({ "rfc_checksum": true }), theirs, FLOATING, Duration::ZERO).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn version_3_over_unicast() {
     let [we, they]: [IpAddr; 2] = ["10.99.0.11".parse().unwrap(), "10.99.0.12".parse().unwrap()];
     let theirs = Setup { peers: vec![we], ..Setup::default() };

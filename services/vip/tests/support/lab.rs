@@ -150,7 +150,7 @@ impl Setup {
             }
         };
         format!(
-            "global_defs {{\n vrrp_version {version}\n vrrp_rt_priority 50\n}}\n\
+            "global_defs {{\n vrrp_version {version}\n}}\n\
              vrrp_instance one {{\n state BACKUP\n interface {INTERFACE}\n virtual_router_id 51\n priority {priority}\n \
              advert_int {advert_seconds}\n version {version}\n {no_preempt}\n {peers}\n {extra}\n \
              virtual_ipaddress {{\n{}\n}}\n}}\n",
