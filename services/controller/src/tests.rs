@@ -1,5 +1,6 @@
 //! The whole controller over an embedded store, with agents and edges of the test's own over real gRPC.
 
+mod cluster;
 mod drains;
 mod outages;
 mod restarts;

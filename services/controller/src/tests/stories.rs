@@ -132,7 +132,7 @@ async fn a_removed_app_leaves_nothing() {
     trial.until("its versions are gone", |world| world.versions.is_empty() && world.tasks.is_empty()).await;
     let left = trial.store.get_prefix("/roadstead/").await.unwrap();
     let keys: Vec<_> = left.kvs.iter().map(|kv| String::from_utf8_lossy(&kv.key).into_owned()).collect();
-    assert_eq!(keys, ["/roadstead/controller", "/roadstead/nodes/one"]);
+    assert_eq!(keys, ["/roadstead/controller", "/roadstead/controller/framework", "/roadstead/nodes/one"]);
     assert!(matches!(trial.remove("x").await, Err(Refusal::NoApp(_))));
 }
 
