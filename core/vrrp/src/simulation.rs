@@ -23,13 +23,12 @@ use crate::Cause;
 use world::{Setup, World};
 
 const SEEDS: u64 = 300;
-/// More of them: `VRRP_SIMULATION_SEEDS=20000 cargo test -p vrrp simulation`.
-const SEEDS_VARIABLE: &str = "VRRP_SIMULATION_SEEDS";
 /// A mutant must be caught within so many seeds.
 const MUTANT_SEEDS: u64 = 100;
 
+/// More of them: `VRRP_SIMULATION_SEEDS=20000 cargo test -p vrrp simulation`.
 fn seeds() -> std::ops::Range<u64> {
-    let asked_for = std::env::var(SEEDS_VARIABLE).ok().and_then(|seeds| seeds.parse().ok());
+    let asked_for = option_env!("VRRP_SIMULATION_SEEDS").and_then(|seeds| seeds.parse().ok());
     0..asked_for.unwrap_or(SEEDS)
 }
 
