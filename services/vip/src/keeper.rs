@@ -7,7 +7,7 @@
 use crate::announce::Announcer;
 use crate::link::{self, Link};
 use crate::mailbox::{Mailbox, Sender, mailbox};
-use crate::netlink::{Added, Heard, Netlink, Notifications, Placed, Said};
+use crate::netlink::{Added, Heard, Netlink, Notifications, Placed, Said, Terms};
 use crate::report::Reporter;
 use crate::settings::VirtualRouter;
 use crate::speaker::Letter;
@@ -131,10 +131,12 @@ impl Keeper {
         let Some(link) = &kept.link else { return };
         for &(address, prefix) in &kept.addresses {
             let placed = Placed { interface: link.index, address, prefix };
+            // An address of the node's own has brought the route.
+            let terms = Terms { lifetime: ADDRESS_LIFETIME, route: !link.is_within(address, prefix) };
             let result = match kept.placed.get(&placed) {
                 Some(Added::Theirs) => continue,
-                Some(Added::Ours) => self.netlink.refresh(placed, ADDRESS_LIFETIME),
-                None => self.netlink.add(placed, ADDRESS_LIFETIME).map(|added| {
+                Some(Added::Ours) => self.netlink.refresh(placed, terms),
+                None => self.netlink.add(placed, terms).map(|added| {
                     if added == Added::Theirs {
                         let theirs =
                             format!("{address} was configured by somebody else: left alone, also when given up");

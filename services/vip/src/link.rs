@@ -64,6 +64,17 @@ impl Link {
         }
     }
 
+    /// Whether an address on this interface has these first bits, so that they are reached without another route. An
+    /// address alone (all of its bits) needs none.
+    pub fn is_within(&self, address: IpAddr, prefix: u8) -> bool {
+        let own = self.addresses.iter().filter(|own| **own != address);
+        let (bits, width) = bits(address);
+        let shift = u32::from(width.saturating_sub(prefix));
+        let network = |bits: u128| bits.checked_shr(shift).unwrap_or(0);
+        prefix >= width
+            || own.filter(|own| own.is_ipv4() == address.is_ipv4()).any(|own| network(self::bits(*own).0) == network(bits))
+    }
+
     /// The IPv4 address to speak from: the interface's first that is not one of the floating ones.
     fn primary_v4(&self, floating: &[IpAddr]) -> Option<Ipv4Addr> {
         self.addresses.iter().filter(|address| !floating.contains(address)).find_map(|address| match address {
@@ -78,6 +89,14 @@ impl Link {
             IpAddr::V6(address) if address.is_unicast_link_local() => Some(*address),
             _ => None,
         })
+    }
+}
+
+/// An address as a number, and its width.
+fn bits(address: IpAddr) -> (u128, u8) {
+    match address {
+        IpAddr::V4(address) => (address.to_bits().into(), 32),
+        IpAddr::V6(address) => (address.to_bits(), 128),
     }
 }
 
@@ -103,5 +122,15 @@ mod tests {
         assert_eq!(link.primary_v4(&[floating]).map(IpAddr::V4), Some(own));
         assert_eq!(link.primary_v6(&[]).map(IpAddr::V6), Some(local));
         assert_eq!(link.primary_v6(&[local]), None);
+    }
+
+    #[test]
+    fn a_prefix_of_the_nodes_own_needs_no_route() {
+        let mut link = find("lo").unwrap().expect("every namespace has one");
+        link.addresses = vec!["fd00::1".parse().unwrap(), "10.0.0.1".parse().unwrap()];
+        let within = |address: &str, prefix| link.is_within(address.parse().unwrap(), prefix);
+        assert!(within("fd00::100", 64) && within("10.0.0.100", 24) && within("fd99::1", 128));
+        assert!(!within("fd99::100", 64) && !within("10.0.1.100", 24) && !within("192.168.0.1", 24));
+        assert!(within("192.168.0.1", 0));
     }
 }

@@ -5,7 +5,7 @@
 
 mod message;
 
-pub(crate) use message::{Placed, Said, parse};
+pub(crate) use message::{Placed, Said, Terms, parse};
 
 use nix::libc;
 use nix::sys::socket::{NetlinkAddr, bind};
@@ -44,25 +44,25 @@ impl Netlink {
         Ok(Self { socket, sequence: 0, buffer: vec![0; DATAGRAM_BYTES_MAX] })
     }
 
-    /// Adds an address that the kernel drops after `lifetime`, unless it is refreshed.
-    pub fn add(&mut self, placed: Placed, lifetime: Duration) -> io::Result<Added> {
+    /// Adds an address that the kernel drops by itself, unless it is refreshed.
+    pub fn add(&mut self, placed: Placed, terms: Terms) -> io::Result<Added> {
         let sequence = self.next();
-        match self.ask(&message::add(placed, lifetime, sequence), sequence) {
+        match self.ask(&message::add(placed, terms, sequence), sequence) {
             Ok(()) => Ok(Added::Ours),
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
                 if self.is_permanent(placed)? {
                     return Ok(Added::Theirs);
                 }
-                self.refresh(placed, lifetime)?;
+                self.refresh(placed, terms)?;
                 Ok(Added::Ours)
             }
             Err(error) => Err(error),
         }
     }
 
-    pub fn refresh(&mut self, placed: Placed, lifetime: Duration) -> io::Result<()> {
+    pub fn refresh(&mut self, placed: Placed, terms: Terms) -> io::Result<()> {
         let sequence = self.next();
-        self.ask(&message::refresh(placed, lifetime, sequence), sequence)
+        self.ask(&message::refresh(placed, terms, sequence), sequence)
     }
 
     /// Removes an address; it is no error when it is gone, with or without its interface.

@@ -29,24 +29,38 @@ pub(crate) struct Placed {
     pub prefix: u8,
 }
 
-/// Adds an address that the kernel drops after `lifetime`; fails with EEXIST when it is there.
-pub(super) fn add(placed: Placed, lifetime: Duration, sequence: u32) -> Vec<u8> {
-    new_address(placed, lifetime, EXCLUSIVE, sequence)
+/// How an address is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// The kernel drops it after this; whole seconds.
+    pub lifetime: Duration,
+    /// IPv6: the kernel adds a route to the prefix, too, which outlives the address by its lifetime. (IPv4's routes come
+    /// and go with the address.)
+    pub route: bool,
 }
 
-/// Gives an address another `lifetime`, adding it when it is not there.
-pub(super) fn refresh(placed: Placed, lifetime: Duration, sequence: u32) -> Vec<u8> {
-    new_address(placed, lifetime, REPLACE, sequence)
+/// Adds an address; fails with EEXIST when it is there.
+pub(super) fn add(placed: Placed, terms: Terms, sequence: u32) -> Vec<u8> {
+    new_address(placed, terms, EXCLUSIVE, sequence)
 }
 
-fn new_address(placed: Placed, lifetime: Duration, mode: u16, sequence: u32) -> Vec<u8> {
-    let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX).max(1);
+/// Gives an address another lifetime, adding it when it is not there.
+pub(super) fn refresh(placed: Placed, terms: Terms, sequence: u32) -> Vec<u8> {
+    new_address(placed, terms, REPLACE, sequence)
+}
+
+fn new_address(placed: Placed, terms: Terms, mode: u16, sequence: u32) -> Vec<u8> {
+    let seconds = u32::try_from(terms.lifetime.as_secs()).unwrap_or(u32::MAX).max(1);
     let v6 = placed.address.is_ipv6();
     // IPv6: no duplicate detection (the fence and VRRP decide who holds it), and deprecated from the start, so that
     // nothing of this node picks the floating address as its own source.
-    let (flags, preferred) = if v6 { (libc::IFA_F_NODAD as u8, 0) } else { (0, seconds) };
+    let (mut flags, preferred) = if v6 { (libc::IFA_F_NODAD, 0) } else { (0, seconds) };
+    if v6 && !terms.route {
+        flags |= libc::IFA_F_NOPREFIXROUTE;
+    }
     let mut message = begin(libc::RTM_NEWADDR, REQUEST | ACK | CREATE | mode, sequence);
-    ifaddrmsg(&mut message, placed, flags);
+    ifaddrmsg(&mut message, placed);
+    attribute(&mut message, libc::IFA_FLAGS, &flags.to_ne_bytes());
     let cache = [preferred, seconds, 0, 0].map(u32::to_ne_bytes).concat();
     attribute(&mut message, libc::IFA_CACHEINFO, &cache);
     finish(message)
@@ -54,7 +68,7 @@ fn new_address(placed: Placed, lifetime: Duration, mode: u16, sequence: u32) -> 
 
 pub(super) fn remove(placed: Placed, sequence: u32) -> Vec<u8> {
     let mut message = begin(libc::RTM_DELADDR, REQUEST | ACK, sequence);
-    ifaddrmsg(&mut message, placed, 0);
+    ifaddrmsg(&mut message, placed);
     finish(message)
 }
 
@@ -84,8 +98,8 @@ fn family(v6: bool) -> u8 {
     (if v6 { libc::AF_INET6 } else { libc::AF_INET }) as u8
 }
 
-fn ifaddrmsg(message: &mut Vec<u8>, placed: Placed, flags: u8) {
-    message.extend([family(placed.address.is_ipv6()), placed.prefix, flags, libc::RT_SCOPE_UNIVERSE]);
+fn ifaddrmsg(message: &mut Vec<u8>, placed: Placed) {
+    message.extend([family(placed.address.is_ipv6()), placed.prefix, 0, libc::RT_SCOPE_UNIVERSE]);
     message.extend(placed.interface.to_ne_bytes());
     let octets = octets(placed.address);
     attribute(message, libc::IFA_LOCAL, &octets);
@@ -200,6 +214,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const TERMS: Terms = Terms { lifetime: Duration::from_secs(2), route: false };
+
     fn placed(address: &str, prefix: u8) -> Placed {
         Placed { interface: 7, address: address.parse().unwrap(), prefix }
     }
@@ -207,7 +223,7 @@ mod tests {
     #[test]
     fn what_is_asked_for_reads_back_as_what_is_said() {
         for placed in [placed("10.0.0.100", 24), placed("fd00::100", 64)] {
-            let message = add(placed, Duration::from_secs(2), 9);
+            let message = add(placed, TERMS, 9);
             assert_eq!(parse(&message), [Said::Address { placed, permanent: false }]);
             assert_eq!(parse(&remove(placed, 10)), [Said::AddressGone(placed)]);
         }
@@ -215,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_lifetime_is_whole_seconds_and_never_for_ever() {
-        let message = refresh(placed("10.0.0.100", 24), Duration::from_millis(100), 1);
+        let message = refresh(placed("10.0.0.100", 24), Terms { lifetime: Duration::from_millis(100), ..TERMS }, 1);
         let valid = message.len() - 12;
         assert_eq!(u32_at(&message, valid), Some(1));
     }
@@ -235,7 +251,7 @@ mod tests {
 
         #[test]
         fn a_damaged_message_is_no_panic(at in 0_usize..60, value: u8) {
-            let mut message = add(placed("10.0.0.100", 24), Duration::from_secs(2), 9);
+            let mut message = add(placed("10.0.0.100", 24), TERMS, 9);
             let at = at % message.len();
             message[at] = value;
             let _ = parse(&message);
