@@ -256,7 +256,7 @@ async fn answers(machine: &mut Machine) -> anyhow::Result<()> {
 
 async fn join_token(founder: &Machine) -> anyhow::Result<String> {
     until("a join token is made", START_TIMEOUT, async || {
-        let made = post(founder, "/v1/join-tokens", &json!({ "lifetime_s": START_TIMEOUT.as_secs() * 10 })).await?;
+        let made = post(founder, "/v1/join-tokens", &json!({ "ttl_seconds": START_TIMEOUT.as_secs() * 10 })).await?;
         Ok(Some(made["token"].as_str().context("a join token is text")?.to_owned()))
     })
     .await
