@@ -74,6 +74,7 @@ async fn list(common: &Common) -> anyhow::Result<()> {
             text(&node["hostname"]),
             text(&node["address"]),
             text(&node["state"]),
+            part(node),
             text(&node["runtime"]),
             used(node, "cpus"),
             used(node, "mem"),
@@ -81,6 +82,15 @@ async fn list(common: &Common) -> anyhow::Result<()> {
             text(&node["id"]),
         ]
     });
-    let headings = ["hostname", "address", "state", "runtime", "cpus", "mem", "tasks", "id"];
+    let headings = ["hostname", "address", "state", "part", "runtime", "cpus", "mem", "tasks", "id"];
     common.output.print(&headings, rows.collect(), &nodes)
+}
+
+/// A machine's part in the cluster's state.
+fn part(node: &Value) -> String {
+    match (node["leader"].as_bool(), node["etcd"].as_str()) {
+        (Some(true), _) => "leads".to_owned(),
+        (_, Some("")) | (_, None) => "-".to_owned(),
+        (_, Some(role)) => role.to_owned(),
+    }
 }

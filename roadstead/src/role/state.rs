@@ -4,7 +4,7 @@
 use super::{Services, store};
 use crate::cli::socket_path;
 use crate::cluster::{self, Membership, Others};
-use ::store::{ClientCredentials, EtcdClient, Store};
+use ::store::{ClientCredentials, EtcdClient, Members, Store};
 use anyhow::Context;
 use identity::{Authority, Ca, Identity, Role, Tls, Token, Verifier};
 use lifecycle::{Started, Stop};
@@ -75,6 +75,14 @@ async fn start_in_cluster(arguments: Arguments, membership: Membership, stop: St
         let identity = Identity::read(&Identity::path(data, role))?;
         Ok((identity.verifier(), Some(identity.token)))
     };
+    // etcd lets only its administrator change its members.
+    let members: Arc<dyn Members> = match membership.keeps_state() {
+        true => {
+            let administrator = Tls::open(&certificates, Role::Admin)?;
+            cluster::state::client(&Others::path(data), Some(administrator.client(Some(Role::Store))))?
+        }
+        false => client.clone(),
+    };
     let peers = arguments.peers.context("--peers is needed in a cluster")?;
     let in_cluster = ::controller::cluster::Cluster {
         node: membership.name.clone(),
@@ -89,7 +97,7 @@ async fn start_in_cluster(arguments: Arguments, membership: Membership, stop: St
         version: env!("CARGO_PKG_VERSION").into(),
         ca: membership.keeps_state().then(|| Ca::load(&certificates)).transpose()?.map(Arc::new),
         authority: membership.keeps_state().then(|| Authority::load(data)).transpose()?,
-        members: client.clone(),
+        members,
     };
     let controller = start_controller(&arguments, client, known(Role::Controller)?.0, Some(in_cluster), &stop).await?;
     let console = start_console(&arguments, &controller, known(Role::Console)?, &stop).await?;

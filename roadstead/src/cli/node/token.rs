@@ -21,11 +21,14 @@ pub struct Arguments {
     /// How long machines may join with it
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = LIFETIME_DEFAULT)]
     lifetime: Duration,
-    /// List the tokens that are valid
-    #[arg(long, conflicts_with_all = ["lifetime", "revoke"])]
+    /// How many machines may join with it; default: 8
+    #[arg(long, value_name = "NUMBER")]
+    uses: Option<u32>,
+    /// List the tokens there are
+    #[arg(long, conflicts_with_all = ["lifetime", "uses", "revoke"])]
     list: bool,
     /// Take a token back
-    #[arg(long, value_name = "ID", conflicts_with = "lifetime")]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["lifetime", "uses"])]
     revoke: Option<String>,
     #[command(flatten)]
     common: Common,
@@ -41,10 +44,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.list {
         let tokens: Value = api.get("/v1/join-tokens").await?;
         let tokens = tokens.as_array().cloned().unwrap_or_default();
-        let row = |token: &Value| vec![text(&token["id"]), text(&token["created_at"]), text(&token["expires_at"])];
-        return common.output.print(&["id", "made", "expires"], tokens.iter().map(row).collect(), &tokens);
+        let columns = ["id", "state", "createdAt", "expiresAt", "usesLeft"];
+        let row = |token: &Value| columns.iter().map(|column| text(&token[*column])).collect();
+        let headings = ["id", "state", "made", "expires", "uses left"];
+        return common.output.print(&headings, tokens.iter().map(row).collect(), &tokens);
     }
-    let request = json!({ "lifetime_s": arguments.lifetime.as_secs() });
+    let request = json!({ "ttl_seconds": arguments.lifetime.as_secs(), "uses": arguments.uses });
     let made: Value = api.send(Method::POST, "/v1/join-tokens", &request).await?;
     common.output.say(&text(&made["token"]), &made)
 }
