@@ -2,7 +2,7 @@
 
 use crate::private_file::{self, FileError};
 use crate::validity::{NotACertificate, Validity};
-use crate::{Request, RequestError, Role};
+use crate::{Ca, CaError, Request, RequestError, Role, Subject};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -28,6 +28,8 @@ pub enum InstallError {
     Certificate(#[from] NotACertificate),
     #[error("ask for a certificate")]
     Request(#[from] RequestError),
+    #[error("sign a certificate")]
+    Sign(#[from] CaError),
 }
 
 impl CertificateFiles {
@@ -58,6 +60,11 @@ impl CertificateFiles {
         check(certificate_pem, &private_file::read(&self.key)?)?;
         private_file::write(&self.certificate, certificate_pem)?;
         Ok(())
+    }
+
+    /// Renews the certificate here, on a machine that has the authority's key: it needs nobody, whatever time has passed.
+    pub fn renew_by(&self, ca: &Ca, subject: &Subject) -> Result<(), InstallError> {
+        self.renew(&ca.sign(&self.renewal_request()?.csr_pem, subject)?)
     }
 
     /// The dates of the certificate that lies there.

@@ -34,4 +34,4 @@ pub use request::{Request, RequestError};
 pub use role::{Access, Role, StoreRight};
 pub use tls::{ClientCertificates, Tls, TlsError, pinned_client};
 pub use token::{Accepted, OpenBeyondLoopback, Token, Verifier};
-pub use validity::{CERTIFICATE_LIFETIME, NotACertificate, Renewal, Validity};
+pub use validity::{CERTIFICATE_LIFETIME, LATE_RENEWAL_MAX, NotACertificate, Renewal, Validity};

@@ -59,7 +59,8 @@ impl Tls {
         Ok(Self { source: Arc::new(source) })
     }
 
-    /// For a listener. HTTP/2 and HTTP/1.1 are offered by ALPN.
+    /// For a listener. HTTP/2 and HTTP/1.1 are offered by ALPN. A `node` whose certificate ended within
+    /// [`LATE_RENEWAL_MAX`](crate::LATE_RENEWAL_MAX) is let in, to renew it.
     pub fn server(&self, clients: ClientCertificates) -> Arc<ServerConfig> {
         let verifier = ClientVerifier { source: self.source.clone(), clients };
         let mut config = ServerConfig::builder_with_provider(provider())

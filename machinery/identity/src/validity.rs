@@ -11,6 +11,9 @@ pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// A certificate counts from this long before it was signed: the clocks of two machines may differ.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
+/// A machine that was off comes back by itself for this long after its certificate ended; later it joins anew.
+pub const LATE_RENEWAL_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// The dates of a certificate, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
@@ -60,6 +63,11 @@ impl Validity {
         self.not_before.checked_add(lifetime / 2).unwrap_or(self.not_before)
     }
 
+    /// Whether it has ended, but not so long ago that its owner may not have it renewed.
+    pub fn is_late(&self, now: SystemTime) -> bool {
+        now.duration_since(self.not_after).is_ok_and(|late| !late.is_zero() && late <= LATE_RENEWAL_MAX)
+    }
+
     pub fn renewal(&self, now: SystemTime) -> Renewal {
         if now < self.not_before || now > self.not_after {
             Renewal::Overdue
@@ -103,6 +111,15 @@ mod tests {
         for now in [at(0), at(1500), at(3000)] {
             assert_eq!(validity.renewal(now), Renewal::Overdue);
         }
+    }
+
+    #[test]
+    fn a_certificate_that_ended_is_late_for_thirty_days() {
+        let validity = Validity { not_before: at(1000), not_after: at(2000) };
+        let last = at(2000) + LATE_RENEWAL_MAX;
+        assert!(!validity.is_late(at(2000)) && validity.is_late(at(2001)));
+        assert!(validity.is_late(last) && !validity.is_late(last + Duration::from_secs(1)));
+        assert!(!validity.is_late(at(0)));
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use super::source::Source;
 use super::{ClientCertificates, provider};
 use crate::ca::fingerprint;
-use crate::{Peer, PeerError, Role};
+use crate::{Peer, PeerError, Role, Validity};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Checks servers.
 #[derive(Debug)]
@@ -108,6 +109,17 @@ impl ServerCertVerifier for ServerVerifier {
     }
 }
 
+/// A machine that was off for a while has nothing but a certificate whose time is over to ask for the next with. It is
+/// verified as of its last moment: a `node` may renew what its machine shows, if that is of the cluster still, and nothing
+/// else.
+fn excused(certificate: &CertificateDer<'_>, now: UnixTime) -> Option<UnixTime> {
+    let validity = Validity::of(certificate).ok()?;
+    let late = validity.is_late(UNIX_EPOCH.checked_add(Duration::from_secs(now.as_secs()))?);
+    let is_machine = Peer::of(certificate).is_ok_and(|peer| peer.role == Role::Node);
+    let last = validity.not_after.duration_since(UNIX_EPOCH).ok()?;
+    (late && is_machine).then(|| UnixTime::since_unix_epoch(last))
+}
+
 impl ClientCertVerifier for ClientVerifier {
     fn client_auth_mandatory(&self) -> bool {
         self.clients == ClientCertificates::Required
@@ -124,7 +136,8 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.source.current().clients.verify_client_cert(end_entity, intermediates, now)
+        let at = excused(end_entity, now).unwrap_or(now);
+        self.source.current().clients.verify_client_cert(end_entity, intermediates, at)
     }
 
     fn verify_tls12_signature(

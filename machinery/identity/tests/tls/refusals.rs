@@ -1,14 +1,20 @@
 //! Certificates that are not accepted, in either direction.
 
 use crate::cluster::{Cluster, Face, ask, client, good_today};
-use identity::{CertificateFiles, ClientCertificates, Role, Tls, TlsError, Validity, Verifier, pinned_client};
+use identity::{
+    CertificateFiles, ClientCertificates, LATE_RENEWAL_MAX, Role, Tls, TlsError, Validity, Verifier, pinned_client,
+};
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair, SanType};
 use std::time::{Duration, SystemTime};
 use web::Client;
 
 fn ended_an_hour_ago() -> Validity {
-    let now = SystemTime::now();
-    Validity { not_before: now - Duration::from_secs(7200), not_after: now - Duration::from_secs(3600) }
+    ended(Duration::from_secs(3600))
+}
+
+fn ended(ago: Duration) -> Validity {
+    let not_after = SystemTime::now() - ago;
+    Validity { not_before: not_after - Duration::from_secs(3600), not_after }
 }
 
 fn begins_in_an_hour() -> Validity {
@@ -39,6 +45,36 @@ async fn certificates_out_of_their_time_are_refused_on_both_sides() {
     let face = Face::start(&expired, ClientCertificates::Required).await;
     let edge = client(&cluster.tls(Role::Edge, "e"), Role::Controller);
     let refused = ask(&edge, &face.url()).await.unwrap_err();
+    assert!(refused.contains("expired"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_machine_that_was_off_may_renew_for_a_while_and_no_other_role_may() {
+    let [cluster, other] = ["one", "one"].map(Cluster::new);
+    let face = Face::start(&cluster.tls(Role::Controller, "a"), ClientCertificates::Required).await;
+    let a_while = LATE_RENEWAL_MAX - Duration::from_secs(60);
+    let ask_as = async |role, validity| {
+        let tls = cluster.tls_within(role, "b", validity);
+        ask(&client(&tls, Role::Controller), &face.url()).await
+    };
+    assert_eq!(ask_as(Role::Node, ended(a_while)).await.unwrap(), "b/node");
+    for role in Role::ALL.into_iter().filter(|role| *role != Role::Node) {
+        let refused = ask_as(role, ended_an_hour_ago()).await.unwrap_err();
+        assert!(refused.contains("CertificateExpired"), "{role}: {refused}");
+    }
+    let too_late = ended(LATE_RENEWAL_MAX + Duration::from_secs(60));
+    assert!(ask_as(Role::Node, too_late).await.unwrap_err().contains("CertificateExpired"));
+    ask_as(Role::Node, begins_in_an_hour()).await.unwrap_err();
+
+    // Shows the other cluster's late certificate, and trusts this one.
+    let mixed = other.certify(Role::Node, "b", ended(a_while));
+    std::fs::write(&mixed.ca, cluster.ca.certificate_pem()).unwrap();
+    let stranger = client(&Tls::open(&other.identity_dir("b"), Role::Node).unwrap(), Role::Controller);
+    ask(&stranger, &face.url()).await.unwrap_err();
+
+    let late_server = cluster.tls_within(Role::Node, "c", ended_an_hour_ago());
+    let face = Face::start(&late_server, ClientCertificates::Required).await;
+    let refused = ask(&client(&cluster.tls(Role::Edge, "d"), Role::Node), &face.url()).await.unwrap_err();
     assert!(refused.contains("expired"), "{refused}");
 }
 
