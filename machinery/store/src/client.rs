@@ -9,6 +9,7 @@
 mod auth;
 mod call;
 mod credentials;
+mod doubt;
 mod endpoints;
 mod members;
 mod store;
@@ -18,6 +19,7 @@ pub use credentials::ClientCredentials;
 
 use arc_swap::ArcSwap;
 use credentials::TokenSource;
+use doubt::Term;
 use endpoints::Endpoints;
 use rustls::ClientConfig;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ pub struct EtcdClient {
     endpoints: ArcSwap<Endpoints>,
     tls: Option<Arc<ClientConfig>>,
     token: TokenSource,
+    term: Term,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +59,7 @@ impl EtcdClient {
     ) -> Result<Self, ConnectError> {
         let endpoints = Endpoints::new(endpoints, tls.as_ref())?;
         let token = TokenSource::new(credentials).map_err(|source| ConnectError::Token { source })?;
-        Ok(Self { endpoints: ArcSwap::from_pointee(endpoints), tls, token })
+        Ok(Self { endpoints: ArcSwap::from_pointee(endpoints), tls, token, term: Term::default() })
     }
 
     /// Asks these from now on: members come and go. Connections to those that stay are kept.

@@ -44,8 +44,13 @@ async fn main() -> Result<(), lifecycle::BoxError> {
         stop.request();
         std::future::pending::<()>().await;
     };
-    tokio::select! {
+    let finished = tokio::select! {
         finished = started.finished() => finished,
         () = closed => Ok(()),
+    };
+    if let Err(error) = &finished {
+        eprintln!("{}", lifecycle::ErrorChain(error.as_ref()));
     }
+    // Not by returning: a thread still reads standard input.
+    std::process::exit(i32::from(finished.is_err()))
 }

@@ -196,6 +196,8 @@ impl Member {
     /// How the guard ended by itself.
     pub async fn ended(&mut self) -> std::process::ExitStatus {
         let guard = self.guard.as_mut().expect("it was spawned");
+        // Waiting would close it, which asks the guard to stop.
+        let _open = guard.stdin.take();
         tokio::time::timeout(DEADLINE, guard.wait()).await.expect("it ends in time").unwrap()
     }
 

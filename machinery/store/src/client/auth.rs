@@ -3,6 +3,7 @@
 
 use super::EtcdClient;
 use super::call::Kind;
+use super::doubt::Answer;
 use crate::wire::administration as admin;
 use crate::{KeyRange, RefusalCode, StoreError};
 use admin::auth_client::AuthClient;
@@ -70,7 +71,7 @@ impl EtcdClient {
             .map(drop)
     }
 
-    async fn administer<Q: Clone, A>(
+    async fn administer<Q: Clone, A: Answer>(
         &self,
         request: Q,
         send: impl Fn(AuthClient<Channel>, Request<Q>) -> BoxFuture<'static, Result<Response<A>, Status>>,

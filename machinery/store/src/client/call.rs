@@ -1,6 +1,7 @@
 //! One call: who is asked, for how long, and who next.
 
 use super::EtcdClient;
+use super::doubt::{Answer, NoHope};
 use super::endpoints::{Chosen, Endpoints};
 use crate::StoreError;
 use crate::refusal::error_of;
@@ -12,10 +13,10 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
-/// A read is given up at one of several endpoints after this time and goes to the next.
+/// A read is given up at one of several endpoints after this time, at the latest, and goes to the next.
 const READ_MAX: Duration = Duration::from_secs(1);
-/// A write at one of several endpoints is given up, its fate unknown, after this time. An election takes less, a flush
-/// much less.
+/// A write at one of several endpoints is given up, its fate unknown, after this time, at the latest (see `doubt`). A flush
+/// takes much less.
 const WRITE_MAX: Duration = Duration::from_millis(1500);
 /// With one endpoint there is nobody else to ask. etcd itself gives up after 7 s (5 s and two election timeouts).
 const ONLY_ENDPOINT_MAX: Duration = Duration::from_secs(10);
@@ -34,8 +35,8 @@ const REQUIRE_LEADER_METADATA: &str = "hasleader";
 const UNDONE: [&str; 4] = [
     "etcdserver: no leader",
     "etcdserver: rpc not supported for learner",
-    "etcdserver: server stopped",
     "etcdserver: revision of auth store is old",
+    "raft proposal dropped",
 ];
 
 /// What a call does, and so whether it may be repeated when its fate is unknown.
@@ -63,7 +64,7 @@ enum Failure {
 }
 
 impl EtcdClient {
-    pub(super) async fn call<Q, A>(
+    pub(super) async fn call<Q, A: Answer>(
         &self,
         kind: Kind,
         request: impl Fn() -> Q,
@@ -73,7 +74,7 @@ impl EtcdClient {
     }
 
     /// The answer, and whose it is.
-    pub(super) async fn call_somewhere<Q, A>(
+    pub(super) async fn call_somewhere<Q, A: Answer>(
         &self,
         kind: Kind,
         request: impl Fn() -> Q,
@@ -86,7 +87,8 @@ impl EtcdClient {
         let mut was_leaderless = false;
         loop {
             let chosen = endpoints.choose();
-            let failure = match self.attempt(chosen.channel(), kind.patience(&endpoints), request(), &send).await {
+            let is_one_of_many = endpoints.len() > 1;
+            let failure = match self.attempt(chosen.channel(), kind, is_one_of_many, request(), &send).await {
                 Ok(answer) => return Ok((answer, endpoints, chosen)),
                 Err(failure) => failure,
             };
@@ -125,10 +127,11 @@ impl EtcdClient {
         }
     }
 
-    async fn attempt<Q, A>(
+    async fn attempt<Q, A: Answer>(
         &self,
         channel: Channel,
-        patience: Duration,
+        kind: Kind,
+        is_one_of_many: bool,
         request: Q,
         send: impl Fn(Channel, Request<Q>) -> BoxFuture<'static, Result<Response<A>, Status>>,
     ) -> Result<A, Failure> {
@@ -138,22 +141,34 @@ impl EtcdClient {
             self.token.attach(&channel, &mut request).await?;
             send(channel.clone(), request).await
         };
-        match tokio::time::timeout(patience, sent).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(failure_of(&status)),
-            Err(_) => {
-                let error = StoreError::Unavailable { message: format!("no answer within {patience:?}") };
-                Err(Failure::Unknown { error, is_silent: true })
+        let no_hope = async {
+            match is_one_of_many && kind != Kind::Administration {
+                true => self.term.lost_hope(channel.clone()).await,
+                false => std::future::pending().await,
             }
-        }
+        };
+        let patience = kind.patience(is_one_of_many);
+        let (error, is_silent) = tokio::select! {
+            answer = sent => match answer {
+                Ok(response) => {
+                    let answer = response.into_inner();
+                    self.term.heard(answer.term().unwrap_or(0));
+                    return Ok(answer);
+                }
+                Err(status) => return Err(failure_of(&status)),
+            },
+            no_hope = no_hope => (no_hope.to_string(), no_hope == NoHope::Silent),
+            () = tokio::time::sleep(patience) => (format!("no answer within {patience:?}"), true),
+        };
+        Err(Failure::Unknown { error: StoreError::Unavailable { message: error }, is_silent })
     }
 }
 
 impl Kind {
-    fn patience(self, endpoints: &Endpoints) -> Duration {
+    fn patience(self, is_one_of_many: bool) -> Duration {
         match self {
             Self::Administration => ADMINISTRATION_MAX,
-            _ if endpoints.len() == 1 => ONLY_ENDPOINT_MAX,
+            _ if !is_one_of_many => ONLY_ENDPOINT_MAX,
             Self::Read => READ_MAX,
             Self::Write => WRITE_MAX,
         }
