@@ -2,7 +2,9 @@ use super::*;
 use crate::sessions_client::SessionsClient;
 use crate::sessions_server::{Sessions, SessionsServer};
 use crate::{FromAgent, FromEdge, ToAgent, ToEdge};
+use identity::{Ca, CertificateFiles, ClientCertificates, Subject};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Response, Streaming};
 
@@ -130,6 +132,39 @@ async fn what_a_controller_said_outlives_the_process() {
     first.told(&Controllers { addresses: vec![] }).await;
     let mut second = dialer(vec![old], Some(remembered));
     assert_eq!(open(&mut second).await.0, new);
+}
+
+/// A node's certificate of a role, on disk as it is after joining.
+fn tls(ca: &Ca, directory: &Path, role: Role) -> Tls {
+    let request = identity::Request::generate().unwrap();
+    let subject = Subject { role, node: "node-1".to_owned(), addresses: vec![[127, 0, 0, 1].into()] };
+    let certificate = ca.sign(&request.csr_pem, &subject).unwrap();
+    let files = CertificateFiles::of(directory, role);
+    files.install(ca.certificate_pem(), &certificate, &request.key_pem).unwrap();
+    Tls::open(directory, role).unwrap()
+}
+
+#[tokio::test]
+async fn between_machines_both_sides_show_certificates_and_only_a_controller_will_do() {
+    let (directory, ca) = (tempfile::tempdir().unwrap(), Ca::create("test").unwrap());
+    let serve = async |role| {
+        let listener = web::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let service = SessionsServer::new(Controller { leader: None });
+        let router = tonic::service::Routes::new(service).prepare().into_axum_router();
+        let server = tls(&ca, directory.path(), role).server(ClientCertificates::Required);
+        tokio::spawn(web::serve_tls(listener, router, web::Bounds::default(), server, lifecycle::Stop::new()));
+        address
+    };
+    let (impostor, genuine) = (serve(Role::Edge).await, serve(Role::Controller).await);
+    let mut dialer = Dialer::new(Config {
+        controllers: vec![impostor, format!("https://{genuine}")],
+        remembered: None,
+        tls: Some(tls(&ca, directory.path(), Role::Agent)),
+        credentials: web::Credentials::None,
+    })
+    .unwrap();
+    assert_eq!(open(&mut dialer).await.0, genuine);
 }
 
 /// Its process is suspended, say: connections stand, nothing comes.
