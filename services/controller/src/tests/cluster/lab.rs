@@ -57,7 +57,8 @@ impl Lab {
         let config = store::Config { listen, data: data.path().join("store"), verifier: Verifier::Open };
         let started = store::start(config, stop.clone()).await.unwrap();
         let store_url = format!("http://{}", started.address("").unwrap());
-        let store = Arc::new(EtcdClient::connect(&[store_url.clone()], ClientCredentials::None, None).unwrap());
+        let store =
+            Arc::new(EtcdClient::connect(std::slice::from_ref(&store_url), ClientCredentials::None, None).unwrap());
         Self {
             ca: Arc::new(Ca::create("lab").unwrap()),
             authority: Authority::generate().unwrap(),
