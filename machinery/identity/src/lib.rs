@@ -32,6 +32,6 @@ pub use peer::{Peer, PeerError, is_node_name, names_one_of};
 pub use private_file::FileError;
 pub use request::{Request, RequestError};
 pub use role::{Access, Role, StoreRight};
-pub use tls::{ClientCertificates, Tls, TlsError, pinned_client};
+pub use tls::{ClientCertificates, Tls, TlsError, pinned_client, provider};
 pub use token::{Accepted, OpenBeyondLoopback, Token, Verifier};
 pub use validity::{CERTIFICATE_LIFETIME, LATE_RENEWAL_MAX, NotACertificate, Renewal, Validity};

@@ -64,14 +64,16 @@ impl Source {
         if stamps == loaded.stamps {
             return loaded.material.clone();
         }
-        let material = match Material::read(&self.files, self.role) {
+        let (stamps, material) = match Material::read(&self.files, self.role) {
             Ok(material) => {
                 tracing::info!(role = %self.role, "the certificate was renewed");
-                Arc::new(material)
+                (stamps, Arc::new(material))
             }
             Err(error) => {
                 tracing::warn!(role = %self.role, error = %ErrorChain(&error), "the certificate in use stays");
-                loaded.material.clone()
+                // What a file holds is wrong until it changes; that it cannot be read may pass.
+                let may_pass = matches!(error, TlsError::Load { source: InstallError::File(_), .. });
+                (if may_pass { loaded.stamps } else { stamps }, loaded.material.clone())
             }
         };
         self.loaded.store(Arc::new(Loaded { stamps, material: material.clone() }));
