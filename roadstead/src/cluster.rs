@@ -6,6 +6,7 @@ pub mod found;
 pub mod join;
 mod membership;
 mod others;
+mod outside;
 mod renew;
 pub mod state;
 

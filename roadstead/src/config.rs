@@ -47,6 +47,12 @@ pub struct Cluster {
     pub name: String,
     /// The etcd program that keeps the state.
     pub etcd_binary: PathBuf,
+    /// An etcd of yours that keeps the state instead: its URLs, and what it asks for.
+    pub etcd: Vec<String>,
+    pub etcd_user: Option<String>,
+    pub etcd_ca: Option<PathBuf>,
+    pub etcd_certificate: Option<PathBuf>,
+    pub etcd_key: Option<PathBuf>,
     /// Machines that keep the state and may lead: 3 or 5.
     pub state_nodes: usize,
     /// Addresses that move between the machines, with their prefix (`10.0.0.100/24`).
@@ -161,6 +167,11 @@ impl Default for Cluster {
             address: None,
             name: String::new(),
             etcd_binary: "etcd".into(),
+            etcd: Vec::new(),
+            etcd_user: None,
+            etcd_ca: None,
+            etcd_certificate: None,
+            etcd_key: None,
             state_nodes: 3,
             vips: Vec::new(),
             vip_advert_ms: 100,

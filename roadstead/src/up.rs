@@ -52,7 +52,7 @@ fn work(run: impl AsyncFnOnce(Stop) -> anyhow::Result<ExitCode>) -> anyhow::Resu
 async fn run_platform(config: Config, membership: Option<Membership>, stop: Stop) -> anyhow::Result<ExitCode> {
     // A machine that keeps no state of a cluster knows no authority: it was handed what its roles show.
     let authority = match &membership {
-        Some(membership) if !membership.keeps_state() => None,
+        Some(membership) if !membership.keeps_state => None,
         _ => Some(Authority::load_or_create(&config.data)?),
     };
     let data = config.data.clone();
@@ -93,7 +93,7 @@ fn greet(platform: &Platform) {
         }
         eprintln!("machines  `roadstead node list --data {data}`; one more: `roadstead node token --data {data}`");
     }
-    if !config.open && platform.membership().is_none_or(Membership::keeps_state) {
+    if !config.open && platform.membership().is_none_or(|membership| membership.keeps_state) {
         // Not the token itself: this is what a service's log keeps.
         eprintln!("token     `roadstead token show --data {data}`");
     }

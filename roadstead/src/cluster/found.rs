@@ -2,7 +2,7 @@
 //! it writes into the state follows in [`super::state`], when the state is there.
 
 use super::credentials::{self, Requests};
-use super::membership::{Etcd, Membership, Others, Ports};
+use super::membership::{Etcd, Membership, Others, Outside, Ports};
 use crate::config::{Config, ConfigError};
 use anyhow::Context;
 use controller::cluster::Settings;
@@ -30,9 +30,13 @@ pub fn found(config: &Config) -> anyhow::Result<Membership> {
     requests.keep(data, ca.certificate_pem(), &requests.sign(&ca, name, address)?)?;
 
     let membership = membership(config, address)?;
-    let (etcd, peers) = (membership.at(membership.ports.etcd), membership.at(membership.ports.peers));
-    let others = Others { etcd: vec![format!("https://{etcd}")], controllers: vec![format!("https://{peers}")] };
-    others.write(&Others::path(data))?;
+    let outside = outside(config);
+    let etcd = match &outside {
+        Some(_) => config.cluster.etcd.clone(),
+        None => vec![membership.etcd_url(membership.ports.etcd)],
+    };
+    let peers = membership.at(membership.ports.peers);
+    Others { etcd, controllers: vec![format!("https://{peers}")], outside }.write(&Others::path(data))?;
     // Last: a machine with this file is of a cluster.
     membership.write(data)?;
     Ok(membership)
@@ -58,13 +62,25 @@ fn membership(config: &Config, address: IpAddr) -> anyhow::Result<Membership> {
             lost_after_ms: cluster.lost_after_ms,
             state_nodes: cluster.state_nodes,
         },
-        etcd: Some(Etcd {
+        keeps_state: true,
+        etcd: cluster.etcd.is_empty().then(|| Etcd {
             binary: cluster.etcd_binary.clone(),
             // Not a secret: it tells clusters apart.
             token: token.reveal().chars().take(16).collect(),
             existing: false,
             initial_cluster: vec![(cluster.name.clone(), peer_url)],
         }),
+    })
+}
+
+/// How the user's etcd is reached, where the state is kept in one.
+pub fn outside(config: &Config) -> Option<Outside> {
+    let cluster = &config.cluster;
+    (!cluster.etcd.is_empty()).then(|| Outside {
+        user: cluster.etcd_user.clone(),
+        ca: cluster.etcd_ca.clone(),
+        certificate: cluster.etcd_certificate.clone(),
+        key: cluster.etcd_key.clone(),
     })
 }
 

@@ -2,7 +2,7 @@
 //! names, and is handed certificates, settings and its part of the state.
 
 use super::credentials::{self, Requests};
-use super::found::{own_address, ports};
+use super::found::{outside, own_address, ports};
 use super::membership::{Etcd, Membership, Others};
 use crate::config::{Config, ConfigError};
 use anyhow::{Context, bail};
@@ -40,6 +40,10 @@ pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membersh
         version: env!("CARGO_PKG_VERSION").into(),
     };
     let answer = ask(token, &request).await?;
+    if answer.etcd_endpoints.is_empty() && config.cluster.etcd.is_empty() {
+        let message = "this cluster keeps its state in an etcd of yours: name it to this machine, too, with --etcd";
+        return Err(ConfigError::Usage(message.into()).into());
+    }
 
     std::fs::create_dir_all(data).with_context(|| format!("make {}", data.display()))?;
     for identity in answer.identities.values() {
@@ -60,6 +64,7 @@ pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membersh
         holds_objects: false,
         ports,
         settings: answer.settings,
+        keeps_state: answer.state,
         etcd: answer.etcd.map(|etcd| Etcd {
             binary: config.cluster.etcd_binary.clone(),
             // Only a new cluster's members compare it.
@@ -69,9 +74,11 @@ pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membersh
         }),
     };
     let controllers = answer.controllers.iter().map(|address| format!("https://{address}")).collect();
-    Others { etcd: answer.etcd_endpoints, controllers }.write(&Others::path(data))?;
+    let outside = outside(config);
+    let etcd = if outside.is_some() { config.cluster.etcd.clone() } else { answer.etcd_endpoints };
+    Others { etcd, controllers, outside }.write(&Others::path(data))?;
     membership.write(data)?;
-    tracing::info!(name = membership.name, state = membership.keeps_state(), "joined the cluster");
+    tracing::info!(name = membership.name, state = membership.keeps_state, "joined the cluster");
     Ok(membership)
 }
 

@@ -21,7 +21,9 @@ pub struct Membership {
     pub ports: Ports,
     /// As of when it joined; the same on every machine.
     pub settings: Settings,
-    /// Present on machines that keep the state.
+    /// Its controller may lead, and it has the authority's key.
+    pub keeps_state: bool,
+    /// Its member of the state's etcd; absent where the state is not kept, or is kept in an etcd of the user's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd: Option<Etcd>,
 }
@@ -57,6 +59,21 @@ pub struct Others {
     pub etcd: Vec<String>,
     /// URLs of controllers.
     pub controllers: Vec<String>,
+    /// The state is kept in an etcd of the user's: how it is reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<Outside>,
+}
+
+/// What an etcd of the user's asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outside {
+    /// `USER:PASSWORD`
+    pub user: Option<String>,
+    /// PEM files, for `https://`.
+    pub ca: Option<PathBuf>,
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
 }
 
 impl Membership {
@@ -84,17 +101,13 @@ impl Membership {
         write_whole(&Self::path(data), &toml::to_string(self)?)
     }
 
-    pub fn keeps_state(&self) -> bool {
-        self.etcd.is_some()
-    }
-
     pub fn at(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.address, port)
     }
 
     /// Of this machine's member of the state; empty where there is none.
     pub fn etcd_url(&self, port: u16) -> String {
-        if self.keeps_state() { format!("https://{}", self.at(port)) } else { String::new() }
+        if self.etcd.is_some() { format!("https://{}", self.at(port)) } else { String::new() }
     }
 }
 
@@ -137,6 +150,7 @@ mod tests {
             holds_objects: true,
             ports: Ports { peers: 8081, etcd: 2379, etcd_peer: 2380, tunnel: 9001 },
             settings: Settings { vips: vec!["10.0.0.100/24".into()], ..Settings::default() },
+            keeps_state: true,
             etcd: Some(Etcd {
                 binary: "etcd".into(),
                 token: "t".into(),
@@ -153,7 +167,6 @@ mod tests {
         membership().write(data.path()).unwrap();
         let read = Membership::of_process(data.path()).unwrap();
         assert_eq!(format!("{read:?}"), format!("{:?}", membership()));
-        assert!(read.keeps_state());
         std::fs::write(Membership::path(data.path()), "name = 1").unwrap();
         assert!(format!("{:#}", Membership::read(data.path()).unwrap_err()).contains("cluster.toml is not valid"));
     }

@@ -35,7 +35,7 @@ pub async fn run(data: &Path, membership: &Membership) {
         match client.get_json::<ClusterView>("http://localhost/v1/cluster").await {
             // A cluster has its machines: a list without any is not believed.
             Ok(view) if view.members.iter().any(|member| member.state) => {
-                let others = others(membership, view);
+                let others = others(membership, view, &known);
                 if others != known {
                     match others.write(&path) {
                         Ok(()) => known = others,
@@ -50,12 +50,13 @@ pub async fn run(data: &Path, membership: &Membership) {
 }
 
 /// This machine's own member first: it is the nearest.
-fn others(membership: &Membership, view: ClusterView) -> Others {
+fn others(membership: &Membership, view: ClusterView, known: &Others) -> Others {
     let mut with_state: Vec<MemberView> = view.members.into_iter().filter(|member| member.state).collect();
     with_state.sort_by(|a, b| (a.name != membership.name, &a.name).cmp(&(b.name != membership.name, &b.name)));
     let etcd = |member: &MemberView| format!("https://{}", SocketAddr::new(member.address, membership.ports.etcd));
     Others {
-        etcd: with_state.iter().map(etcd).collect(),
+        etcd: if known.outside.is_some() { known.etcd.clone() } else { with_state.iter().map(etcd).collect() },
         controllers: with_state.iter().map(|member| format!("https://{}", member.peers)).collect(),
+        outside: known.outside.clone(),
     }
 }

@@ -32,7 +32,7 @@ async fn renew_if_due(data: &Path, membership: &Membership) -> anyhow::Result<bo
         return Ok(false);
     }
     let mut csrs = BTreeMap::new();
-    for role in credentials::roles(membership.keeps_state()) {
+    for role in credentials::roles(membership.keeps_state) {
         csrs.insert(role, credentials::files(data, role).renewal_request()?.csr_pem);
     }
     let request = CertificatesRequest { csrs };

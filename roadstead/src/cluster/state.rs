@@ -21,11 +21,19 @@ const OTHERS_INTERVAL: Duration = Duration::from_secs(2);
 /// A client of the state wherever it is: it follows the list of the others, which the supervisor keeps. Needs a tokio
 /// runtime.
 pub fn client(others: &Path, tls: Option<Arc<ClientConfig>>) -> anyhow::Result<Arc<EtcdClient>> {
-    let endpoints = Others::read(others)?.etcd;
-    let client = EtcdClient::connect(&endpoints, ClientCredentials::None, tls).context("connect to the state")?;
-    let client = Arc::new(client);
-    tokio::spawn(follow(others.to_owned(), endpoints, Arc::downgrade(&client)));
+    let found = Others::read(others)?;
+    let client = Arc::new(connect(&found, tls)?);
+    tokio::spawn(follow(others.to_owned(), found.etcd, Arc::downgrade(&client)));
     Ok(client)
+}
+
+/// An etcd of the user's knows nothing of our certificates.
+fn connect(others: &Others, tls: Option<Arc<ClientConfig>>) -> anyhow::Result<EtcdClient> {
+    let (credentials, tls) = match &others.outside {
+        None => (ClientCredentials::None, tls),
+        Some(outside) => (outside.credentials()?, outside.tls()?),
+    };
+    EtcdClient::connect(&others.etcd, credentials, tls).context("connect to the state")
 }
 
 async fn follow(others: PathBuf, mut known: Vec<String>, client: Weak<EtcdClient>) {
@@ -48,24 +56,26 @@ async fn follow(others: PathBuf, mut known: Vec<String>, client: Weak<EtcdClient
 /// The administrator's client, on a machine that keeps the state.
 pub fn administrator(data: &Path) -> anyhow::Result<EtcdClient> {
     let tls = Tls::open(&credentials::directory(data), Role::Admin)?;
-    let endpoints = Others::read(&Others::path(data))?.etcd;
-    let client = EtcdClient::connect(&endpoints, ClientCredentials::None, Some(tls.client(Some(Role::Store))));
-    client.context("connect to the state")
+    connect(&Others::read(&Others::path(data))?, Some(tls.client(Some(Role::Store))))
 }
 
 /// What a new cluster's state is given before its first controller leads: who may touch what, what this machine held while
 /// it was alone, the routes of S3. It may be cut off anywhere and is done again.
 pub async fn settle(config: &Config, membership: &Membership) -> anyhow::Result<()> {
     let data = &config.data;
-    let Some(etcd) = membership.etcd.as_ref().filter(|etcd| !etcd.existing) else { return Ok(()) };
+    if !membership.holds_objects || membership.etcd.as_ref().is_some_and(|etcd| etcd.existing) {
+        return Ok(());
+    }
     let client = administrator(data)?;
-    client.enable_auth().await.context("give each role its rights in the state")?;
+    if membership.etcd.is_some() {
+        client.enable_auth().await.context("give each role its rights in the state")?;
+    }
     move_embedded(data, &client).await?;
     let success = platform_routes(&membership.settings.domain, config.objects.listen);
     client.txn(TxnRequest { success, ..TxnRequest::default() }).await.context("write the routes of S3")?;
     // From now on its member starts as one of a cluster that is there.
     let mut settled = membership.clone();
-    settled.etcd = Some(Etcd { existing: true, ..etcd.clone() });
+    settled.etcd = membership.etcd.clone().map(|etcd| Etcd { existing: true, ..etcd });
     settled.write(data)
 }
 

@@ -76,7 +76,7 @@ async fn start_in_cluster(arguments: Arguments, membership: Membership, stop: St
         Ok((identity.verifier(), Some(identity.token)))
     };
     // etcd lets only its administrator change its members.
-    let members: Arc<dyn Members> = match membership.keeps_state() {
+    let members: Arc<dyn Members> = match membership.keeps_state {
         true => {
             let administrator = Tls::open(&certificates, Role::Admin)?;
             cluster::state::client(&Others::path(data), Some(administrator.client(Some(Role::Store))))?
@@ -90,13 +90,13 @@ async fn start_in_cluster(arguments: Arguments, membership: Membership, stop: St
         peers_listen: peers,
         advertise: peers.to_string(),
         tls,
-        candidate: membership.keeps_state(),
+        candidate: membership.keeps_state,
         etcd_peer_url: membership.etcd_url(membership.ports.etcd_peer),
         etcd_client_url: membership.etcd_url(membership.ports.etcd),
         settings: membership.settings.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
-        ca: membership.keeps_state().then(|| Ca::load(&certificates)).transpose()?.map(Arc::new),
-        authority: membership.keeps_state().then(|| Authority::load(data)).transpose()?,
+        ca: membership.keeps_state.then(|| Ca::load(&certificates)).transpose()?.map(Arc::new),
+        authority: membership.keeps_state.then(|| Authority::load(data)).transpose()?,
         members,
     };
     let controller = start_controller(&arguments, client, known(Role::Controller)?.0, Some(in_cluster), &stop).await?;

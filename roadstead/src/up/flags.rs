@@ -72,8 +72,26 @@ struct Machine {
     #[arg(long, env = "ROADSTEAD_RESOURCES")]
     resources: Option<String>,
     /// The etcd program that keeps a cluster's state
-    #[arg(long, env = "ROADSTEAD_ETCD_BINARY", value_name = "PROGRAM")]
+    #[arg(long, env = "ROADSTEAD_ETCD_BINARY", value_name = "PROGRAM", help_heading = "Many machines")]
     etcd_binary: Option<PathBuf>,
+    /// Keep the state in an etcd of yours instead: its URLs (repeatable)
+    #[arg(long, value_name = "URL", requires = "address", help_heading = "Many machines")]
+    etcd: Vec<String>,
+    /// What that etcd asks for: USER:PASSWORD, or with https:// these PEM files
+    #[arg(
+        long,
+        env = "ROADSTEAD_ETCD_USER",
+        hide_env_values = true,
+        requires = "etcd",
+        help_heading = "Many machines"
+    )]
+    etcd_user: Option<String>,
+    #[arg(long, value_name = "FILE", requires = "etcd", help_heading = "Many machines")]
+    etcd_ca: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires_all = ["etcd_ca", "etcd_key"], help_heading = "Many machines")]
+    etcd_cert: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "etcd_cert", help_heading = "Many machines")]
+    etcd_key: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -126,6 +144,14 @@ impl Machine {
         over(&mut config.agent.runtime, self.runtime);
         over(&mut config.agent.resources, self.resources);
         over(&mut config.cluster.etcd_binary, self.etcd_binary);
+        let cluster = &mut config.cluster;
+        if !self.etcd.is_empty() {
+            cluster.etcd = self.etcd;
+        }
+        cluster.etcd_user = self.etcd_user.or(cluster.etcd_user.take());
+        cluster.etcd_ca = self.etcd_ca.or(cluster.etcd_ca.take());
+        cluster.etcd_certificate = self.etcd_cert.or(cluster.etcd_certificate.take());
+        cluster.etcd_key = self.etcd_key.or(cluster.etcd_key.take());
         if config.cluster.name.is_empty() {
             config.cluster.name = crate::role::host_name();
         }

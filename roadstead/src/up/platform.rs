@@ -135,10 +135,10 @@ impl Platform {
         children: &mut Children,
     ) -> anyhow::Result<Addresses> {
         let programs = Programs { config, membership: Some(membership) };
-        if membership.keeps_state() {
+        if membership.etcd.is_some() {
             children.start(programs.etcd_member(membership)).await?;
-            cluster::state::settle(config, membership).await?;
         }
+        cluster::state::settle(config, membership).await?;
         let ready = children.start(programs.state()).await?;
         let (controller, console) = (address(&ready, "controller")?, address(&ready, "console")?);
         let sessions = address(&ready, "controller.peers")?;
