@@ -4,6 +4,8 @@
 mod controller;
 #[path = "support/fake_runtime.rs"]
 mod fake_runtime;
+#[path = "node/recorded_controller.rs"]
+mod recorded_controller;
 
 use agent::{Config, RuntimeKind, TasksOnStop, default_resources};
 use controller::Controller;
@@ -35,8 +37,12 @@ impl Node {
 }
 
 fn config(data: &Path, controller: &Controller) -> Config {
+    config_for(data, controller.uri())
+}
+
+fn config_for(data: &Path, controller: String) -> Config {
     Config {
-        controllers: vec![controller.uri()],
+        controllers: vec![controller],
         tls: None,
         data: data.to_owned(),
         runtime: RuntimeKind::Process,

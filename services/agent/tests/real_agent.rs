@@ -89,6 +89,51 @@ async fn an_agent_killed_without_warning_takes_its_tasks_back() {
     second.kill().await.unwrap();
 }
 
+/// As a machine whose disk hangs, or a virtual one that is moved: for a while nothing of it runs, then everything goes on. Its
+/// session is another's by then.
+#[tokio::test]
+async fn an_agent_suspended_for_two_seconds_goes_on_with_the_next_leader_and_kills_nothing() {
+    let (data, pages) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (first, second) = (Controller::start().await, Controller::start().await);
+    let mut agent = agent(&first, data.path());
+    let task = web_server("web", pages.path());
+    let port = task.ports[0].host_port;
+    first.desire(1, vec![task.clone()]).await;
+    let before = first.until_task("web", "healthy", is_well).await;
+    first.name(vec![first.address.to_string(), second.address.to_string()]).await;
+    eventually("the controllers are written down", || data.path().join("controllers.json").exists()).await;
+
+    let id = nix::unistd::Pid::from_raw(agent.id().unwrap() as i32);
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let suspended = Instant::now();
+    first.yield_to(&second);
+    let client = web::Client::default();
+    while suspended.elapsed() < Duration::from_secs(2) {
+        let response = client.get(&format!("http://127.0.0.1:{port}/")).await.unwrap();
+        assert_eq!(&response.body()[..], b"hello", "the task does not depend on its agent");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGCONT).unwrap();
+    let woken = Instant::now();
+    let report = second.until_task("web", "healthy", is_well).await;
+    let took = woken.elapsed();
+    eprintln!("the next leader heard of the agent {took:?} after it woke");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!((report.started_at_ms, report.checks[0].consecutive_failures), (before.started_at_ms, 0));
+
+    second.desire(2, vec![]).await;
+    second.until("forgotten", |heard| heard.reports.last()?.is_empty().then_some(())).await;
+    agent.kill().await.unwrap();
+}
+
+async fn eventually(name: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {name}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// Killed again and again while it starts tasks, at a different point each time.
 #[tokio::test]
 async fn an_agent_killed_while_it_starts_tasks_doubles_none() {
