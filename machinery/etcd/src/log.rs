@@ -1,4 +1,4 @@
-//! What etcd says: one JSON object per line, passed on, and the last lines kept as the reason of its end.
+//! What etcd says: one JSON object per line, passed on, and its last complaints kept as the reason of its end.
 
 use serde::Deserialize;
 use std::collections::{BTreeMap, VecDeque};
@@ -56,7 +56,10 @@ pub async fn forward(stderr: ChildStderr, words: std::sync::Arc<LastWords>) {
 impl LastWords {
     fn hear(&self, text: &str) {
         let kept = match serde_json::from_str::<Line>(text) {
-            Ok(line) => pass_on(&line),
+            Ok(line) => match pass_on(&line) {
+                Some(kept) => kept,
+                None => return,
+            },
             Err(_) => {
                 tracing::debug!("{text}");
                 text.to_owned()
@@ -78,14 +81,14 @@ impl LastWords {
         let words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &words.panic {
             Some(panic) => panic.clone(),
-            None if words.last.is_empty() => "it said nothing".to_owned(),
+            None if words.last.is_empty() => "it did not say why".to_owned(),
             None => Vec::from(words.last.clone()).join(" / "),
         }
     }
 }
 
-/// Logs the line; returns what is kept of it.
-fn pass_on(line: &Line) -> String {
+/// Logs the line; returns what is kept of it, if it is a complaint.
+fn pass_on(line: &Line) -> Option<String> {
     let mut text = line.msg.clone();
     if let Some(error) = &line.error {
         let _infallible = write!(text, ": {error}");
@@ -104,7 +107,7 @@ fn pass_on(line: &Line) -> String {
     } else {
         tracing::debug!("{text}");
     }
-    kept
+    (!matches!(line.level.as_str(), "debug" | "info")).then_some(kept)
 }
 
 fn shortened(mut text: String) -> String {
@@ -123,9 +126,10 @@ mod tests {
     #[test]
     fn the_reason_of_an_end_is_what_was_said_last() {
         let words = LastWords::default();
-        assert_eq!(words.spoken(), "it said nothing");
+        assert_eq!(words.spoken(), "it did not say why");
         for number in 0..5 {
-            words.hear(&format!(r#"{{"level":"info","ts":"now","msg":"step {number}"}}"#));
+            words.hear(&format!(r#"{{"level":"warn","ts":"now","msg":"step {number}"}}"#));
+            words.hear(r#"{"level":"info","msg":"all is well"}"#);
         }
         words.hear(r#"{"level":"fatal","caller":"x","msg":"discovery failed","error":"no route","stacktrace":"..."}"#);
         assert_eq!(words.spoken(), "step 3 / step 4 / discovery failed: no route");

@@ -36,6 +36,9 @@ pub struct MemberStatus {
 }
 
 /// For those whose role in the store is `root`: only they may change the members once the store asks for credentials.
+///
+/// etcd adds, promotes and removes only while enough members have been connected for five seconds; until then the answer is
+/// [`StoreError::Unavailable`] ("unhealthy cluster"), nothing was done, and it may be asked again.
 #[async_trait]
 pub trait Members: Send + Sync + 'static {
     async fn member_list(&self) -> Result<Vec<Member>, StoreError>;

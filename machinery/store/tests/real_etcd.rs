@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use std::collections::BTreeMap;
+use store::dump::{self, Existing, Summary};
 use store::{
     Compare, Embedded, Event, KeyRange, Operation, OperationResponse, Order, PutRequest, RangeRequest, Revision, Store,
     StoreError, Target, TxnRequest, WatchRequest, contract,
@@ -23,6 +24,39 @@ const STEPS: usize = 60;
 async fn real_etcd_keeps_the_contract() {
     let etcd = Etcd::start().await;
     contract::check(&etcd.client()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_moves_between_etcd_and_the_embedded_store() {
+    let etcd = Etcd::start().await;
+    let theirs = etcd.client();
+    let data = tempfile::tempdir().unwrap();
+    let ours = Embedded::open(data.path().to_owned()).await.unwrap();
+    // More than a page of reading and more than a transaction of writing, and a value of almost a whole request.
+    for number in 0..600 {
+        Store::put(&ours, &format!("/roadstead/apps/{number}"), vec![0xff; number].into()).await.unwrap();
+    }
+    Store::put(&ours, "/vulcand/long", vec![0; store::REQUEST_BYTES_MAX - 1000].into()).await.unwrap();
+    let there = moved(&ours, &theirs).await;
+    assert_eq!(there.keys, 601);
+    let back = tempfile::tempdir().unwrap();
+    let back = Embedded::open(back.path().to_owned()).await.unwrap();
+    let again = moved(&theirs, &back).await;
+    assert_eq!(again.keys, 601);
+    assert_ne!(again.cluster_id, there.cluster_id, "a filled store is another one");
+    let contents = async |store: &Embedded| {
+        let (_, kvs) = store.read_prefix("", 0).await.unwrap();
+        kvs.into_iter().map(|kv| (kv.key, kv.value)).collect::<Vec<_>>()
+    };
+    assert!(contents(&back).await == contents(&ours).await, "every key and value is the same");
+}
+
+async fn moved(from: &dyn Store, to: &dyn Store) -> Summary {
+    let mut dump = Vec::new();
+    let written = dump::export(from, &mut dump).await.unwrap();
+    let read = dump::import(to, &mut std::io::Cursor::new(dump), Existing::Refuse).await.unwrap();
+    assert_eq!(read, written);
+    read
 }
 
 #[derive(Clone, Debug)]
