@@ -238,6 +238,9 @@ proptest! {
     ) {
         let mut payload = encode(&advertisement, source, destination, checksum).expect("encodes");
         let position = position.index(payload.len());
+        // With two sums allowed, a flip in the sum itself or in ignored bits may turn the one into the other.
+        let two_sums = advertisement.version == Version::V3 && source.is_ipv4();
+        prop_assume!(!two_sums || ![4, 6, 7].contains(&position));
         payload[position] ^= 1 << bit;
         let datagram = Datagram { source, destination, ttl: TTL, payload: &payload };
         prop_assert_ne!(decode(&datagram), Ok(advertisement));
