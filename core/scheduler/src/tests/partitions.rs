@@ -225,12 +225,12 @@ fn story(seed: u64, is_steady: bool) {
 
 #[test]
 fn after_silence_reboots_and_leader_changes_exactly_the_instances_run_and_none_was_stopped() {
-    (0..60).for_each(|seed| story(seed, true));
+    (0..25).for_each(|seed| story(seed, true));
 }
 
 #[test]
 fn so_they_do_when_apps_are_deployed_and_nodes_drained_meanwhile() {
-    (1000..1060).for_each(|seed| story(seed, false));
+    (1000..1025).for_each(|seed| story(seed, false));
 }
 
 /// Every lengths of silence, every number of silent machines: most of them, and nobody is given up.

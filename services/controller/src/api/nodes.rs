@@ -10,7 +10,7 @@ use crate::routes;
 use axum::response::Response;
 use model::resources::{bytes_to_mib, milli_to_cpus};
 use model::{App, NodeId, Resources};
-use scheduler::{EdgeRecord, NodeRecord, TaskRecord, World};
+use scheduler::{EdgeRecord, NodeRecord, Standing, TaskRecord, World};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -100,12 +100,23 @@ fn node(world: &World, record: &NodeRecord) -> Value {
     resources["ports"] = ranges.collect();
     let mut used = amounts(&used);
     used["ports"] = json!(used_ports);
+    let (silent_since, is_suspected) = match record.standing {
+        Standing::Suspected { since } => (Some(since.to_string()), true),
+        Standing::Lost { since } => (Some(since.to_string()), false),
+        Standing::Live | Standing::Draining => (None, false),
+    };
     json!({
         "id": record.node.id.as_str(),
         "hostname": record.node.hostname,
         "address": record.node.address,
         "state": if record.connected { "connected" } else { "silent" },
         "lastSeen": record.last_seen.to_string(),
+        "draining": record.node.draining,
+        "suspected": is_suspected,
+        "lost": record.standing.is_lost(),
+        // Since when it is suspected or lost, and why it is not given up.
+        "since": silent_since,
+        "brake": world.brake.filter(|_| is_suspected).map(|brake| brake.to_string()),
         "resources": resources,
         "used": used,
         "runtime": record.node.runtime,
@@ -121,4 +132,59 @@ fn amounts(resources: &Resources) -> Value {
         "mem": bytes_to_mib(resources.mem_bytes),
         "disk": bytes_to_mib(resources.disk_bytes),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Node, Timestamp};
+    use scheduler::Policy;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn world(names: &[&str]) -> World {
+        let mut world = World::default();
+        for name in names {
+            let node = Node {
+                id: NodeId::new(*name),
+                hostname: (*name).to_owned(),
+                address: String::new(),
+                resources: Resources::default(),
+                attributes: BTreeMap::new(),
+                runtime: String::new(),
+                limits: Vec::new(),
+                draining: *name == "a",
+            };
+            world.nodes.insert(node.id.clone(), NodeRecord::new(Arc::new(node), Timestamp::EPOCH));
+        }
+        world
+    }
+
+    #[test]
+    fn a_node_is_shown_with_what_its_silence_makes_of_it() {
+        let mut world = world(&["a", "b", "c"]);
+        let shown = |world: &World, name: &str| node(world, &world.nodes[&NodeId::new(name)]);
+        let silence = |world: &mut World, heard: &[&str], seconds| {
+            let now = Timestamp::EPOCH.after(Duration::from_secs(seconds));
+            for name in heard {
+                world.nodes.get_mut(&NodeId::new(*name)).unwrap().last_seen = now;
+            }
+            world.judge(now, &Policy::default());
+        };
+        silence(&mut world, &["a", "b"], 2);
+        let (a, c) = (shown(&world, "a"), shown(&world, "c"));
+        assert_eq!((&a["draining"], &a["suspected"], &a["since"]), (&json!(true), &json!(false), &json!(null)));
+        assert_eq!((&c["suspected"], &c["lost"], &c["brake"]), (&json!(true), &json!(false), &json!(null)));
+        assert_eq!(c["since"], "1970-01-01T00:00:01.500Z");
+        silence(&mut world, &["a", "b"], 6);
+        let c = shown(&world, "c");
+        assert_eq!(
+            (&c["suspected"], &c["lost"], &c["since"]),
+            (&json!(false), &json!(true), &json!("1970-01-01T00:00:05.000Z"))
+        );
+        silence(&mut world, &[], 60);
+        let b = shown(&world, "b");
+        assert_eq!((&b["suspected"], &b["lost"]), (&json!(true), &json!(false)));
+        assert!(b["brake"].as_str().unwrap().starts_with("2 of 2 nodes are silent at once"));
+    }
 }
