@@ -2,6 +2,7 @@
 //! What is printed are ratios of each pair, their median and the interval that holds half of them; CPU per unit first.
 
 mod demo;
+mod idle;
 mod server;
 mod statistics;
 mod store;
@@ -21,6 +22,11 @@ enum Subject {
         #[arg(long, default_value_t = 15)]
         runs: usize,
     },
+    /// Three machines at rest: memory and CPU of every process
+    Idle {
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     /// Durable puts: `roadstead store` and etcd
     Store {
         #[arg(long, default_value_t = 15)]
@@ -32,6 +38,7 @@ enum Subject {
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().subject {
         Subject::Demo { runs } => demo::run(runs),
+        Subject::Idle { seconds } => idle::run(seconds).await,
         Subject::Store { pairs } => store::run(pairs).await,
     }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod setup;
 mod shell;
+mod soak;
 mod test;
 mod tidy;
 
@@ -30,6 +31,11 @@ enum Command {
     },
     /// Check the house: directions of dependencies, purity, sizes, the specification's tests
     Tidy,
+    /// What takes too long for every run of the tests
+    Soak {
+        #[command(subcommand)]
+        subject: soak::Subject,
+    },
     /// Measure us beside a named peer, alternately in one run
     Bench {
         #[command(subcommand)]
@@ -43,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         Command::Setup => setup::run(),
         Command::Test { real, rest } => test::run(real, &rest),
         Command::Tidy => tidy::run(),
+        Command::Soak { subject } => soak::run(subject),
         Command::Bench { subject } => bench::run(subject),
     }
 }

@@ -1,0 +1,245 @@
+//! Three machines, made of network namespaces: every process is killed in turn, under deployments, and nothing is doubled,
+//! lost or left behind. Root, etcd.
+
+mod support;
+
+use netlab::{Lab, Node};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use support::{BINARY, Process, children_of, pids, processes_of_task, send, until};
+use tempfile::TempDir;
+
+/// What runs on each machine besides its tasks; `up` is the supervisor, `etcd` the state's member itself.
+const PROCESSES: [&str; 8] = ["etcd", "state", "data", "edge", "agent", "vip", "etcd-member", "up"];
+/// Kills by default; `cargo xtask soak kill` asks for more.
+const KILLS_DEFAULT: usize = 10;
+const KILLS_VARIABLE: &str = "ROADSTEAD_KILLS";
+const APP: &str = "/killed";
+const VIP: &str = "10.89.0.100";
+
+struct Machine {
+    node: Node,
+    data: TempDir,
+    process: Option<Process>,
+}
+
+struct Cluster {
+    machines: Vec<Machine>,
+    lab: Lab,
+}
+
+impl Machine {
+    fn data(&self) -> String {
+        self.data.path().display().to_string()
+    }
+
+    /// Runs `roadstead` in the machine's namespace until it ends by itself or is killed.
+    fn run(&mut self, arguments: &[&str]) {
+        let data = self.data();
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.path().join("log")).unwrap();
+        let mut command = self.node.command(BINARY).into_std();
+        command.args(arguments).args(["--data", &data]).args(["--runtime", "process"]);
+        command.args(["--resources", "cpus:8;mem:8192;ports:[31000-31099]"]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        self.process = Some(Process(child.expect("nsenter is installed")));
+        until(&format!("{} is ready", self.node.name()), || {
+            let answer = self.try_ask(&["node", "list"])?;
+            let own = answer.as_array()?.iter().find(|node| node["id"] == self.node.name())?.clone();
+            (own["state"] == "connected").then_some(())
+        });
+    }
+
+    /// What a command prints as JSON; `None` when it fails.
+    fn try_ask(&self, arguments: &[&str]) -> Option<Value> {
+        let output = std::process::Command::new(BINARY)
+            .args(arguments)
+            .args(["--data", &self.data(), "--output", "json"])
+            .output()
+            .expect("the binary starts");
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).expect("commands print JSON"))
+    }
+
+    /// The process of this machine that plays a part.
+    fn process_of(&self, part: &str) -> Option<u32> {
+        let supervisor = self.process.as_ref()?.id();
+        let named = |parent: u32, index: usize, name: &str| {
+            children_of(parent).into_iter().find(|pid| argument(*pid, index).as_deref() == Some(name))
+        };
+        match part {
+            "up" => Some(supervisor),
+            "etcd" => named(named(supervisor, 1, "etcd-member")?, 0, "etcd"),
+            role => named(supervisor, 1, role),
+        }
+    }
+}
+
+impl Cluster {
+    async fn begin() -> Self {
+        let lab = Lab::new("kill").await.expect("root, ip, tc and nsenter are there");
+        let mut machines = Vec::new();
+        for number in 1..=3_u8 {
+            let address = ([10, 89, 0, 10 + number].into(), 24);
+            let node = lab.node(&format!("m{number}"), address).await.unwrap();
+            let data = tempfile::Builder::new().prefix("roadstead-cluster-").tempdir().unwrap();
+            machines.push(Machine { node, data, process: None });
+        }
+        let mut cluster = Self { machines, lab };
+        let vip = format!("{VIP}/24");
+        cluster.machines[0].run(&["up", "--address", "10.89.0.11", "--name", "m1", "--vip", &vip]);
+        let token = cluster.machines[0].try_ask(&["node", "token"]).expect("a token is made");
+        let token = token["token"].as_str().expect("a token is text").to_owned();
+        for index in [1, 2] {
+            let (name, address) = (format!("m{}", index + 1), format!("10.89.0.1{}", index + 1));
+            cluster.machines[index].run(&["join", &token, "--address", &address, "--name", &name]);
+        }
+        until("all three vote", || {
+            let nodes = cluster.machines[0].try_ask(&["node", "list"])?;
+            let votes = nodes.as_array()?.iter().filter(|node| node["etcd"] == "voter").count();
+            (votes == 3).then_some(())
+        });
+        cluster
+    }
+
+    /// The first machine that answers.
+    fn ask(&self, arguments: &[&str]) -> Option<Value> {
+        self.machines.iter().find_map(|machine| machine.try_ask(arguments))
+    }
+
+    async fn end(mut self) {
+        for machine in &mut self.machines {
+            machine.node.kill().await.expect("processes can be killed");
+            machine.process = None;
+        }
+        self.lab.remove().await.expect("the lab can be removed");
+    }
+}
+
+fn argument(pid: u32, index: usize) -> Option<String> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let word = line.split(|byte| *byte == 0).nth(index)?.to_vec();
+    let word = String::from_utf8(word).ok()?;
+    // A program goes by its name, however it was found.
+    Some(word.rsplit('/').next().unwrap_or_default().to_owned())
+}
+
+/// Tasks of the app that have a process on this machine.
+fn tasks_with_processes() -> BTreeSet<String> {
+    let of_app = |pid: u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let variable = environment.split(|byte| *byte == 0).find(|variable| variable.starts_with(b"MESOS_TASK_ID=killed."))?;
+        String::from_utf8(variable.to_vec()).ok()?.strip_prefix("MESOS_TASK_ID=").map(str::to_owned)
+    };
+    pids().into_iter().filter_map(of_app).collect()
+}
+
+/// Scales up and down and restarts, over and over, through whichever machine answers.
+fn deploy(data: Vec<String>, stop: &AtomicBool) {
+    let changes: [&[&str]; 4] = [
+        &["app", "scale", APP, "6"],
+        &["app", "restart", APP],
+        &["app", "scale", APP, "3"],
+        &["app", "scale", APP, "5"],
+    ];
+    for (round, change) in changes.into_iter().cycle().enumerate() {
+        if stop.load(Ordering::SeqCst) {
+            return;
+        }
+        let data = &data[round % data.len()];
+        // One that meets a machine that is being killed fails; the next goes to another.
+        let _may_fail = std::process::Command::new(BINARY)
+            .args(change)
+            .args(["--data", data, "--force", "--timeout", "5"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_process_is_killed_in_turn_under_deployments_and_nothing_is_doubled_lost_or_left() {
+    let _alone = support::alone();
+    let kills = std::env::var(KILLS_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS_DEFAULT);
+    let mut cluster = Cluster::begin().await;
+    let run = ["app", "run", APP, "--cmd", "exec python3 -m http.server $PORT0", "--health", "/", "--cpus", "0.1", "--mem", "32"];
+    cluster.ask(&[run.as_slice(), &["--instances", "5"]].concat()).expect("the app is deployed");
+
+    let stop = AtomicBool::new(false);
+    let data: Vec<String> = cluster.machines.iter().map(Machine::data).collect();
+    std::thread::scope(|scope| {
+        let deploying = scope.spawn(|| deploy(data, &stop));
+        // Three machines and eight processes have no common divisor: in 24 kills each is killed once.
+        for kill in 0..kills {
+            let (machine, part) = (&mut cluster.machines[kill % 3], PROCESSES[kill % PROCESSES.len()]);
+            let name = machine.node.name().to_owned();
+            let pid = until(&format!("{part} runs on {name}"), || machine.process_of(part));
+            send(pid, Signal::SIGKILL);
+            if part == "up" {
+                machine.process = None;
+                machine.run(&["up"]);
+            }
+            until(&format!("{part} runs again on {name}"), || machine.process_of(part).filter(|other| *other != pid));
+        }
+        stop.store(true, Ordering::SeqCst);
+        deploying.join().expect("the deployments end");
+    });
+
+    until("all machines are well", || {
+        let nodes = cluster.ask(&["node", "list"])?;
+        let well = nodes.as_array()?.iter().filter(|node| node["state"] == "connected" && node["etcd"] == "voter");
+        (well.count() == 3).then_some(())
+    });
+    until("the app is scaled to 5", || cluster.ask(&["app", "scale", APP, "5", "--force"]));
+    let listed = until("exactly the listed tasks have processes", || {
+        let app = cluster.ask(&["app", "show", APP])?;
+        let listed: BTreeSet<String> =
+            app["tasks"].as_array()?.iter().filter_map(|task| Some(task["id"].as_str()?.to_owned())).collect();
+        (listed.len() == 5 && app["tasksHealthy"] == 5 && listed == tasks_with_processes()).then_some(listed)
+    });
+    let roots: BTreeMap<&String, usize> = listed.iter().map(|task| (task, roots_of(task))).collect();
+    assert!(roots.values().all(|count| *count == 1), "each task runs once: {roots:?}");
+    let holders = cluster.machines.iter().map(|machine| machine.node.clone());
+    let mut held = 0;
+    for node in holders {
+        held += usize::from(node.addresses().await.unwrap().contains(&VIP.parse().unwrap()));
+    }
+    assert_eq!(held, 1, "the address has one holder");
+
+    until("the app is removed", || cluster.ask(&["app", "remove", APP, "--force"]));
+    until("no process of a task is left", || tasks_with_processes().is_empty().then_some(()));
+    for machine in &cluster.machines {
+        let node = &machine.node;
+        until(&format!("no host port is left open on {}", node.name()), || open_host_ports(node).is_empty().then_some(()));
+        let shims = node.pids().unwrap().into_iter().filter(|pid| is_shim(*pid as u32)).count();
+        assert_eq!(shims, 0, "no shim is left on {}", node.name());
+    }
+    cluster.end().await;
+}
+
+/// Processes of a task whose parent is not of the task: one for each time it runs.
+fn roots_of(task: &str) -> usize {
+    let all: BTreeSet<u32> = processes_of_task(task).into_iter().collect();
+    let parent = |pid: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse::<u32>().ok()
+    };
+    all.iter().filter(|pid| parent(**pid).is_some_and(|parent| !all.contains(&parent))).count()
+}
+
+fn is_shim(pid: u32) -> bool {
+    argument(pid, 0).is_some_and(|name| name.starts_with("roadstead-monitor") || name.starts_with("roadstead-init"))
+}
+
+/// Listeners among the host ports, in the node's namespace.
+fn open_host_ports(node: &Node) -> Vec<String> {
+    let output = node.command("ss").args(["-Hltn"]).as_std_mut().output().expect("iproute2 is installed");
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let local = |line: &str| line.split_whitespace().nth(3).unwrap_or_default().to_owned();
+    let is_host_port = |address: &String| {
+        let port = address.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+        port.is_some_and(|port| (31_000..31_100).contains(&port))
+    };
+    lines.lines().map(local).filter(is_host_port).collect()
+}
