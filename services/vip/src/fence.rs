@@ -36,6 +36,7 @@ use lifecycle::Stop;
 use record::{Challenge, Record, challenge_key, record_key};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use store::{Compare, KeyValue, LeaseId, Operation, PutRequest, Revision, Store, StoreError, TxnRequest};
 use tokio::sync::{mpsc, watch};
@@ -78,6 +79,8 @@ pub(crate) struct Shared {
 pub(crate) struct Fenced {
     pub key: String,
     pub preempts: bool,
+    /// Whether this node holds the addresses, or wants to: else it gives a record that is still its own to whoever asks.
+    pub wanted: AtomicBool,
     pub vitals: Arc<Vitals>,
 }
 
@@ -93,6 +96,7 @@ pub(crate) async fn run(
     let fenced = |(router, vitals): (&VirtualRouter, &Arc<Vitals>)| Fenced {
         key: record_key(router.vrid, router.family()),
         preempts: router.preempt,
+        wanted: AtomicBool::new(false),
         vitals: vitals.clone(),
     };
     let routers = routers.iter().zip(vitals).map(fenced).collect();
@@ -141,6 +145,7 @@ pub(crate) async fn run(
 impl Shared {
     async fn ask(&self, router: usize, within: Duration, priority: u8) -> Fence {
         let Some(fenced) = self.routers.get(router) else { return Fence::Unknown };
+        fenced.wanted.store(true, Relaxed);
         match tokio::time::timeout(within, self.try_ask(fenced, within, priority)).await {
             Ok(Ok(verdict)) => verdict,
             Ok(Err(error)) => {
@@ -227,7 +232,9 @@ impl Shared {
 
     /// Gives the record back, if it is ours.
     async fn release(&self, router: usize) {
-        let (Some(fenced), Some(lease)) = (self.routers.get(router), self.lease.get()) else { return };
+        let Some(fenced) = self.routers.get(router) else { return };
+        fenced.wanted.store(false, Relaxed);
+        let Some(lease) = self.lease.get() else { return };
         let own = Compare {
             range: store::KeyRange::one(fenced.key.clone()),
             order: store::Order::Equal,
@@ -253,8 +260,8 @@ impl Shared {
         if kv.lease != lease {
             return Ok(());
         }
-        let own = fenced.vitals.priority.load(std::sync::atomic::Ordering::Relaxed);
-        let (record, lease) = if challenge.preempts && challenge.priority > own {
+        let better = challenge.preempts && challenge.priority > fenced.vitals.priority.load(Relaxed);
+        let (record, lease) = if better || !fenced.wanted.load(Relaxed) {
             (Record { node: challenge.node.clone(), affirms: 0 }, challenge.lease)
         } else {
             (Record { node: self.node.clone(), affirms: revision }, lease)

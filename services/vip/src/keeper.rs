@@ -23,6 +23,9 @@ use vrrp::ADDRESS_LIFETIME;
 /// Announcements after an address was put back that somebody removed: the neighbours asked in vain meanwhile.
 const RESTORED_BURST: u8 = 1;
 
+/// How long notifications that fail are left alone: a real-time thread would do nothing else.
+const DEAF_PAUSE_MS: u16 = 100;
+
 /// What the keeper is asked to do; `router` counts as in the configuration.
 #[derive(Debug)]
 pub(crate) enum Errand {
@@ -97,16 +100,9 @@ impl Keeper {
     /// Until [`Errand::End`].
     pub fn run(mut self) {
         self.look_at_links();
+        let mut hears = true;
         loop {
-            let mut ready = [
-                PollFd::new(self.errands.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.notifications.as_fd(), PollFlags::POLLIN),
-            ];
-            if let Err(error) = poll(&mut ready, PollTimeout::NONE)
-                && error != nix::errno::Errno::EINTR
-            {
-                self.reporter.problem(None, format!("wait for errands: {error}"));
-            }
+            self.wait(hears);
             while let Some(errand) = self.errands.next() {
                 match errand {
                     Errand::Place { router } => self.place(router),
@@ -115,7 +111,22 @@ impl Keeper {
                     Errand::End => return self.end(),
                 }
             }
-            self.hear();
+            hears = self.hear();
+        }
+    }
+
+    /// For errands and notifications; notifications that fail are left alone for a while.
+    fn wait(&self, hears: bool) {
+        let errands = PollFd::new(self.errands.as_fd(), PollFlags::POLLIN);
+        let notifications = PollFd::new(self.notifications.as_fd(), PollFlags::POLLIN);
+        let waited = match hears {
+            true => poll(&mut [errands, notifications], PollTimeout::NONE),
+            false => poll(&mut [errands], DEAF_PAUSE_MS),
+        };
+        if let Err(error) = waited
+            && error != nix::errno::Errno::EINTR
+        {
+            self.reporter.problem(None, format!("wait for errands: {error}"));
         }
     }
 
@@ -180,9 +191,9 @@ impl Keeper {
         }
     }
 
-    /// Reads every waiting notification, then acts once.
-    fn hear(&mut self) {
-        let (mut gone, mut look) = (Vec::new(), false);
+    /// Reads every waiting notification, then acts once. False when they cannot be read.
+    fn hear(&mut self) -> bool {
+        let (mut gone, mut look, mut hears) = (Vec::new(), false, true);
         loop {
             match self.notifications.hear() {
                 Ok(Heard::Nothing) => break,
@@ -199,6 +210,7 @@ impl Keeper {
                 }
                 Err(error) => {
                     self.reporter.problem(None, format!("hear of changed addresses: {error}"));
+                    hears = false;
                     break;
                 }
             }
@@ -209,6 +221,7 @@ impl Keeper {
         for placed in gone {
             self.restore(placed);
         }
+        hears
     }
 
     fn is_floating(&self, placed: Placed) -> bool {

@@ -45,7 +45,7 @@ pub use spread::{FloatingAddress, spread};
 pub use vrrp::{Checksum, GarpPolicy, Version};
 
 use crate::report::Fitness;
-use crate::speaker::{Letter, Speaker};
+use crate::speaker::{Hands, Letter, Speaker};
 use crate::status::{Known, Status};
 use crate::vitals::{Count, Vitals};
 use lifecycle::{Started, Stop};
@@ -115,8 +115,8 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     let (errands, keeper) =
         keeper::open(&routers, &vitals, letters.clone(), reporter.clone()).map_err(Error::Sockets)?;
     let (questions, asked) = mpsc::channel(fence::QUESTIONS_MAX);
-    let fence = store.as_ref().map(|_| &questions);
-    let speaker = Speaker::new(&routers, &priorities, &vitals, mailbox, &errands, fence, &reporter);
+    let hands = Hands { keeper: errands, questions: store.is_some().then_some(questions), reporter };
+    let speaker = Speaker::new(&routers, &priorities, &vitals, mailbox, hands);
 
     let (kept, keeper_ended) = oneshot::channel();
     let (spoken, speaker_ended) = oneshot::channel();
@@ -134,7 +134,6 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         let _ = spoken.send(());
     })?;
     let scheduling = scheduled.await.unwrap_or_else(|_| Err(io::Error::other("the thread ended")));
-    drop((reporter, errands));
 
     let (fitness, fitness_now) = watch::channel(fitness);
     let status = Arc::new(Status {
@@ -172,7 +171,6 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
             ended = &mut speaker_ended => ended?,
         }
         keeper_ended.await?;
-        drop(questions);
         if let Some(fencing) = fencing {
             fencing.await?;
         }

@@ -72,7 +72,9 @@ impl Link {
         let shift = u32::from(width.saturating_sub(prefix));
         let network = |bits: u128| bits.checked_shr(shift).unwrap_or(0);
         prefix >= width
-            || own.filter(|own| own.is_ipv4() == address.is_ipv4()).any(|own| network(self::bits(*own).0) == network(bits))
+            || own
+                .filter(|own| own.is_ipv4() == address.is_ipv4())
+                .any(|own| network(self::bits(*own).0) == network(bits))
     }
 
     /// The IPv4 address to speak from: the interface's first that is not one of the floating ones.

@@ -76,7 +76,7 @@ impl Netlink {
 
     fn is_permanent(&mut self, wanted: Placed) -> io::Result<bool> {
         let sequence = self.next();
-        (&self.socket).send(&message::dump(wanted.address.is_ipv6(), sequence))?;
+        self.socket.send(&message::dump(wanted.address.is_ipv6(), sequence))?;
         let mut found = false;
         loop {
             let read = (&self.socket).read(&mut self.buffer)?;

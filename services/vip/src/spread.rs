@@ -67,11 +67,11 @@ mod tests {
     #[test]
     fn many_addresses_use_every_node() {
         let addresses = floating(30);
-        let nodes = ["node-1", "node-2", "node-3"];
-        let all: Vec<Vec<VirtualRouter>> = nodes.iter().map(|node| spread(node, &addresses)).collect();
+        let all = ["node-1", "node-2", "node-3"].map(|node| spread(node, &addresses));
         let mut held = [0; 3];
-        for index in 0..addresses.len() {
-            let holder = (0..3).max_by_key(|node| all[*node][index].priority).unwrap();
+        for ((one, two), three) in all[0].iter().zip(&all[1]).zip(&all[2]) {
+            let priorities = [one.priority, two.priority, three.priority];
+            let holder = (0..3).max_by_key(|node| priorities[*node]).unwrap();
             held[holder] += 1;
         }
         assert!(held.iter().all(|count| *count >= 5), "{held:?}");

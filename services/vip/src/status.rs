@@ -278,8 +278,12 @@ impl Known {
             }
             return;
         }
+        // Whoever forges packets makes as many different problems as he likes: only so many are told.
+        told.problems.retain(|problem| now - problem.last < PROBLEM_AGE_MAX);
+        if told.problems.len() >= PROBLEMS_MAX {
+            return;
+        }
         tracing::warn!(vrid = self.settings.vrid, what, "the address");
-        told.problems.truncate(PROBLEMS_MAX - 1);
         told.problems.push_front(Problem { what, count: 1, last: now, logged: now });
     }
 }

@@ -113,6 +113,24 @@ async fn a_deaf_backup_asks_the_store_before_it_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lost_packets_do_not_move_a_fenced_address() {
+    let ring = Ring::new(2).await;
+    let (_etcd, store) = etcd(&ring).await;
+    let _a = ring.ours(0, json!({ "priority": 200, "store": store })).await;
+    ring.held_only_by(0, FLOATING, SOON).await;
+    until("a has the record", SOON, async || ring.status(0).await["routers"][0]["fence"] == "granted").await;
+    let _b = ring.ours(1, json!({ "store": store })).await;
+    until("b listens", SOON, async || ring.state(1).await == "backup").await;
+    // Four of five advertisements are lost: three in a row more often than not.
+    let lossy =
+        ["-A", "INPUT", "-p", "112", "-m", "statistic", "--mode", "random", "--probability", "0.8", "-j", "DROP"];
+    run(&ring.nodes[1], "iptables", &lossy).await;
+    ring.stays_with(0, FLOATING, Duration::from_secs(5)).await;
+    assert!(ring.status(1).await.to_string().contains("the store says that a holds the address"));
+    ring.lab.remove().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_does_not_answer_leaves_plain_vrrp() {
     let ring = Ring::new(2).await;
     let store = format!("http://{STORE}:2379");

@@ -51,7 +51,8 @@ async fn both_roles(ours: Value, theirs: Setup, address: &str, slack: Duration) 
     let status = ring.status(0).await;
     assert_eq!(status["routers"][0]["state"], "active", "{status}");
     let cause = status["routers"][0]["cause"].as_str().unwrap_or_default();
-    assert!(cause.contains("heard nothing from"), "{status}");
+    // keepalived's child may see its parent die first, and resign.
+    assert!(cause.contains("heard nothing from") || cause.contains("gave the address up"), "{status}");
     ring.lab.remove().await.unwrap();
 }
 

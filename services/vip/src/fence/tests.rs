@@ -1,5 +1,4 @@
 use super::*;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 use store::Embedded;
 
@@ -18,7 +17,7 @@ impl Node {
     async fn new(store: &Arc<Embedded>, name: &str, priority: u8, preempts: bool) -> Self {
         let vitals = Arc::<Vitals>::default();
         vitals.priority.store(priority, Relaxed);
-        let routers = vec![Fenced { key: KEY.to_owned(), preempts, vitals }];
+        let routers = vec![Fenced { key: KEY.to_owned(), preempts, wanted: AtomicBool::new(false), vitals }];
         let (lease, changes) = (HeldLease::default(), watch::Sender::default());
         let shared = Arc::new(Shared { store: store.clone(), node: name.to_owned(), lease, changes, routers });
         let stop = Stop::new();
@@ -128,6 +127,16 @@ async fn a_record_given_back_is_free() {
         assert!(Instant::now() < deadline, "the record outlives its node");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_could_not_be_given_back_is_handed_over() {
+    let (store, _directory) = store().await;
+    let a = Node::new(&store, "a", 200, true).await;
+    let b = Node::new(&store, "b", 100, true).await;
+    assert_eq!(a.ask().await, Fence::Granted);
+    a.shared.routers[0].wanted.store(false, Relaxed);
+    assert_eq!(b.ask().await, Fence::Granted);
 }
 
 #[tokio::test(flavor = "multi_thread")]
