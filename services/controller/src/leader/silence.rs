@@ -45,7 +45,7 @@ impl Leader {
     }
 
     /// How long nothing but time can pass by: until the next deadline, or less while something is under way.
-    pub(super) fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         if self.is_pending() {
             return PENDING_INTERVAL;
         }

@@ -6,6 +6,7 @@ use crate::desk::{Ask, EventKind, Refusal};
 use crate::test_world::app;
 use model::{NodeId, TaskState};
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 /// Three machines, and an app of three spread over them.
 async fn three(data: &std::path::Path) -> (Stage, [Machine; 3]) {
@@ -238,4 +239,18 @@ async fn an_edge_counts_with_the_revisions_of_this_store_only() {
     stage.say("edge", 0, i64::MAX, &[]).await;
     stage.pass(500, &mut [a, b, c]).await;
     assert_eq!(left([a, b, c]), 2);
+}
+
+#[tokio::test]
+async fn a_leader_sleeps_until_the_next_silence_ends_and_a_second_at_most() {
+    let data = tempfile::tempdir().unwrap();
+    let (stage, _machines) = three(data.path()).await;
+    let (leader, clock) = stage.next_leader().await;
+    let after = |millis| {
+        clock.fetch_add(millis, Ordering::SeqCst);
+        leader.patience().as_millis()
+    };
+    // Suspicion is due after 1.5 s, the loss after 5 s.
+    assert_eq!([after(0), after(600), after(899), after(1)], [1000, 900, 1, 1000]);
+    assert_eq!([after(3000), after(500)], [500, 1000]);
 }

@@ -39,20 +39,7 @@ impl Stage {
     }
 
     async fn on(store: Arc<dyn Store>, clock: Arc<AtomicI64>, former: Option<NodeId>) -> Self {
-        let mut uuids = Uuids::new().unwrap();
-        let fence = Fence::take(store.as_ref(), &mut uuids).await.unwrap();
-        let loaded = load::load(store.as_ref()).await.unwrap();
-        let (desk, inbox) = Desk::open(loaded.world.clone());
-        let (messages, receiver) = mpsc::channel(64);
-        let settings = Settings {
-            store: store.clone(),
-            policy: Policy::default(),
-            domain: "localhost".to_owned(),
-            platform_routes: Vec::new(),
-        };
-        let leader = Leader::new(settings, fence, uuids, loaded, inbox, receiver)
-            .with_clock(Clock::Manual(clock.clone()))
-            .succeeding(former);
+        let (leader, desk, messages) = leader(store.clone(), clock.clone(), former).await;
         let stop = Stop::new();
         let work = {
             let stop = stop.clone();
@@ -60,6 +47,13 @@ impl Stage {
         };
         let cluster_id = store.cluster_id().await.unwrap();
         Self { desk, store, cluster_id, clock, messages, sessions: AtomicU64::new(0), stop, work }
+    }
+
+    /// A next leader, not at work yet.
+    pub async fn next_leader(self) -> (Leader, Arc<AtomicI64>) {
+        self.stop.request();
+        self.work.await.unwrap();
+        (leader(self.store, self.clock.clone(), None).await.0, self.clock)
     }
 
     /// This leader ends, and another one takes over where the clock stands.
@@ -185,6 +179,22 @@ impl Stage {
     pub fn explain(&self, app: &str) -> Vec<String> {
         scheduler::explain(&self.desk.view(), &AppId::parse(app).unwrap(), self.now())
     }
+}
+
+async fn leader(
+    store: Arc<dyn Store>,
+    clock: Arc<AtomicI64>,
+    former: Option<NodeId>,
+) -> (Leader, Desk, mpsc::Sender<Message>) {
+    let mut uuids = Uuids::new().unwrap();
+    let fence = Fence::take(store.as_ref(), &mut uuids).await.unwrap();
+    let loaded = load::load(store.as_ref()).await.unwrap();
+    let (desk, inbox) = Desk::open(loaded.world.clone());
+    let (messages, receiver) = mpsc::channel(64);
+    let (domain, platform_routes) = ("localhost".to_owned(), Vec::new());
+    let settings = Settings { store, policy: Policy::default(), domain, platform_routes };
+    let leader = Leader::new(settings, fence, uuids, loaded, inbox, receiver);
+    (leader.with_clock(Clock::Manual(clock)).succeeding(former), desk, messages)
 }
 
 /// A machine whose agent does as it is told, when it is heard.
