@@ -38,7 +38,9 @@ impl Connection {
         while !answer.ends_with(b"\n.") {
             assert_ne!(self.0.read_buf(&mut answer).await.unwrap(), 0, "the connection goes on");
         }
-        String::from_utf8(answer).unwrap()
+        let answer = String::from_utf8(answer).unwrap();
+        let (_head, body) = answer.split_once("\r\n\r\n").unwrap();
+        body.to_owned()
     }
 }
 
