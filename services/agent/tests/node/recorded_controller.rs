@@ -33,11 +33,14 @@ fn take_frame(bytes: &mut BytesMut) -> Option<Bytes> {
     (bytes.len() >= HEAD_BYTES + length).then(|| bytes.split_to(HEAD_BYTES + length).freeze())
 }
 
+/// The controller's side of a session.
+type Answers = mpsc::Sender<Result<Bytes, Infallible>>;
+
 /// A controller that says what the test takes from the recording, and keeps what it hears.
 struct Recorded {
     address: SocketAddr,
     script: VecDeque<Bytes>,
-    session: Arc<Mutex<Option<mpsc::Sender<Result<Bytes, Infallible>>>>>,
+    session: Arc<Mutex<Option<Answers>>>,
     heard: Arc<Mutex<Vec<Bytes>>>,
     previous: MessageDescriptor,
 }
