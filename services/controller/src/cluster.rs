@@ -48,7 +48,8 @@ pub struct Cluster {
     /// The platform's tokens, handed to machines that join; on machines that keep the state.
     pub authority: Option<Authority>,
     pub members: Arc<dyn Members>,
-    /// Of this machine's member of the state; empty where there is none.
+    /// Of this machine's member of the state; empty where there is none. On a machine that may lead, that means an etcd of
+    /// the user's, whose members are none of our affair.
     pub etcd_peer_url: String,
     pub etcd_client_url: String,
     /// What the first leader of a new cluster writes down.
@@ -112,6 +113,13 @@ impl Default for Settings {
             lost_after_ms: 5000,
             state_nodes: STATE_NODES_DEFAULT,
         }
+    }
+}
+
+impl Cluster {
+    /// Whether the members of etcd are the cluster's machines.
+    pub(crate) fn manages_etcd(&self) -> bool {
+        !self.etcd_peer_url.is_empty()
     }
 }
 

@@ -107,8 +107,11 @@ pub enum Refusal {
     Invalid(String),
     #[error("the state cannot be written")]
     Store(#[source] store::StoreError),
+    /// Nothing was done.
     #[error("the controller is stopping")]
     Stopping,
+    #[error("the controller stopped before it answered; the change may have been made")]
+    Unanswered,
 }
 
 #[derive(Debug)]
@@ -215,7 +218,7 @@ impl Desk {
     pub async fn ask(&self, ask: Ask) -> Result<Answer, Refusal> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request { ask, reply }).await.map_err(|_| Refusal::Stopping)?;
-        answer.await.map_err(|_| Refusal::Stopping)?
+        answer.await.map_err(|_| Refusal::Unanswered)?
     }
 
     /// A piece of a task's output: at most `length_bytes` from `offset` on (-1: the last ones).

@@ -1,6 +1,7 @@
 //! The office of the leader: taken, held and given up by one controller. The decisions are `election`'s; here they meet
 //! the store, the clock and the term.
 
+use crate::cluster::roster;
 use crate::election::{Command, Election, Outcome, Record, Votes};
 use crate::keys;
 use crate::leader::{Campaign, Fence, LeaderError, look};
@@ -86,7 +87,7 @@ impl Office {
             let outcome = match command {
                 Command::Look => self.look().await,
                 Command::Campaign { against, cause } => {
-                    tracing::info!(?cause, "standing for the lead");
+                    tracing::debug!(?cause, "the lead can be taken");
                     self.campaign(against, &stop).await
                 }
                 Command::Renew { good_until } => self.renew(good_until).await,
@@ -124,6 +125,11 @@ impl Office {
     }
 
     async fn campaign(&mut self, against: Option<store::Revision>, stop: &Stop) -> Outcome {
+        if !self.is_member().await {
+            tracing::warn!("this machine is none of the cluster (any more): it does not stand");
+            return Outcome::NoAnswer;
+        }
+        tracing::info!("standing for the lead");
         let campaign = Fence::campaign(self.store.as_ref(), &mut self.uuids, &self.record, against);
         match timeout(ANSWER_MAX, campaign).await {
             Ok(Ok(Campaign::Won { fence, ttl })) => {
@@ -138,6 +144,15 @@ impl Office {
             }
             Err(_) => Outcome::NoAnswer,
         }
+    }
+
+    /// As the store knows it now. One that founds a cluster finds it empty.
+    async fn is_member(&self) -> bool {
+        let Some(shared) = &self.settings.cluster else { return true };
+        if let Ok(Ok(machines)) = timeout(ANSWER_MAX, roster::read(self.store.as_ref())).await {
+            shared.roster.set(machines);
+        }
+        !shared.roster.is_stranger(&self.record.node)
     }
 
     async fn renew(&mut self, good_until: Duration) -> Outcome {
@@ -219,6 +234,8 @@ impl Office {
             // A write that is under way is the fence's matter; it must not hold up the next campaign.
             term.work.abort();
             let _aborted = term.work.await;
+            // It may have opened to the faces in this moment.
+            self.lead.follow(None);
         }
     }
 

@@ -24,8 +24,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tower::ServiceExt;
 use web::ClientError;
 
-/// Whoever asks while nobody leads waits this long.
-const LEADER_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Whoever asks while nobody leads waits this long: a new leader answers within it.
+const LEADER_WAIT_MAX: Duration = Duration::from_secs(2);
 /// A leader that could not be reached is tried again after this time, unless another leads before.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 /// A request meets this many leaders, and no more.
@@ -37,8 +37,8 @@ const ANSWER_MAX: Duration = api::ANSWER_TIMEOUT.saturating_add(Duration::from_s
 const CALLER_ROLE: HeaderName = HeaderName::from_static("x-roadstead-role");
 const CALLER_NODE: HeaderName = HeaderName::from_static("x-roadstead-node");
 const CALLER_ADDRESS: HeaderName = HeaderName::from_static("x-roadstead-client");
-/// In an answer: nothing was done, since this controller does not lead.
-const NOT_LEADING: HeaderName = HeaderName::from_static("x-roadstead-not-leading");
+/// In an answer: nothing was done, since this controller does not lead (any more).
+pub(crate) const NOT_LEADING: HeaderName = HeaderName::from_static("x-roadstead-not-leading");
 
 /// Headers that belong to one connection (RFC 9110, 7.6.1), or to the hop before.
 const HOP_HEADERS: [HeaderName; 10] = [
@@ -163,7 +163,7 @@ fn headers_for_leader(head: &request::Parts) -> HeaderMap {
 
 fn passed_back(response: http::Response<web::Incoming>, stop: Stop) -> Response {
     let (mut head, body) = response.into_parts();
-    for name in &HOP_HEADERS {
+    for name in HOP_HEADERS.iter().filter(|name| *name != CONTENT_LENGTH) {
         head.headers.remove(name);
     }
     let is_endless =

@@ -8,3 +8,4 @@ mod silence;
 mod stage;
 mod stories;
 mod trial;
+mod troubles;

@@ -1,10 +1,11 @@
 //! Answers: JSON, and failures in Marathon's words.
 
 use crate::desk::{Answer, LogRefusal, Refusal};
+use crate::proxy::NOT_LEADING;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use marathon::Rejection;
 use model::{AppId, DeploymentId, IdError, Timestamp};
 use serde_json::{Value, json};
@@ -44,8 +45,8 @@ pub fn with_deployment(mut response: Response, answer: &Answer) -> Response {
 pub struct Failure {
     status: StatusCode,
     body: Value,
-    /// The methods there are, when the one asked for is not.
-    allow: Option<String>,
+    /// The methods there are, when the one asked for is not; when to come again.
+    headers: Vec<(HeaderName, String)>,
 }
 
 impl Failure {
@@ -54,7 +55,7 @@ impl Failure {
     }
 
     pub fn with_body(status: StatusCode, body: Value) -> Self {
-        Self { status, body, allow: None }
+        Self { status, body, headers: Vec::new() }
     }
 
     pub fn status(&self) -> StatusCode {
@@ -71,7 +72,7 @@ impl Failure {
 
     pub fn method(allowed: &[&str]) -> Self {
         let failure = Self::message(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
-        Self { allow: Some(allowed.join(", ")), ..failure }
+        Self { headers: vec![(ALLOW, allowed.join(", "))], ..failure }
     }
 
     pub fn no_app(id: &str) -> Self {
@@ -90,8 +91,10 @@ impl Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = json_with(self.status, &self.body);
-        if let Some(Ok(value)) = self.allow.map(HeaderValue::try_from) {
-            response.headers_mut().insert(ALLOW, value);
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                response.headers_mut().insert(name, value);
+            }
         }
         response
     }
@@ -119,10 +122,15 @@ impl From<Refusal> for Failure {
             Refusal::Exists(_) => Self::message(StatusCode::CONFLICT, refusal.to_string()),
             Refusal::Locked(deployments) => locked(&deployments),
             Refusal::Invalid(message) => Self::message(StatusCode::UNPROCESSABLE_ENTITY, message),
-            Refusal::Store(_) | Refusal::Stopping => {
+            Refusal::Store(_) | Refusal::Unanswered => {
                 let message = lifecycle::ErrorChain(&refusal).to_string();
                 Self::message(StatusCode::SERVICE_UNAVAILABLE, message)
             }
+            // Another leads soon; nothing was done, so a controller that passed this on may ask that one.
+            Refusal::Stopping => Self {
+                headers: vec![(RETRY_AFTER, "1".to_owned()), (NOT_LEADING, "1".to_owned())],
+                ..Self::message(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string())
+            },
         }
     }
 }

@@ -66,9 +66,9 @@ pub struct JoinAnswer {
     pub settings: Settings,
     /// Whether it keeps the state and may lead.
     pub state: bool,
-    /// How its member of the state starts.
+    /// How its member of the state starts; `None` where it has none.
     pub etcd: Option<EtcdStart>,
-    /// URLs of the members of the state that answer.
+    /// URLs of the members of the state that answer; none where the state is in an etcd of the user's.
     pub etcd_endpoints: Vec<String>,
     /// `host:port` of the controllers, the leader's first.
     pub controllers: Vec<String>,
@@ -106,7 +106,7 @@ impl Registrar {
             None => {
                 refuse_taken(&machines, &wanted)?;
                 let state = machines.values().filter(|member| member.state).count() < settings.state_nodes;
-                let (etcd_peer_url, etcd_client_url) = match state {
+                let (etcd_peer_url, etcd_client_url) = match state && self.shared.cluster.manages_etcd() {
                     true => (wanted.etcd_peer_url.clone(), wanted.etcd_client_url.clone()),
                     false => (String::new(), String::new()),
                 };
@@ -128,7 +128,7 @@ impl Registrar {
             tracing::info!(name = member.name, address = %member.address, state = member.state, "a machine joins");
         }
         let machines = self.machines().await?;
-        let etcd = match member.state {
+        let etcd = match member.state && !member.etcd_peer_url.is_empty() {
             true => match self.state_member(&machines, &member).await {
                 Ok(start) => Some(start),
                 Err(refusal) => {
@@ -204,6 +204,9 @@ impl Registrar {
 
     /// Of the members that vote: a learner answers no requests.
     pub(crate) async fn etcd_endpoints(&self, machines: &Machines) -> Result<Vec<String>, Refusal> {
+        if !self.shared.cluster.manages_etcd() {
+            return Ok(Vec::new());
+        }
         let listed = self.shared.cluster.members.member_list().await?;
         let votes = |url: &String| listed.iter().any(|one| !one.is_learner && one.peer_urls.contains(url));
         let voters = machines.values().filter(|machine| machine.state && votes(&machine.etcd_peer_url));

@@ -38,7 +38,9 @@ async fn keep_once(registrar: &Registrar, pass: u32) -> Result<(), Refusal> {
         found(registrar).await?;
     }
     // A machine that joins takes its own steps.
-    if let Ok(_nobody_joins) = registrar.joining.try_lock() {
+    if registrar.shared.cluster.manages_etcd()
+        && let Ok(_nobody_joins) = registrar.joining.try_lock()
+    {
         let cluster = &registrar.shared.cluster;
         let wanted = join::wanted_peers(&registrar.machines().await?);
         etcd::step(cluster.members.as_ref(), &wanted, &cluster.etcd_peer_url).await?;

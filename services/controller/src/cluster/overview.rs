@@ -21,7 +21,8 @@ impl Registrar {
         let has_quorum = {
             let voters = etcd.iter().filter(|member| member["role"] == "voter");
             let healthy = voters.clone().filter(|member| member["healthy"] == true).count();
-            healthy * 2 > voters.count()
+            // The machines were read just now: an etcd of the user's works.
+            healthy * 2 > voters.count() || !self.shared.cluster.manages_etcd()
         };
         let member = |machine: &super::Member| {
             let mut value = json!(machine);
@@ -40,8 +41,11 @@ impl Registrar {
         }))
     }
 
-    /// Empty when they cannot be asked.
+    /// Empty when they cannot be asked, and where they are none of the cluster's machines.
     pub(crate) async fn etcd_members(&self) -> Vec<Member> {
+        if !self.shared.cluster.manages_etcd() {
+            return Vec::new();
+        }
         match timeout(STATUS_MAX, self.shared.cluster.members.member_list()).await {
             Ok(Ok(members)) => members,
             Ok(Err(error)) => {

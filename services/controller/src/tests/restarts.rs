@@ -141,7 +141,7 @@ async fn an_older_controller_can_write_nothing() {
     let old = Trial::start(data.path()).await;
     let new = Trial::start_on(old.store.clone(), |_| ()).await;
     let refused = old.desk.ask(crate::desk::Ask::Put { apps: vec![app("x", 1)], force: false }).await;
-    assert!(matches!(refused, Err(crate::desk::Refusal::Stopping)));
+    assert!(matches!(refused, Err(crate::desk::Refusal::Unanswered)));
     assert!(new.desk.view().apps.is_empty());
     new.put(app("x", 1)).await;
     assert!(new.store.get("/roadstead/apps/x").await.unwrap().is_some());

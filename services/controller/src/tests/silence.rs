@@ -22,10 +22,6 @@ fn running(machines: &[Machine]) -> Vec<String> {
     machines.iter().flat_map(Machine::running).collect()
 }
 
-fn stops(machine: &Machine) -> usize {
-    machine.log().iter().filter(|line| line.starts_with("stop")).count()
-}
-
 #[tokio::test]
 async fn a_silent_machines_servers_leave_within_two_seconds_and_its_tasks_run_elsewhere_within_eight() {
     let data = tempfile::tempdir().unwrap();
@@ -65,8 +61,8 @@ async fn a_silent_machines_servers_leave_within_two_seconds_and_its_tasks_run_el
 
     // It is back: what it still runs is stopped, and nothing else is.
     stage.pass(250, &mut [a, b, c]).await;
-    assert_eq!((stage.standing("c"), stops(c), c.running().len()), ("live", 1, 0));
-    assert_eq!((stops(a), stops(b), running(&machines).len()), (0, 0, 3));
+    assert_eq!((stage.standing("c"), c.stops(), c.running().len()), ("live", 1, 0));
+    assert_eq!((a.stops(), b.stops(), running(&machines).len()), (0, 0, 3));
     assert_eq!(stage.routed("x").await.len(), 3);
 }
 
@@ -151,7 +147,7 @@ async fn a_machine_lost_under_one_leader_and_back_under_the_next_runs_nothing_tw
     let [a, b, c] = machines;
     let (mut a, mut b, mut c) = (stage.rejoin(a).await, stage.rejoin(b).await, stage.rejoin(c).await);
     stage.pass(500, &mut [&mut a, &mut b, &mut c]).await;
-    assert_eq!((c.running().len(), stops(&c), stops(&a) + stops(&b)), (0, 1, 0));
+    assert_eq!((c.running().len(), c.stops(), a.stops() + b.stops()), (0, 1, 0));
     let all = running(&[a, b, c]);
     assert_eq!((all.len(), all.iter().collect::<BTreeSet<_>>().len()), (3, 3));
 }

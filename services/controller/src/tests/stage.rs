@@ -73,8 +73,7 @@ impl Stage {
     }
 
     pub async fn join(&self, node: &str) -> Machine {
-        let machine = Machine { node: node.to_owned(), shared: Shared::default(), session: None };
-        self.rejoin(machine).await
+        self.rejoin(Machine::rebooted(node)).await
     }
 
     /// The machine opens a new session, with what it runs.
@@ -225,6 +224,16 @@ impl Machine {
 
     pub fn cluster_id_told(&self) -> u64 {
         self.session.as_ref().map_or(0, |(_, desired)| desired.borrow().cluster_id)
+    }
+
+    /// After a reboot: it runs nothing, and has joined nobody.
+    pub fn rebooted(node: &str) -> Self {
+        Self { node: node.to_owned(), shared: Shared::default(), session: None }
+    }
+
+    /// How many tasks it was told to stop, or no longer to run, while they ran.
+    pub fn stops(&self) -> usize {
+        self.log().iter().filter(|line| line.starts_with("stop")).count()
     }
 
     /// Tasks in the order they were started and stopped.

@@ -164,3 +164,20 @@ async fn tokens_that_are_expired_revoked_used_or_wrong_are_refused_in_words() {
     let endless = node.call(Method::POST, "/v1/join-tokens", Some(json!({ "ttl_seconds": 1_000_000_000 }))).await;
     assert_eq!(endless.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_state_is_in_an_etcd_of_the_users_its_members_are_left_alone() {
+    let lab = Lab::open().await;
+    let outside = |config: &mut crate::Config| config.cluster.as_mut().unwrap().etcd_peer_url = String::new();
+    let nodes = [lab.start("a", outside).await];
+    leader(&nodes).await;
+    until("the founder is written down", || async { lab.store.get(&keys::member("a")).await.unwrap().is_some() }).await;
+    let token = token(&nodes[0], json!({})).await;
+    let answer = join(&nodes[0], &token, ask(&token, "b", 1, &requests(&[Role::Agent]))).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let answer: JoinAnswer = serde_json::from_value(answer.body).unwrap();
+    assert!(answer.state && answer.etcd.is_none() && answer.etcd_endpoints.is_empty());
+    assert_eq!(lab.members.member_list().await.unwrap().len(), 1);
+    let cluster = nodes[0].get("/v1/cluster").await.body;
+    assert_eq!((&cluster["etcd"]["healthy"], cluster["members"].as_array().unwrap().len()), (&json!(true), 2));
+}

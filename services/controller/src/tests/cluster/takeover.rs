@@ -258,3 +258,26 @@ async fn a_later_process_of_a_node_replaces_the_earlier_one_which_ends() {
     assert_eq!(call(&later.admin, Method::GET, &uri, None).await.status, StatusCode::OK);
     assert!(later.leads());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_machines_controller_does_not_lead_though_its_process_lives() {
+    let (lab, mut nodes) = Lab::with_three().await;
+    let first = leader(&nodes).await;
+    let [removed, left] = [(first + 1) % 3, (first + 2) % 3];
+    let name = nodes[removed].name.clone();
+    let gone = nodes[first].call(Method::DELETE, &format!("/v1/nodes/{name}"), None).await;
+    assert_eq!(gone.status, StatusCode::OK, "{}", gone.body);
+    // What it asks for others is refused from then on.
+    until("its requests are refused", || async {
+        nodes[removed].get("/v2/apps").await.status == StatusCode::FORBIDDEN
+    })
+    .await;
+    // Two are left of two, so nobody may stand before the lease has ended; only one of them does.
+    nodes[first].kill();
+    until("the one that is left leads", || async {
+        assert!(!nodes[removed].leads());
+        nodes[left].leads()
+    })
+    .await;
+    assert!(lab.store.get(&crate::keys::member(&name)).await.unwrap().is_none());
+}
