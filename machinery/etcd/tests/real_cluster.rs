@@ -75,6 +75,35 @@ async fn a_certificate_of_another_authority_opens_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_a_members_certificate_makes_a_peer() {
+    let cluster = Cluster::start().await;
+    let answer = cluster.ask_as_peer(Role::Store).await.unwrap();
+    assert!(String::from_utf8_lossy(&answer).contains("etcdserver"), "{answer:?}");
+    for role in Role::ALL.into_iter().filter(|role| *role != Role::Store) {
+        assert!(cluster.ask_as_peer(role).await.is_err(), "{role} is no member");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_needs_no_restart() {
+    let mut cluster = Cluster::of(3).await;
+    let lifetime = Duration::from_secs(10);
+    cluster.certify_members(lifetime);
+    let signed = Instant::now();
+    cluster.found().await;
+    cluster.client(Role::Admin).put("/a", "1".into()).await.unwrap();
+    cluster.certify_members(Duration::from_secs(3600));
+    until("the first certificates have ended", async || (lifetime < signed.elapsed()).then_some(())).await;
+    // Everyone connects anew: this client, and the members, one of which begins anew.
+    cluster.members[0].stop().await;
+    cluster.members[0].restart().await;
+    for endpoint in cluster.endpoints() {
+        let client = cluster.client_of(Role::Admin, &[endpoint]);
+        assert_eq!(client.get("/a").await.unwrap().unwrap().value, "1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn etcd_does_not_outlive_a_guard_that_was_killed() {
     let mut cluster = Cluster::start().await;
     // It waits until both are gone, and would fail if etcd stayed.

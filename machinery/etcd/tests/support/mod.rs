@@ -1,12 +1,13 @@
 //! A cluster of real etcd on loopback addresses of its own, each member guarded by a process of its own.
 
-use identity::{Ca, CertificateFiles, Request, Role, Subject, Tls};
+use bytes::Bytes;
+use identity::{CERTIFICATE_LIFETIME, Ca, CertificateFiles, Request, Role, Subject, Tls, Validity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use store::{ClientCredentials, EtcdClient, MemberId, Members};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -35,16 +36,19 @@ impl Cluster {
     /// A cluster of three that asks for credentials.
     pub async fn start() -> Self {
         let mut cluster = Self::of(3).await;
-        let names: Vec<_> = (0..3).collect();
-        let initial = cluster.initial(&names);
-        for member in &mut cluster.members {
+        cluster.found().await;
+        cluster
+    }
+
+    pub async fn found(&mut self) {
+        let initial = self.initial(&[0, 1, 2]);
+        for member in &mut self.members {
             member.spawn(&initial, false);
         }
-        for member in &mut cluster.members {
+        for member in &mut self.members {
             member.ready().await;
         }
-        cluster.client(Role::Admin).enable_auth().await.unwrap();
-        cluster
+        self.client(Role::Admin).enable_auth().await.unwrap();
     }
 
     /// Members with addresses and certificates, none of them started.
@@ -63,7 +67,7 @@ impl Cluster {
             let directory = directory.path().join(&name);
             std::fs::create_dir(&directory).unwrap();
             for role in Role::ALL {
-                install(&ca, &directory.join("identity"), role, &name, address);
+                install(&ca, &directory.join("identity"), role, &name, address, CERTIFICATE_LIFETIME);
             }
             members.push(Member { name, address, directory, guard: None });
         }
@@ -108,12 +112,27 @@ impl Cluster {
         self.client(Role::Admin).status(&self.members[index].endpoint()).await.unwrap().member_id
     }
 
+    /// New certificates for every member, in the place of the old ones.
+    pub fn certify_members(&self, lifetime: Duration) {
+        for member in &self.members {
+            let identity = member.directory.join("identity");
+            install(&self.ca, &identity, Role::Store, &member.name, member.address, lifetime);
+        }
+    }
+
+    /// What a certificate of this role is answered where members meet.
+    pub async fn ask_as_peer(&self, role: Role) -> Result<Bytes, web::ClientError> {
+        let tls = Tls::open(&self.members[0].directory.join("identity"), role).unwrap();
+        let client = web::Client::new(web::Credentials::None).with_tls(tls.client(Some(Role::Store)));
+        client.get(&format!("{}/version", self.members[0].peer_url())).await.map(|response| response.into_body())
+    }
+
     /// A certificate of this role for the first machine, signed by another authority.
     pub fn forged(&self, role: Role) -> EtcdClient {
         let member = &self.members[0];
         let directory = self.directory.path().join("forged");
         let ca = Ca::create("test").unwrap();
-        install(&ca, &directory, role, &member.name, member.address);
+        install(&ca, &directory, role, &member.name, member.address, CERTIFICATE_LIFETIME);
         // It trusts the real authority: only what it shows is false.
         std::fs::write(directory.join("ca.pem"), self.ca.certificate_pem()).unwrap();
         let tls = Tls::open(&directory, role).unwrap();
@@ -121,11 +140,12 @@ impl Cluster {
     }
 }
 
-fn install(ca: &Ca, identity: &Path, role: Role, node: &str, address: IpAddr) {
+fn install(ca: &Ca, identity: &Path, role: Role, node: &str, address: IpAddr, lifetime: Duration) {
     std::fs::create_dir_all(identity).unwrap();
     let request = Request::generate().unwrap();
     let subject = Subject { role, node: node.into(), addresses: vec![address] };
-    let certificate = ca.sign(&request.csr_pem, &subject).unwrap();
+    let validity = Validity::lasting(SystemTime::now(), lifetime);
+    let certificate = ca.sign_for(&request.csr_pem, &subject, validity).unwrap();
     let files = CertificateFiles::of(identity, role);
     files.install(ca.certificate_pem(), &certificate, &request.key_pem).unwrap();
 }

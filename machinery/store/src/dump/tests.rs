@@ -17,7 +17,7 @@ async fn dumped(store: &dyn Store) -> (Summary, Vec<u8>) {
 }
 
 /// Keys and values, without what is the store's own.
-async fn contents(store: &dyn Store) -> Vec<(Vec<u8>, Vec<u8>)> {
+async fn contents(store: &dyn Store) -> Pairs {
     let (_, kvs) = store.read_prefix("", 0).await.unwrap();
     kvs.into_iter().map(|kv| (kv.key.to_vec(), kv.value.to_vec())).collect()
 }
@@ -94,6 +94,8 @@ async fn something_else_is_no_dump() {
     }
 }
 
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
 fn written(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     block_on(async {
@@ -106,7 +108,7 @@ fn written(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
-fn read(bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, DumpError> {
+fn read(bytes: &[u8]) -> Result<Pairs, DumpError> {
     block_on(async {
         let mut input = Cursor::new(bytes);
         let (mut reader, head) = Reader::begin(&mut input).await?;
@@ -119,7 +121,7 @@ fn read(bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, DumpError> {
     })
 }
 
-fn pairs() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>)>> {
+fn pairs() -> impl Strategy<Value = Pairs> {
     let bytes = |least| prop::collection::vec(any::<u8>(), least..40);
     prop::collection::vec((bytes(1), bytes(0)), 0..8)
 }
