@@ -7,7 +7,7 @@ pub mod join;
 mod membership;
 mod others;
 mod outside;
-mod renew;
+pub mod renew;
 pub mod state;
 
 pub use credentials::registry_key;

@@ -22,7 +22,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let config = arguments.config()?;
     work(async |stop| {
         let membership = match Membership::read(&config.data)? {
-            Some(membership) => Some(membership),
+            Some(membership) => {
+                cluster::renew::before_start(&config.data, &membership)?;
+                Some(membership)
+            }
             None if config.cluster.address.is_some() => Some(cluster::found::found(&config)?),
             None => None,
         };

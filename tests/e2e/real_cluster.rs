@@ -129,7 +129,8 @@ fn argument(pid: u32, index: usize) -> Option<String> {
 fn tasks_with_processes() -> BTreeSet<String> {
     let of_app = |pid: u32| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-        let variable = environment.split(|byte| *byte == 0).find(|variable| variable.starts_with(b"MESOS_TASK_ID=killed."))?;
+        let variable =
+            environment.split(|byte| *byte == 0).find(|variable| variable.starts_with(b"MESOS_TASK_ID=killed."))?;
         String::from_utf8(variable.to_vec()).ok()?.strip_prefix("MESOS_TASK_ID=").map(str::to_owned)
     };
     pids().into_iter().filter_map(of_app).collect()
@@ -163,7 +164,19 @@ async fn every_process_is_killed_in_turn_under_deployments_and_nothing_is_double
     let _alone = support::alone();
     let kills = std::env::var(KILLS_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS_DEFAULT);
     let mut cluster = Cluster::begin().await;
-    let run = ["app", "run", APP, "--cmd", "exec python3 -m http.server $PORT0", "--health", "/", "--cpus", "0.1", "--mem", "32"];
+    let run = [
+        "app",
+        "run",
+        APP,
+        "--cmd",
+        "exec python3 -m http.server $PORT0",
+        "--health",
+        "/",
+        "--cpus",
+        "0.1",
+        "--mem",
+        "32",
+    ];
     cluster.ask(&[run.as_slice(), &["--instances", "5"]].concat()).expect("the app is deployed");
 
     let stop = AtomicBool::new(false);
@@ -174,6 +187,7 @@ async fn every_process_is_killed_in_turn_under_deployments_and_nothing_is_double
         for kill in 0..kills {
             let (machine, part) = (&mut cluster.machines[kill % 3], PROCESSES[kill % PROCESSES.len()]);
             let name = machine.node.name().to_owned();
+            eprintln!("kill {} of {kills}: {part} on {name}", kill + 1);
             let pid = until(&format!("{part} runs on {name}"), || machine.process_of(part));
             send(pid, Signal::SIGKILL);
             if part == "up" {
@@ -211,7 +225,9 @@ async fn every_process_is_killed_in_turn_under_deployments_and_nothing_is_double
     until("no process of a task is left", || tasks_with_processes().is_empty().then_some(()));
     for machine in &cluster.machines {
         let node = &machine.node;
-        until(&format!("no host port is left open on {}", node.name()), || open_host_ports(node).is_empty().then_some(()));
+        until(&format!("no host port is left open on {}", node.name()), || {
+            open_host_ports(node).is_empty().then_some(())
+        });
         let shims = node.pids().unwrap().into_iter().filter(|pid| is_shim(*pid as u32)).count();
         assert_eq!(shims, 0, "no shim is left on {}", node.name());
     }

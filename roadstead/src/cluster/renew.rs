@@ -1,11 +1,11 @@
-//! Certificates live for a day; half-way through, the supervisor asks a controller for new ones, as this machine's `node`.
-//! The processes read them when they are there: nothing is restarted.
+//! Certificates live for a day; half-way through, the supervisor replaces them: a machine that keeps the state signs its own,
+//! any other asks a controller, as its `node`. The processes read them when they are there: nothing is restarted.
 
 use super::{Membership, Others, credentials};
 use anyhow::bail;
 use controller::cluster::{CertificatesAnswer, CertificatesRequest};
 use http::Method;
-use identity::{Renewal, Role, Tls};
+use identity::{Ca, Renewal, Role, Subject, Tls};
 use lifecycle::ErrorChain;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,12 +27,44 @@ pub async fn run(data: &Path, membership: &Membership) {
 }
 
 async fn renew_if_due(data: &Path, membership: &Membership) -> anyhow::Result<bool> {
-    let validity = credentials::files(data, Role::Node).validity()?;
-    if matches!(validity.renewal(SystemTime::now()), Renewal::At(_)) {
+    if !is_due(data)? {
         return Ok(false);
     }
+    if membership.keeps_state {
+        sign_own(data, membership)?;
+        return Ok(true);
+    }
+    ask_for_new(data).await?;
+    Ok(true)
+}
+
+fn is_due(data: &Path) -> anyhow::Result<bool> {
+    let validity = credentials::files(data, Role::Node).validity()?;
+    Ok(!matches!(validity.renewal(SystemTime::now()), Renewal::At(_)))
+}
+
+/// A machine that has the authority's key asks nobody. Before anything is started: where every machine was off for longer
+/// than certificates live, nobody would be there to ask.
+pub fn before_start(data: &Path, membership: &Membership) -> anyhow::Result<()> {
+    if membership.keeps_state && is_due(data)? {
+        sign_own(data, membership)?;
+    }
+    Ok(())
+}
+
+/// The machine's own certificate last: it says whether all are done.
+fn sign_own(data: &Path, membership: &Membership) -> anyhow::Result<()> {
+    let ca = Ca::load(&credentials::directory(data))?;
+    for role in credentials::roles(true).filter(|role| *role != Role::Node).chain([Role::Node]) {
+        let subject = Subject { role, node: membership.name.clone(), addresses: vec![membership.address] };
+        credentials::files(data, role).renew_by(&ca, &subject)?;
+    }
+    Ok(())
+}
+
+async fn ask_for_new(data: &Path) -> anyhow::Result<()> {
     let mut csrs = BTreeMap::new();
-    for role in credentials::roles(membership.keeps_state) {
+    for role in credentials::roles(false) {
         csrs.insert(role, credentials::files(data, role).renewal_request()?.csr_pem);
     }
     let request = CertificatesRequest { csrs };
@@ -43,12 +75,11 @@ async fn renew_if_due(data: &Path, membership: &Membership) -> anyhow::Result<bo
         let url = format!("{controller}/v1/certificates");
         match client.send_json::<CertificatesAnswer>(Method::POST, &url, &request).await {
             Ok(answer) => {
-                // The machine's own last: it says whether all are done.
                 let own_last = answer.certificates.iter().filter(|(role, _)| **role != Role::Node);
                 for (role, certificate) in own_last.chain(answer.certificates.get_key_value(&Role::Node)) {
                     credentials::files(data, *role).renew(certificate)?;
                 }
-                return Ok(true);
+                return Ok(());
             }
             Err(error) => refused.push(format!("{controller}: {}", ErrorChain(&error))),
         }

@@ -2,6 +2,7 @@
 
 use super::report::StepReport;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,17 @@ pub struct Narrator {
 /// The step that runs; it may say how far it is.
 pub struct Telling {
     bar: ProgressBar,
+    notes: RefCell<Vec<String>>,
 }
 
 impl Telling {
     pub fn says(&self, progress: impl Into<String>) {
         self.bar.set_message(progress.into());
+    }
+
+    /// What the step has found out, told under its line.
+    pub fn notes(&self, line: &str) {
+        self.notes.borrow_mut().push(line.to_owned());
     }
 }
 
@@ -33,16 +40,21 @@ impl Narrator {
         what: &str,
         work: impl AsyncFnOnce(&Telling) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let telling = Telling { bar: if self.is_terminal { spinner(what) } else { ProgressBar::hidden() } };
+        let bar = if self.is_terminal { spinner(what) } else { ProgressBar::hidden() };
+        let telling = Telling { bar, notes: RefCell::default() };
         let start = Instant::now();
         let result = work(&telling).await;
         let seconds = start.elapsed().as_secs_f64();
         telling.bar.finish_and_clear();
         let error = result.as_ref().err().map(|error| lifecycle::ErrorChain(error.as_ref()).to_string());
-        let line = match &error {
+        let mut line = match &error {
             None => format!("  ✓ {what}  {seconds:.2} s"),
             Some(error) => format!("  ✗ {what}  {seconds:.2} s\n      {error}"),
         };
+        for note in telling.notes.take() {
+            line.push_str("\n      ");
+            line.push_str(&note);
+        }
         // The terminal may be gone: clearing away goes on without an audience.
         let _audience_gone = writeln!(std::io::stderr(), "{line}");
         self.steps.push(StepReport { name, ok: error.is_none(), seconds, error });

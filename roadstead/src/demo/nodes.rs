@@ -111,6 +111,7 @@ async fn lose_and_change(
             let tried = trials.run(*fault, telling).await?;
             is_whole = tried.whole_s.is_some();
             let error = tried.error.clone();
+            telling.notes(&tried.summary());
             nodes.faults.push(tried);
             error.map_or(Ok(()), |error| Err(anyhow::anyhow!(error)))
         });

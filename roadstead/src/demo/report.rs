@@ -80,6 +80,27 @@ pub struct FaultReport {
     pub error: Option<String>,
 }
 
+impl FaultReport {
+    /// One line for people.
+    pub fn summary(&self) -> String {
+        let seconds = |value: Option<f64>| value.map(|seconds| format!("{seconds:.2} s"));
+        let facts = [
+            ("endpoints out after", seconds(self.endpoints_out_s)),
+            ("tasks elsewhere after", seconds(self.tasks_elsewhere_s)),
+            ("address moved after", seconds(self.address_moved_s)),
+            ("longest silence", seconds(Some(self.silence_max_s))),
+            ("no write for", seconds(Some(self.writes_silence_max_s))),
+        ];
+        let mut line = format!("{} of {} requests failed", self.failed, self.requests);
+        for (name, value) in facts {
+            if let Some(value) = value {
+                line.push_str(&format!(" · {name} {value}"));
+            }
+        }
+        line
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub struct StepReport {
     pub name: &'static str,

@@ -36,6 +36,8 @@ pub struct Stage {
     anyone: Client,
     at_platform: Handle,
     public: Public,
+    /// Where each edge that may serve the public tells its metrics.
+    edges: Vec<(Handle, SocketAddr)>,
     /// The most servers of the app's route that were seen at once.
     routed_max: AtomicU64,
 }
@@ -49,9 +51,18 @@ pub struct Public {
 
 impl Stage {
     pub fn new(addresses: Addresses, authority: Authority, at_platform: Handle, public: Public) -> Self {
-        let admin = Client::new(Credentials::Bearer(authority.token(Role::Admin).reveal().to_owned()));
+        let admin = administrator(&authority);
         let (anyone, routed_max) = (Client::default(), AtomicU64::new(0));
-        Self { addresses, authority, admin, anyone, at_platform, public, routed_max }
+        let edges = vec![(at_platform.clone(), addresses.edge_api)];
+        Self { addresses, authority, admin, anyone, at_platform, public, edges, routed_max }
+    }
+
+    /// Any of these stages' edges may serve the public.
+    pub fn share_public(stages: &mut [Self]) {
+        let edges: Vec<_> = stages.iter().flat_map(|stage| stage.edges.clone()).collect();
+        for stage in stages {
+            stage.edges.clone_from(&edges);
+        }
     }
 
     pub fn addresses(&self) -> &Addresses {
@@ -113,11 +124,16 @@ impl Stage {
         run_on(&self.public.runtime, async move { Ok(anyone.fetch(request).await?) }).await
     }
 
+    /// Of all edges that serve the public.
     pub async fn edge_metrics(&self) -> anyhow::Result<EdgeMetrics> {
-        let (admin, uri) = (self.admin.clone(), format!("http://{}/metrics", self.addresses.edge_api));
-        let response = self.at_platform(async move { Ok(admin.get(&uri).await?) }).await?;
-        anyhow::ensure!(response.status().is_success(), "the edge's metrics: {}", response.status());
-        Ok(EdgeMetrics::parse(&String::from_utf8_lossy(response.body())))
+        let mut metrics = EdgeMetrics::default();
+        for (runtime, api) in &self.edges {
+            let (admin, uri) = (administrator(&self.authority), format!("http://{api}/metrics"));
+            let response = run_on(runtime, async move { Ok(admin.get(&uri).await?) }).await?;
+            anyhow::ensure!(response.status().is_success(), "an edge's metrics: {}", response.status());
+            metrics.add(&String::from_utf8_lossy(response.body()));
+        }
+        Ok(metrics)
     }
 
     /// URLs of the servers of the app's route, as the edge has them.
@@ -188,6 +204,10 @@ impl Stage {
         })
         .await
     }
+}
+
+fn administrator(authority: &Authority) -> Client {
+    Client::new(Credentials::Bearer(authority.token(Role::Admin).reveal().to_owned()))
 }
 
 /// Looks at a condition until it holds; the error names it and the last reason why it did not.

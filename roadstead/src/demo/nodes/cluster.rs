@@ -68,6 +68,7 @@ impl Cluster {
             let (addresses, authority) = machine.interfaces()?;
             self.stages.push(Stage::new(addresses, authority, machine.inside().handle(), self.public.clone()));
         }
+        Stage::share_public(&mut self.stages);
         Ok(())
     }
 

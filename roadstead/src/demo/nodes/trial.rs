@@ -43,7 +43,11 @@ impl<'a> Trials<'a> {
             Target::EtcdLeader => Some(self.cluster.etcd_leader().await?.0),
             Target::App => None,
         };
-        self.posts_paused = if fault.is_planned() { None } else { Some(self.load.pause_posts().await) };
+        if fault.is_planned() {
+            self.posts_paused = None;
+        } else if self.posts_paused.is_none() {
+            self.posts_paused = Some(self.load.pause_posts().await);
+        }
         self.load.take();
         self.writer.take_silence();
 
