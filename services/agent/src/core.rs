@@ -17,7 +17,8 @@
 //! it is confirmed ([`Verdict::Confirm`]).
 //!
 //! A node whose desired set on disk cannot be read takes back what runs, starts nothing and stops nothing until a
-//! controller has spoken ([`Core::boot_blind`]).
+//! controller has spoken ([`Core::boot_blind`]). Until then it reports what it found as `TASK_UNKNOWN`: there, and nothing
+//! to conclude from.
 
 use protocol::{CheckReport, Desired, TaskReport, TaskSpec, TaskState};
 use runtime::{Exit, Found, How, Status};
@@ -375,7 +376,7 @@ impl Task {
             task_id: self.spec.task_id.clone(),
             app_id: self.spec.app_id.clone(),
             app_version: self.spec.app_version.clone(),
-            state: self.state.into(),
+            state: if self.blind { TaskState::TaskUnknown } else { self.state }.into(),
             message: self.message.clone(),
             started_at_ms: self.started_at_ms,
             checks: self.checks.clone(),

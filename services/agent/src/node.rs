@@ -68,13 +68,14 @@ pub(crate) struct NodeHandle {
 pub(crate) struct Snapshot {
     pub(crate) held: Held,
     pub(crate) tasks: Arc<Vec<TaskReport>>,
-    /// False until the tasks taken back have been checked once, and for as long as nobody knows what they are.
+    /// False until the tasks taken back have been checked once.
     pub(crate) settled: bool,
 }
 
 impl NodeHandle {
     pub(crate) fn hello(&self) -> AgentHello {
-        AgentHello { generation: self.reports.borrow().held.generation, ..(*self.hello).clone() }
+        let Held { cluster_id, generation, .. } = self.reports.borrow().held;
+        AgentHello { generation, cluster_id, ..(*self.hello).clone() }
     }
 
     pub(crate) fn reports(&self) -> watch::Receiver<Snapshot> {
@@ -198,6 +199,7 @@ impl Node {
             runtime: runtime.kind().to_string(),
             limits: runtime.limits(),
             generation: 0,
+            cluster_id: 0,
             version: config.version.clone(),
         };
         let ended_logs = node.ended_logs.clone();
@@ -432,10 +434,13 @@ impl Node {
 
     fn publish(&mut self) {
         let held = self.core.held();
-        let checked = !self.core.unchecked() || Instant::now() >= self.settle_until;
-        let settled = self.reports.borrow().settled || checked && !held.blind;
-        // One that is blind is asked again by the set that makes it see.
-        self.report_at = if settled || held.blind { None } else { Some(self.settle_until) };
+        let now = Instant::now();
+        if !self.core.unchecked() && !held.blind {
+            // Later tasks are reported unchecked, as they are.
+            self.settle_until = self.settle_until.min(now);
+        }
+        let settled = held.blind || now >= self.settle_until;
+        self.report_at = if settled { None } else { Some(self.settle_until) };
         let tasks = Arc::new(self.core.reports());
         self.reports.send_replace(Snapshot { held, tasks, settled });
     }

@@ -123,7 +123,7 @@ async fn running_tasks_are_taken_back_after_a_restart_and_not_doubled() {
     controller.until_task("a", "running", |task| task.state() == TaskState::TaskRunning).await;
     let hellos = controller.with(|heard| heard.hellos.clone());
     assert_eq!(hellos[0].node_id, hellos[1].node_id);
-    assert_eq!(hellos[1].generation, 5);
+    assert_eq!((hellos[1].generation, hellos[1].cluster_id), (5, controller::CLUSTER));
     let mut started = runtime.started.lock().unwrap().clone();
     started.sort();
     assert_eq!(started, ["a", "b"]);
@@ -202,20 +202,23 @@ async fn a_torn_desired_set_stops_nothing_and_starts_nothing_until_a_controller_
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     let heard = controller.with(|heard| (heard.hellos.len(), heard.reports.len()));
+    let states = |tasks: &Vec<protocol::TaskReport>| tasks.iter().map(|task| task.state()).collect::<Vec<_>>();
 
     let node = Node::start(config(data.path(), &controller), runtime.clone()).await;
     controller.until("hello", |now| (now.hellos.len() > heard.0).then_some(())).await;
     let face = node.started.address("").unwrap();
     let status: serde_json::Value = web::Client::default().get_json(&format!("http://{face}/status")).await.unwrap();
     assert!(status["desired"].as_str().unwrap().starts_with("lost"), "{status}");
-    let heartbeats = controller.with(|heard| heard.heartbeats);
-    controller.until("a sign of life", |heard| (heard.heartbeats > heartbeats + 1).then_some(())).await;
-    assert_eq!(controller.with(|heard| heard.reports.len()), heard.1, "what it cannot name it does not report");
+    // A controller speaks only to those who have said what they run.
+    let report = controller.until("a report", |now| now.reports.get(heard.1).map(states)).await;
+    assert_eq!(report, [TaskState::TaskUnknown; 2], "there, and no more is known");
     assert_eq!((runtime.started.lock().unwrap().len(), runtime.stopped.lock().unwrap().len()), (2, 0));
 
     controller.desire(6, vec![spec("stays"), spec("new")]).await;
     controller.until_task("new", "running", |task| task.state() == TaskState::TaskRunning).await;
     controller.until_task("stays", "running", |task| task.state() == TaskState::TaskRunning).await;
+    let hello = controller.with(|heard| heard.hellos.last().cloned()).unwrap();
+    assert_eq!((hello.generation, hello.cluster_id), (0, 0));
     eventually("what is not listed is stopped", || runtime.ids() == ["new", "stays"]).await;
     assert_eq!(runtime.stopped.lock().unwrap().len(), 1);
     node.stop().await;

@@ -126,6 +126,28 @@ async fn an_agent_suspended_for_two_seconds_goes_on_with_the_next_leader_and_kil
     agent.kill().await.unwrap();
 }
 
+/// A store that was lost and begun anew, say: nothing is stopped on its first word.
+#[tokio::test]
+async fn another_clusters_empty_set_is_believed_only_when_it_stands() {
+    let data = tempfile::tempdir().unwrap();
+    let controller = Controller::start().await;
+    let mut agent = agent(&controller, data.path());
+    let task = TaskSpec {
+        task_id: "t".to_owned(),
+        container_name: "t".to_owned(),
+        cmd: Some("sleep 600".to_owned()),
+        ..TaskSpec::default()
+    };
+    controller.desire(100, vec![task]).await;
+    controller.until_task("t", "running", |task| task.state() == TaskState::TaskRunning).await;
+    let told = Instant::now();
+    controller.desire_of(controller::CLUSTER + 1, 1, vec![]).await;
+    controller.until("stopped", |heard| heard.reports.last()?.is_empty().then_some(())).await;
+    let took = told.elapsed();
+    assert!((Duration::from_secs(9)..Duration::from_secs(15)).contains(&took), "{took:?}");
+    agent.kill().await.unwrap();
+}
+
 async fn eventually(name: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {

@@ -96,6 +96,7 @@ fn a_node_that_lost_its_set_stops_and_starts_nothing_until_a_controller_speaks()
     assert!(effects.iter().all(|effect| matches!(effect, Effect::Watch { .. })), "{effects:?}");
     assert_eq!(effects.len(), 2);
     assert!(core.held().blind);
+    assert!(core.reports().iter().all(|report| report.state() == TaskState::TaskUnknown));
     assert_eq!(core.judge(&desired(3, vec![])), Verdict::Confirm, "all would be stopped");
 
     let checked = |id: &str| TaskSpec { checks: vec![protocol::Check::default()], ..spec(id) };
