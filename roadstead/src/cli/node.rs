@@ -73,7 +73,7 @@ async fn list(common: &Common) -> anyhow::Result<()> {
         vec![
             text(&node["hostname"]),
             text(&node["address"]),
-            text(&node["state"]),
+            standing(node),
             part(node),
             text(&node["runtime"]),
             used(node, "cpus"),
@@ -84,6 +84,17 @@ async fn list(common: &Common) -> anyhow::Result<()> {
     });
     let headings = ["hostname", "address", "state", "part", "runtime", "cpus", "mem", "tasks", "id"];
     common.output.print(&headings, rows.collect(), &nodes)
+}
+
+/// The worst that is to say of it.
+fn standing(node: &Value) -> String {
+    let is = |name: &str| node[name] == true;
+    match (is("lost"), is("suspected"), is("draining")) {
+        (true, ..) => "lost".to_owned(),
+        (_, true, _) => "suspected".to_owned(),
+        (.., true) => format!("{}, draining", text(&node["state"])),
+        _ => text(&node["state"]),
+    }
 }
 
 /// A machine's part in the cluster's state.

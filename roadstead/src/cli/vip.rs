@@ -26,7 +26,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
             text(&router["since"]),
             text(&router["priority"]),
             text(&router["holder"]),
-            text(&router["expected_failover_ms"]),
+            text(&router["expected_failover"]["died_worst_ms"]),
             text(&router["cause"]),
         ]
     });
