@@ -30,7 +30,8 @@ pub fn drained(world: &World, record: &TaskRecord, now: Timestamp, policy: &Poli
 /// up and the edge, too, has said nothing since.
 fn is_gone(world: &World, edge: &EdgeRecord, now: Timestamp, policy: &Policy) -> bool {
     let silence = now.since(edge.last_seen);
-    let with_its_node = edge.node.as_ref().is_some_and(|node| world.is_given_up(node));
+    let node = edge.node.as_ref().and_then(|node| world.nodes.get(node));
+    let with_its_node = node.is_some_and(|node| node.standing.is_lost());
     silence >= policy.edge_silence_max || (with_its_node && silence >= policy.suspect_after)
 }
 

@@ -32,8 +32,12 @@ struct Member {
 }
 
 /// Those that are not cut off speak, over a new session where they need one.
-async fn round(stage: &Stage, members: Vec<Member>) -> Vec<Member> {
+async fn round(stage: &Stage, mut members: Vec<Member>) -> Vec<Member> {
     stage.pass(250, &mut []).await;
+    stage.look().await;
+    for member in &mut members {
+        member.was_lost |= stage.standing(&member.machine.node) == "lost";
+    }
     let mut after = Vec::new();
     for mut member in members {
         member.cut_for = member.cut_for.saturating_sub(1);
@@ -50,9 +54,6 @@ async fn round(stage: &Stage, members: Vec<Member>) -> Vec<Member> {
             (member.is_stranger, member.was_lost) = (false, false);
         }
         after.push(member);
-    }
-    for member in &mut after {
-        member.was_lost |= stage.standing(&member.machine.node) == "lost";
     }
     after
 }
@@ -100,7 +101,7 @@ async fn story(seed: u64) {
 
 #[tokio::test]
 async fn machines_and_leaders_in_trouble_end_with_exactly_the_instances() {
-    for seed in 0..6 {
+    for seed in 0..3 {
         story(seed).await;
     }
 }
