@@ -27,14 +27,18 @@ struct Line {
     rest: BTreeMap<String, serde_json::Value>,
 }
 
+/// Complaints that are the reason themselves, whatever is said after them: a panic's dump of every thread, the connections
+/// that a member which was removed from its cluster closes one by one.
+const REASONS: [&str; 3] = ["panic:", "fatal error:", "server error"];
+
 /// The last lines that tell why.
 #[derive(Default)]
 pub struct LastWords(Mutex<Words>);
 
 #[derive(Default)]
 struct Words {
-    /// The first line of a panic: a dump of every thread follows it.
-    panic: Option<String>,
+    /// The first of [`REASONS`].
+    reason: Option<String>,
     last: VecDeque<String>,
 }
 
@@ -67,8 +71,8 @@ impl LastWords {
         };
         let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = shortened(kept);
-        if words.panic.is_none() && (kept.starts_with("panic:") || kept.starts_with("fatal error:")) {
-            words.panic = Some(kept);
+        if words.reason.is_none() && REASONS.iter().any(|reason| kept.starts_with(reason)) {
+            words.reason = Some(kept);
             return;
         }
         if words.last.len() == LAST_LINES {
@@ -79,8 +83,8 @@ impl LastWords {
 
     pub fn spoken(&self) -> String {
         let words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &words.panic {
-            Some(panic) => panic.clone(),
+        match &words.reason {
+            Some(reason) => reason.clone(),
             None if words.last.is_empty() => "it did not say why".to_owned(),
             None => Vec::from(words.last.clone()).join(" / "),
         }

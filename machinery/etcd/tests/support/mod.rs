@@ -179,6 +179,7 @@ impl Member {
             .arg(settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(self.complaints()).unwrap())
             .kill_on_drop(true)
             .spawn();
         self.guard = Some(guard.unwrap());
@@ -213,12 +214,19 @@ impl Member {
         assert!(status.success(), "{status}");
     }
 
-    /// How the guard ended by itself.
-    pub async fn ended(&mut self) -> std::process::ExitStatus {
+    fn complaints(&self) -> PathBuf {
+        self.directory.join("complaints")
+    }
+
+    /// Waits until the guard has ended by itself, and fails if it did so without a complaint. Returns what it said.
+    pub async fn ended(&mut self) -> String {
         let guard = self.guard.as_mut().expect("it was spawned");
         // Waiting would close it, which asks the guard to stop.
         let _open = guard.stdin.take();
-        tokio::time::timeout(DEADLINE, guard.wait()).await.expect("it ends in time").unwrap()
+        let status = tokio::time::timeout(DEADLINE, guard.wait()).await.expect("it ends in time").unwrap();
+        let complaints = std::fs::read_to_string(self.complaints()).unwrap();
+        assert!(!status.success(), "{complaints}");
+        complaints
     }
 
     pub fn pause(&self) {
