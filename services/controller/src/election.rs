@@ -26,8 +26,8 @@ use store::Revision;
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(1);
 /// A leader renews its lease this often: four times in its life.
 pub(crate) const RENEW_INTERVAL: Duration = Duration::from_millis(250);
-/// A candidate looks at the record this often, besides when a watch says that it changed.
-pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// A candidate looks at the record this often, besides when a watch says that it changed or the leader is missed.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Who gave the lead away stands again after this time, when nobody else wanted it.
 pub(crate) const ABSTENTION: Duration = Duration::from_secs(2);
 

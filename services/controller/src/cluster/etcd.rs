@@ -4,6 +4,10 @@
 //! The number of voters stays odd: an even one tolerates no more failures than the odd one below it, and fails more often
 //! (etcd's FAQ: "Why an odd number of cluster members?"). A second machine therefore follows as a learner until there is a
 //! third. etcd 3.4 takes one learner at a time.
+//!
+//! etcd's members are behind no fence of ours. A controller that slept between reading who should be a member and acting on
+//! it must not remove one that another controller has taken in meanwhile: so a member is removed only when the pass before
+//! found it, too, to be of no machine.
 
 use lifecycle::ErrorChain;
 use std::collections::BTreeSet;
@@ -20,15 +24,25 @@ pub(crate) enum Step {
     AddLearner(String),
 }
 
-/// The next step from the members there are to those there should be, named by their peer URLs. `own`: of the planning
-/// controller's machine, which is never removed and without which nothing is (what is wanted cannot be right).
-pub(crate) fn plan(wanted: &BTreeSet<String>, own: &str, members: &[Member]) -> Option<Step> {
+/// Members that the last pass found to be of no machine.
+pub(crate) type Leaving = BTreeSet<MemberId>;
+
+/// Members of no machine. `own`: the planning controller's, without which what is wanted cannot be right.
+fn leaving(wanted: &BTreeSet<String>, own: &str, members: &[Member]) -> Leaving {
+    let is_wanted = |member: &&Member| member.peer_urls.iter().any(|url| wanted.contains(url));
+    if !wanted.contains(own) {
+        return Leaving::new();
+    }
+    members.iter().filter(|member| !is_wanted(member)).map(|member| member.id).collect()
+}
+
+/// The next step from the members there are to those there should be, named by their peer URLs.
+pub(crate) fn plan(wanted: &BTreeSet<String>, own: &str, members: &[Member], before: &Leaving) -> Option<Step> {
     if !wanted.contains(own) {
         return None;
     }
-    let is_wanted = |member: &&Member| member.peer_urls.iter().any(|url| wanted.contains(url));
-    if let Some(member) = members.iter().find(|member| !is_wanted(member)) {
-        return Some(Step::Remove(member.id));
+    if let Some(id) = leaving(wanted, own, members).intersection(before).next() {
+        return Some(Step::Remove(*id));
     }
     let learner = members.iter().find(|member| member.is_learner);
     let voters = members.len() - usize::from(learner.is_some());
@@ -41,10 +55,17 @@ pub(crate) fn plan(wanted: &BTreeSet<String>, own: &str, members: &[Member]) -> 
     wanted.iter().find(is_missing).map(|url| Step::AddLearner(url.clone()))
 }
 
-/// Takes one step; whether there was one.
-pub(crate) async fn step(members: &dyn Members, wanted: &BTreeSet<String>, own: &str) -> Result<bool, StoreError> {
+/// Takes one step; whether there was one. `before` becomes what this pass found; without it nobody is removed.
+pub(crate) async fn step(
+    members: &dyn Members,
+    wanted: &BTreeSet<String>,
+    own: &str,
+    before: Option<&mut Leaving>,
+) -> Result<bool, StoreError> {
     let listed = members.member_list().await?;
-    let Some(step) = plan(wanted, own, &listed) else { return Ok(false) };
+    let found = leaving(wanted, own, &listed);
+    let found_before = before.map(|before| std::mem::replace(before, found)).unwrap_or_default();
+    let Some(step) = plan(wanted, own, &listed, &found_before) else { return Ok(false) };
     match &step {
         Step::Remove(id) => members.member_remove(*id).await?,
         Step::Promote(id) => match members.member_promote(*id).await {
@@ -178,7 +199,12 @@ pub(crate) mod tests {
     }
 
     async fn settle(fake: &FakeMembers, wanted: &BTreeSet<String>) {
-        while step(fake, wanted, "a").await.unwrap() {}
+        let mut before = Leaving::new();
+        let mut idle = 0;
+        while idle < 2 {
+            let stepped = step(fake, wanted, "a", Some(&mut before)).await.unwrap();
+            idle = if stepped { 0 } else { idle + 1 };
+        }
     }
 
     #[tokio::test]
@@ -207,9 +233,25 @@ pub(crate) mod tests {
     #[test]
     fn without_itself_among_the_wanted_a_controller_removes_nobody() {
         let members = [member(1, "a", false), member(2, "b", false)];
-        assert_eq!(plan(&urls(&[]), "a", &members), None);
-        assert_eq!(plan(&urls(&["b"]), "a", &members), None);
-        assert_eq!(plan(&urls(&["a"]), "a", &members), Some(Step::Remove(2)));
+        let before = Leaving::from([1, 2]);
+        assert_eq!(plan(&urls(&[]), "a", &members, &before), None);
+        assert_eq!(plan(&urls(&["b"]), "a", &members, &before), None);
+        assert_eq!(plan(&urls(&["a"]), "a", &members, &before), Some(Step::Remove(2)));
+    }
+
+    #[tokio::test]
+    async fn a_member_that_another_controller_took_in_while_this_one_slept_is_not_removed() {
+        let fake = FakeMembers::of("a");
+        let stale = urls(&["a"]);
+        let mut before = Leaving::new();
+        assert!(!step(&fake, &stale, "a", Some(&mut before)).await.unwrap());
+        fake.member_add_learner("b").await.unwrap();
+        assert!(!step(&fake, &stale, "a", Some(&mut before)).await.unwrap());
+        assert!(!step(&fake, &stale, "a", None).await.unwrap(), "a join removes nobody at all");
+        assert_eq!(fake.members.lock().unwrap().len(), 2);
+        // The next pass, which has read anew, means it.
+        assert!(step(&fake, &stale, "a", Some(&mut before)).await.unwrap());
+        assert_eq!(fake.members.lock().unwrap().len(), 1);
     }
 
     proptest! {

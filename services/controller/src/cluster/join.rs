@@ -167,7 +167,7 @@ impl Registrar {
         let wanted = wanted_peers(machines);
         let deadline = Instant::now() + STATE_MEMBER_MAX;
         loop {
-            let stepped = etcd::step(members, &wanted, &self.shared.cluster.etcd_peer_url).await;
+            let stepped = etcd::step(members, &wanted, &self.shared.cluster.etcd_peer_url, None).await;
             let listed = members.member_list().await;
             if let Ok(listed) = &listed
                 && listed.iter().any(|one| one.peer_urls.contains(&member.etcd_peer_url))

@@ -2,8 +2,9 @@
 //! exactly the machines that should be are members of the state, and that old join tokens are forgotten. A full pass every
 //! second, without input.
 
+use super::etcd::{self, Leaving};
 use super::registrar::{Refusal, Registrar, put};
-use super::{Member, etcd, join};
+use super::{Member, join};
 use crate::api::now;
 use crate::keys;
 use lifecycle::{ErrorChain, Stop};
@@ -17,8 +18,9 @@ const TOKENS_PASSES: u32 = 600;
 
 pub(crate) async fn keep(registrar: Arc<Registrar>, stop: Stop) {
     let mut last_error = String::new();
+    let mut leaving = Leaving::new();
     for pass in 0_u32.. {
-        let error = match stop.or(keep_once(&registrar, pass)).await {
+        let error = match stop.or(keep_once(&registrar, pass, &mut leaving)).await {
             None => return,
             Some(Ok(())) => String::new(),
             Some(Err(error)) => ErrorChain(&error).to_string(),
@@ -33,17 +35,18 @@ pub(crate) async fn keep(registrar: Arc<Registrar>, stop: Stop) {
     }
 }
 
-async fn keep_once(registrar: &Registrar, pass: u32) -> Result<(), Refusal> {
-    if registrar.machines().await?.is_empty() {
-        found(registrar).await?;
-    }
+async fn keep_once(registrar: &Registrar, pass: u32, leaving: &mut Leaving) -> Result<(), Refusal> {
     // A machine that joins takes its own steps.
-    if registrar.shared.cluster.manages_etcd()
-        && let Ok(_nobody_joins) = registrar.joining.try_lock()
-    {
-        let cluster = &registrar.shared.cluster;
-        let wanted = join::wanted_peers(&registrar.machines().await?);
-        etcd::step(cluster.members.as_ref(), &wanted, &cluster.etcd_peer_url).await?;
+    let Ok(_nobody_joins) = registrar.joining.try_lock() else { return Ok(()) };
+    let mut machines = registrar.machines().await?;
+    if machines.is_empty() {
+        found(registrar).await?;
+        machines = registrar.machines().await?;
+    }
+    let cluster = &registrar.shared.cluster;
+    if cluster.manages_etcd() {
+        let wanted = join::wanted_peers(&machines);
+        etcd::step(cluster.members.as_ref(), &wanted, &cluster.etcd_peer_url, Some(leaving)).await?;
     }
     if pass.is_multiple_of(TOKENS_PASSES) {
         registrar.forget_tokens(now()).await;
@@ -72,6 +75,5 @@ async fn found(registrar: &Registrar) -> Result<(), Refusal> {
     }
     let absent = vec![Compare::absent(keys::CLUSTER)];
     registrar.write(absent, vec![put(keys::CLUSTER.to_owned(), &cluster.settings)]).await?;
-    registrar.machines().await?;
     Ok(())
 }
