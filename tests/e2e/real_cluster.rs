@@ -47,7 +47,9 @@ impl Machine {
         self.process = Some(Process(child.expect("nsenter is installed")));
         until(&format!("{} is ready", self.node.name()), || {
             let answer = self.try_ask(&["node", "list"])?;
-            let own = answer.as_array()?.iter().find(|node| node["id"] == self.node.name())?.clone();
+            // Alone, a machine's id is made of its name.
+            let is_own = |node: &&Value| node["address"] == "127.0.0.1" || node["id"] == self.node.name();
+            let own = answer.as_array()?.iter().find(is_own)?.clone();
             (own["state"] == "connected").then_some(())
         });
     }
@@ -232,6 +234,33 @@ async fn every_process_is_killed_in_turn_under_deployments_and_nothing_is_double
         assert_eq!(shims, 0, "no shim is left on {}", node.name());
     }
     cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_was_alone_brings_what_it_ran_into_its_cluster() {
+    let _alone = support::alone();
+    let lab = Lab::new("alone").await.expect("root, ip, tc and nsenter are there");
+    let node = lab.node("m1", ([10, 89, 0, 11].into(), 24)).await.unwrap();
+    let data = tempfile::Builder::new().prefix("roadstead-cluster-").tempdir().unwrap();
+    let mut machine = Machine { node, data, process: None };
+    machine.run(&["up", "--name", "alone"]);
+    let run = ["app", "run", APP, "--cmd", "exec sleep 100000", "--cpus", "0.1", "--mem", "32", "--instances", "2"];
+    machine.try_ask(&run).expect("the app is deployed");
+    let token = |machine: &Machine| machine.try_ask(&["token", "show"]).expect("there is a token")["token"].clone();
+    let token_before = token(&machine);
+    machine.process.take().expect("it runs").end(Signal::SIGTERM);
+
+    machine.run(&["up", "--address", "10.89.0.11", "--name", "m1"]);
+    until("the app runs in the cluster", || {
+        let app = machine.try_ask(&["app", "show", APP])?;
+        (app["tasksRunning"] == 2 && tasks_with_processes().len() == 2).then_some(())
+    });
+    assert_eq!(token(&machine), token_before, "whoever had a token has it still");
+    let cluster = machine.try_ask(&["node", "list"]).expect("the machines are listed");
+    assert_eq!(cluster.as_array().map(Vec::len), Some(1), "{cluster}");
+    machine.node.kill().await.expect("processes can be killed");
+    machine.process = None;
+    lab.remove().await.expect("the lab can be removed");
 }
 
 /// Processes of a task whose parent is not of the task: one for each time it runs.

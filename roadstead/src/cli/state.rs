@@ -12,7 +12,7 @@ use std::io::{BufReader, Cursor, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use store::dump::{self, Existing};
-use store::{ClientCredentials, Embedded, EtcdClient, KeyRange, Operation, Store, TxnRequest};
+use store::{ClientCredentials, Embedded, EtcdClient};
 
 pub const BACKUP_EXAMPLES: &str = "Example: roadstead backup /srv/backup/$(date +%F).roadstead
 
@@ -26,15 +26,6 @@ pub const RESTORE_EXAMPLES: &str = "Examples:
 const STATE: &str = "state";
 /// What goes with it, relative to the data directory; a machine that was never of a cluster has the first only.
 const FILES: [&str; 3] = ["identity/authority.toml", "identity/ca.pem", "identity/ca.key"];
-/// What is of machines, not of what runs on them.
-const MACHINES: [&str; 6] = [
-    "/roadstead/cluster",
-    "/roadstead/controller",
-    "/roadstead/join-tokens/",
-    "/roadstead/members/",
-    "/roadstead/nodes/",
-    "/roadstead/vip/",
-];
 /// One of those files.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -99,7 +90,7 @@ pub async fn restore(restore: Restore) -> anyhow::Result<()> {
     fs::create_dir_all(data).with_context(|| format!("make {}", data.display()))?;
     let store = Embedded::open(data.join("store")).await.context("make the store")?;
     let keys = dump::import(&store, &mut state, Existing::Refuse).await.context("write the state")?.keys;
-    forget_machines(&store).await?;
+    cluster::state::forget_machines(&store).await?;
     if let Some(ca) = held.ca {
         ca.save(&data.join("identity"))?;
     }
@@ -145,14 +136,6 @@ impl Held {
         };
         Ok(Self { state, authority: Authority::from_toml(&text(authority)?)?, ca })
     }
-}
-
-/// Which machines there were is not restored: they join anew, and their tasks are started on those that do.
-async fn forget_machines(store: &dyn Store) -> anyhow::Result<()> {
-    let ranges = MACHINES.map(|prefix| KeyRange::prefix(prefix.to_owned()));
-    let success = ranges.into_iter().map(|range| Operation::Delete { range, prev_kv: false }).collect();
-    store.txn(TxnRequest { success, ..TxnRequest::default() }).await.context("forget the machines")?;
-    Ok(())
 }
 
 fn append(archive: &mut tar::Builder<File>, name: &str, bytes: &[u8]) -> anyhow::Result<()> {

@@ -13,10 +13,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use store::dump::{self, Existing};
-use store::{ClientCredentials, Embedded, EtcdClient, Store, TxnRequest};
+use store::{ClientCredentials, Embedded, EtcdClient, KeyRange, Operation, Store, TxnRequest};
 
 /// The list of the others is looked at this often.
 const OTHERS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What is of machines, not of what shall run on them.
+const MACHINES_KEYS: [&str; 2] = ["/roadstead/cluster", "/roadstead/controller"];
+const MACHINES_PREFIXES: [&str; 5] =
+    ["/roadstead/join-tokens/", "/roadstead/members/", "/roadstead/nodes/", "/roadstead/tasks/", "/roadstead/vip/"];
 
 /// A client of the state wherever it is: it follows the list of the others, which the supervisor keeps. Needs a tokio
 /// runtime.
@@ -79,6 +84,16 @@ pub async fn settle(config: &Config, membership: &Membership) -> anyhow::Result<
     settled.write(data)
 }
 
+/// A state that moved keeps what shall run, not where it ran: the machines join anew, and tasks are started on those that
+/// do.
+pub async fn forget_machines(store: &dyn Store) -> anyhow::Result<()> {
+    let keys = MACHINES_KEYS.map(KeyRange::one);
+    let prefixes = MACHINES_PREFIXES.map(|prefix| KeyRange::prefix(prefix.to_owned()));
+    let success = keys.into_iter().chain(prefixes).map(|range| Operation::Delete { range, prev_kv: false }).collect();
+    store.txn(TxnRequest { success, ..TxnRequest::default() }).await.context("forget the machines")?;
+    Ok(())
+}
+
 /// A machine that was alone until now brings its state along; what kept it stays beside.
 async fn move_embedded(data: &Path, client: &EtcdClient) -> anyhow::Result<()> {
     let directory = data.join("store");
@@ -91,6 +106,7 @@ async fn move_embedded(data: &Path, client: &EtcdClient) -> anyhow::Result<()> {
     // Cut off before the rename, it is done again: nobody else writes yet.
     let imported = dump::import(client, &mut Cursor::new(dump), Existing::Overwrite).await;
     imported.context("write the embedded store's keys into etcd")?;
+    forget_machines(client).await?;
     drop(embedded);
     let kept = data.join("store.before-cluster");
     std::fs::rename(&directory, &kept).with_context(|| format!("rename {}", directory.display()))?;

@@ -152,6 +152,15 @@ impl Cluster {
         Ok(holders)
     }
 
+    /// How many of the app's tasks run on a node.
+    pub async fn tasks_on(&self, index: usize) -> anyhow::Result<usize> {
+        let node = self.machines[index].node();
+        let app = self.get("/v2/apps/s3pics").await?;
+        let tasks = views::healthy_tasks(&app["app"]);
+        let address = node.address().to_string();
+        Ok(tasks.values().filter(|host| **host == address || *host == node.name()).count())
+    }
+
     /// Tasks of the lab's nodes that have a process, by the kernel's word.
     fn tasks_alive(&self) -> anyhow::Result<BTreeSet<String>> {
         let mut tasks = BTreeSet::new();

@@ -137,11 +137,22 @@ impl Machine {
     }
 
     /// The supervisor is asked to stop, as by `systemctl stop`; tasks outlive it.
-    pub async fn stop(&mut self) -> anyhow::Result<()> {
-        let Some(mut supervisor) = self.supervisor.take() else { return Ok(()) };
-        if let Some(id) = supervisor.id() {
-            kill(Pid::from_raw(id.cast_signed()), Signal::SIGTERM).context("ask the supervisor to stop")?;
+    pub fn ask_to_stop(&self) -> anyhow::Result<()> {
+        match self.supervisor.as_ref().and_then(Child::id) {
+            Some(id) => kill(Pid::from_raw(id.cast_signed()), Signal::SIGTERM).context("ask the supervisor to stop"),
+            None => Ok(()),
         }
+    }
+
+    /// Asks, and waits until it has stopped.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.ask_to_stop()?;
+        self.stopped().await
+    }
+
+    /// After [`Machine::ask_to_stop`].
+    pub async fn stopped(&mut self) -> anyhow::Result<()> {
+        let Some(mut supervisor) = self.supervisor.take() else { return Ok(()) };
         match tokio::time::timeout(STOP_TIMEOUT, supervisor.wait()).await {
             Ok(status) => status.map(drop).context("wait for the supervisor"),
             Err(_) => bail!("{} did not stop within {STOP_TIMEOUT:?}: {}", self.name(), self.log_tail()),

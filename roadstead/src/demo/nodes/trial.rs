@@ -8,7 +8,7 @@ use super::cluster::Cluster;
 use super::plan::{Fault, PAUSE, Target};
 use super::watch::{Seen, Watch};
 use super::writer::{Writer, Writes};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::Instant;
@@ -43,6 +43,11 @@ impl<'a> Trials<'a> {
             Target::EtcdLeader => Some(self.cluster.etcd_leader().await?.0),
             Target::App => None,
         };
+        if let Some(node) = node
+            && fault.expected(false).tasks_elsewhere
+        {
+            self.give_tasks(node, telling).await?;
+        }
         if fault.is_planned() {
             self.posts_paused = None;
         } else if self.posts_paused.is_none() {
@@ -99,6 +104,18 @@ impl<'a> Trials<'a> {
         Ok(self.writer.end().await)
     }
 
+    /// Tasks stay where they are when a node comes back: a new version spreads them over all nodes again.
+    async fn give_tasks(&self, node: usize, telling: &Telling) -> anyhow::Result<()> {
+        if self.cluster.tasks_on(node).await? > 0 {
+            return Ok(());
+        }
+        telling.says("spread the tasks over the nodes");
+        story::roll(self.cluster.stage(node), telling).await?;
+        let tasks = self.cluster.tasks_on(node).await?;
+        ensure!(tasks > 0, "{} got no task", self.cluster.machines()[node].name());
+        Ok(())
+    }
+
     /// The fault and its end; what was seen in between.
     async fn bring_about(
         &mut self,
@@ -146,7 +163,7 @@ impl<'a> Trials<'a> {
                 let (_, pid) = self.cluster.etcd_leader().await?;
                 kill(Pid::from_raw(pid), Signal::SIGKILL).context("kill etcd")
             }
-            Fault::Restart(_) => machine.stop().await,
+            Fault::Restart(_) => machine.ask_to_stop(),
             Fault::Drain | Fault::Upgrade(_) => self.cluster.set_draining(node, true).await,
             Fault::Roll => Ok(()),
         }
@@ -156,7 +173,11 @@ impl<'a> Trials<'a> {
         telling.says("it ends");
         let machine = self.cluster.machine(node);
         match fault {
-            Fault::Kill(_) | Fault::Restart(_) => machine.start_again(),
+            Fault::Kill(_) => machine.start_again(),
+            Fault::Restart(_) => {
+                machine.stopped().await?;
+                machine.start_again()
+            }
             Fault::Cut(_) | Fault::Deaf | Fault::Mute => Ok(machine.node().heal().await?),
             Fault::Pause | Fault::EtcdLeader | Fault::Roll => Ok(()),
             Fault::Drain => self.cluster.set_draining(node, false).await,
