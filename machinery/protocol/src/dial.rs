@@ -20,11 +20,12 @@ mod rotation;
 
 pub use address::{Address, AddressError};
 
-use crate::{Controllers, LEADER_METADATA};
+use crate::{CONTROLLERS_MAX, Controllers, LEADER_METADATA};
 use identity::{Role, Tls};
 use lifecycle::ErrorChain;
 use remembered::Remembered;
 use rotation::{Rotation, Step};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tonic::metadata::{AsciiMetadataValue, MetadataValue};
@@ -40,6 +41,9 @@ pub const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 pub const PING_INTERVAL: Duration = Duration::from_millis(300);
 /// …and is dead when none came within this time.
 pub const PONG_TIMEOUT: Duration = Duration::from_millis(600);
+
+/// Controllers whose last fault is remembered for the log: those configured and those told of.
+const COMPLAINTS_MAX: usize = 2 * CONTROLLERS_MAX;
 
 pub struct Config {
     /// `host:port`, or as a URL; the scheme must be `https` exactly when there is `tls`.
@@ -79,8 +83,8 @@ pub struct Dialer {
     /// Whom the last connection was made to.
     dialled: Option<Address>,
     opened_at: Option<Instant>,
-    /// What was logged last, so that the same is not said over and over.
-    complaint: String,
+    /// What was logged of each since the last session, so that the same is not said over and over.
+    complaints: BTreeMap<Address, String>,
 }
 
 impl Dialer {
@@ -103,7 +107,7 @@ impl Dialer {
             authorization,
             dialled: None,
             opened_at: None,
-            complaint: String::new(),
+            complaints: BTreeMap::new(),
         })
     }
 
@@ -145,7 +149,7 @@ impl Dialer {
     /// The session over the last connection is open.
     pub fn opened(&mut self) {
         self.opened_at = Some(Instant::now());
-        self.complaint.clear();
+        self.complaints.clear();
         if let Some(address) = &self.dialled {
             tracing::info!(controller = %address, "session with the controller");
         }
@@ -196,13 +200,15 @@ impl Dialer {
     }
 
     fn complain(&mut self, address: &Address, why: &str) {
-        let complaint = format!("{address}: {why}");
-        if complaint == self.complaint {
+        if self.complaints.get(address).is_some_and(|said| said == why) {
             tracing::debug!(controller = %address, why, "no session");
-        } else {
-            tracing::info!(controller = %address, why, "no session");
-            self.complaint = complaint;
+            return;
         }
+        tracing::info!(controller = %address, why, "no session");
+        if self.complaints.len() >= COMPLAINTS_MAX {
+            self.complaints.clear();
+        }
+        self.complaints.insert(address.clone(), why.to_owned());
     }
 }
 

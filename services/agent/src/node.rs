@@ -1,13 +1,18 @@
 //! The node's one loop: owns the [`Core`], carries out its effects, feeds back what came of them.
 
+mod handle;
+mod work;
+
+pub(crate) use handle::{NodeHandle, Snapshot};
+
 use crate::checks::{CheckState, Prober};
 use crate::core::{Core, Effect, Held, Verdict};
 use crate::desired::{DesiredFile, Read};
 use crate::ended_logs::EndedLogs;
-use crate::{Config, Error, spec};
+use crate::{Config, Error};
 use lifecycle::{BoxError, ErrorChain, Stop};
-use protocol::{AgentHello, CheckReport, Desired, LogChunk, LogRequest, TaskReport, TaskSpec};
-use runtime::{Exit, How, Runtime, Status, Stream};
+use protocol::{AgentHello, CheckReport, Desired, TaskSpec};
+use runtime::{Exit, Runtime};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,8 +30,6 @@ const REPORT_COALESCE: Duration = Duration::from_millis(3);
 const REPORT_QUIET: Duration = Duration::from_secs(1);
 /// After a restart reports wait this long for the checks of tasks taken back: a task that is well must not look unchecked.
 const SETTLE_MAX: Duration = Duration::from_secs(1);
-/// When waiting for a container fails (the daemon restarts, say) it is asked again after this time.
-const WAIT_AGAIN: Duration = Duration::from_millis(500);
 /// A set that would stop everything, and is not of the cluster whose set is held, is taken once one session has stood by it
 /// for this long.
 const CONFIRM_AFTER: Duration = Duration::from_secs(10);
@@ -51,77 +54,6 @@ enum Event {
     /// Whoever said what is desired has gone.
     SessionEnded,
     EndTasks(oneshot::Sender<()>),
-}
-
-/// The node as the session and the face see it. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct NodeHandle {
-    events: mpsc::Sender<Event>,
-    reports: watch::Receiver<Snapshot>,
-    runtime: Arc<dyn Runtime>,
-    ended_logs: Arc<EndedLogs>,
-    hello: Arc<AgentHello>,
-}
-
-/// What a node has to tell, as of now.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Snapshot {
-    pub(crate) held: Held,
-    pub(crate) tasks: Arc<Vec<TaskReport>>,
-    /// False until the tasks taken back have been checked once.
-    pub(crate) settled: bool,
-}
-
-impl NodeHandle {
-    pub(crate) fn hello(&self) -> AgentHello {
-        let Held { cluster_id, generation, .. } = self.reports.borrow().held;
-        AgentHello { generation, cluster_id, ..(*self.hello).clone() }
-    }
-
-    pub(crate) fn reports(&self) -> watch::Receiver<Snapshot> {
-        self.reports.clone()
-    }
-
-    pub(crate) async fn desire(&self, desired: Desired) {
-        // The loop ends last; a set that comes after it is nobody's.
-        let _ended = self.events.send(Event::Desired(desired)).await;
-    }
-
-    pub(crate) async fn session_ended(&self) {
-        let _ended = self.events.send(Event::SessionEnded).await;
-    }
-
-    /// Stops and removes everything; resolves when it is done.
-    pub(crate) async fn end_tasks(&self) {
-        let (done, ended) = oneshot::channel();
-        if self.events.send(Event::EndTasks(done)).await.is_ok() {
-            let _loop_ended = ended.await;
-        }
-    }
-
-    pub(crate) async fn log(&self, request: LogRequest) -> LogChunk {
-        let mut chunk = LogChunk { request_id: request.request_id, ..LogChunk::default() };
-        let Some(stream) = Stream::parse(&request.stream) else {
-            chunk.error = format!("no stream {:?}: stdout and stderr are known", request.stream);
-            return chunk;
-        };
-        let length = usize::try_from(request.length).unwrap_or(usize::MAX).min(protocol::LOG_CHUNK_BYTES_MAX);
-        let offset = u64::try_from(request.offset).ok();
-        let mut read = self.runtime.logs(&request.task_id, stream, offset, length).await;
-        if matches!(read, Err(runtime::Error::Unknown { .. }))
-            && let Some(kept) = self.ended_logs.read(&request.task_id, stream, offset, length)
-        {
-            read = Ok(kept);
-        }
-        match read {
-            Ok(slice) => {
-                chunk.offset = i64::try_from(slice.offset).unwrap_or(i64::MAX);
-                chunk.data = slice.data.to_vec();
-            }
-            Err(error) => chunk.error = ErrorChain(&error).to_string(),
-        }
-        chunk
-    }
 }
 
 pub(crate) struct Node {
@@ -360,7 +292,7 @@ impl Node {
         let given_up = Stop::new();
         self.given_up.insert(task.task_id.clone(), given_up.clone());
         tokio::spawn(async move {
-            let outcome = launch(runtime, &launches, &task, again, &given_up).await;
+            let outcome = work::launch(runtime, &launches, &task, again, &given_up).await;
             let outcome = outcome.map_err(|error| ErrorChain(&error).to_string());
             let _node_ended = events.send(Event::Launched { task_id: task.task_id, outcome }).await;
         });
@@ -369,12 +301,12 @@ impl Node {
     fn watch(&mut self, task: TaskSpec, started_at_ms: i64) {
         let (runtime, events, task_id) = (self.runtime.clone(), self.sender.clone(), task.task_id.clone());
         let mut watches = vec![tokio::spawn(async move {
-            let exit = wait(&*runtime, &task_id).await;
+            let exit = work::wait(&*runtime, &task_id).await;
             let _node_ended = events.send(Event::Ended { task_id, exit }).await;
         })];
         for (index, check) in task.checks.into_iter().enumerate() {
             let state = CheckState::new(check, started_at_ms);
-            watches.push(tokio::spawn(keep_checking(
+            watches.push(tokio::spawn(work::keep_checking(
                 self.prober.clone(),
                 self.sender.clone(),
                 task.task_id.clone(),
@@ -443,80 +375,6 @@ impl Node {
         self.report_at = if settled { None } else { Some(self.settle_until) };
         let tasks = Arc::new(self.core.reports());
         self.reports.send_replace(Snapshot { held, tasks, settled });
-    }
-}
-
-async fn launch(
-    runtime: Arc<dyn Runtime>,
-    launches: &Semaphore,
-    task: &TaskSpec,
-    again: bool,
-    given_up: &Stop,
-) -> Result<i64, runtime::Error> {
-    let container = spec::container(task)?;
-    let (puller, wanted) = (runtime.clone(), container.clone());
-    // Fetching an image may take minutes and must not keep others from starting. Others may wait for this very image: a
-    // fetch that was begun goes on even when its task is given up.
-    let pull = tokio::spawn(async move { puller.prepare(&wanted).await });
-    let ready = async {
-        pull.await.map_err(|_panicked| not_started(task, "its image was not fetched"))??;
-        launches.acquire().await.map_err(|_closed| not_started(task, "the node is stopping"))
-    };
-    let Some(slot) = given_up.or(ready).await else {
-        return Err(not_started(task, "told to stop before it was started"));
-    };
-    let _slot = slot?;
-    if again {
-        runtime.remove(&task.task_id).await?;
-    }
-    runtime.start(&container).await?;
-    Ok(match runtime.find(&task.task_id).await? {
-        Some(Status::Running { started_at_ms }) => started_at_ms,
-        Some(Status::Ended(exit)) => exit.started_at_ms,
-        None => 0,
-    })
-}
-
-fn not_started(task: &TaskSpec, why: &str) -> runtime::Error {
-    runtime::Error::Start { id: task.task_id.clone(), why: why.to_owned() }
-}
-
-/// Until it has ended. A runtime that cannot tell is asked again; one that does not know the container has lost it.
-async fn wait(runtime: &dyn Runtime, task_id: &str) -> Exit {
-    loop {
-        match runtime.wait(task_id).await {
-            Ok(exit) => return exit,
-            Err(runtime::Error::Unknown { .. }) => {
-                return Exit { how: How::Lost, message: "the runtime does not know it".to_owned(), started_at_ms: 0 };
-            }
-            Err(error) => {
-                tracing::warn!(task = task_id, error = %ErrorChain(&error), "wait");
-                tokio::time::sleep(WAIT_AGAIN).await;
-            }
-        }
-    }
-}
-
-async fn keep_checking(
-    prober: Prober,
-    events: mpsc::Sender<Event>,
-    task_id: String,
-    index: usize,
-    mut state: CheckState,
-) {
-    loop {
-        let begun = Instant::now();
-        let outcome = prober.probe(&task_id, state.check(), state.timeout()).await;
-        let now_ms = now_ms();
-        let before = state.report().clone();
-        state.conclude(outcome, now_ms);
-        if *state.report() != before {
-            let event = Event::Checked { task_id: task_id.clone(), index, report: state.report().clone() };
-            if events.send(event).await.is_err() {
-                return;
-            }
-        }
-        tokio::time::sleep_until(begun + state.interval(now_ms)).await;
     }
 }
 

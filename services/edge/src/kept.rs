@@ -91,6 +91,8 @@ impl Kept {
                 };
                 if let Some(error) = failed {
                     tracing::warn!(path = %self.0.display(), error = %ErrorChain(&*error), "the table is not kept");
+                    // The next sign of the store tries again.
+                    kept = None;
                 }
                 tokio::time::sleep(KEEP_INTERVAL).await;
             }
