@@ -310,6 +310,11 @@ async fn members_come_as_learners_vote_and_go() {
         // A learner answers for itself, and so is ready.
         cluster.members[index].ready().await;
         assert!(client.status(&cluster.members[index].endpoint()).await.unwrap().is_learner);
+        // It answers nothing else yet: a client that asks it first is answered by another.
+        let both = [cluster.members[index].endpoint(), cluster.members[0].endpoint()];
+        let asking = cluster.client_of(Role::Admin, &both);
+        asking.put("/kept", "1".into()).await.unwrap();
+        drop(asking.watch_prefix("/kept", 0).await.unwrap());
         until("the learner may vote", async || client.member_promote(added.id).await.ok()).await;
     }
     let members = client.member_list().await.unwrap();

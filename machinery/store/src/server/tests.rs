@@ -71,6 +71,23 @@ async fn a_watch_ends_with_an_error_when_the_server_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_watch_lives_on() {
+    use futures::StreamExt;
+    let data = tempfile::tempdir().unwrap();
+    let server = run(data.path(), Verifier::Open).await;
+    let client = server.client(ClientCredentials::None);
+    let mut watch = client.watch_prefix("/quiet", 0).await.unwrap();
+    client.put("/other", "1".into()).await.unwrap();
+    // Longer than a watch may be silent before it is probed, and than it may leave the probe unanswered.
+    let silence = tokio::time::timeout(std::time::Duration::from_secs(4), watch.next()).await;
+    assert!(silence.is_err(), "nothing was to be told: {silence:?}");
+    let revision = client.put("/quiet", "1".into()).await.unwrap();
+    let batch = watch.next().await.unwrap().unwrap();
+    assert_eq!((batch.revision, batch.events.len()), (revision, 1));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_may_start_before_its_store_and_outlive_it() {
     let data = tempfile::tempdir().unwrap();
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
