@@ -36,17 +36,13 @@ impl<'a> Trials<'a> {
     /// Begins a fault, sees what follows, undoes it, and waits until the cluster is whole. Fails only when the fault could
     /// not be brought about; what did not follow as it should is in the report.
     pub async fn run(&mut self, fault: Fault, telling: &Telling) -> anyhow::Result<FaultReport> {
-        let holder = self.cluster.holder().await?;
-        let node = match fault.target() {
-            Target::Node(index) => Some(index),
-            Target::Holder => Some(holder),
-            Target::EtcdLeader => Some(self.cluster.etcd_leader().await?.0),
-            Target::App => None,
-        };
-        if let Some(node) = node
-            && fault.expected(false).tasks_elsewhere
+        let (mut node, mut holder) = self.target(fault).await?;
+        if fault.expected(false).tasks_elsewhere
+            && let Some(index) = node
         {
-            self.give_tasks(node, telling).await?;
+            self.give_tasks(index, telling).await?;
+            // The address may have moved meanwhile.
+            (node, holder) = self.target(fault).await?;
         }
         if fault.is_planned() {
             self.posts_paused = None;
@@ -102,6 +98,18 @@ impl<'a> Trials<'a> {
         self.load.end().await;
         self.writer.check(&self.cluster.machines()[0]).await?;
         Ok(self.writer.end().await)
+    }
+
+    /// The node the fault happens to, and the one that holds the address.
+    async fn target(&self, fault: Fault) -> anyhow::Result<(Option<usize>, usize)> {
+        let holder = self.cluster.holder().await?;
+        let node = match fault.target() {
+            Target::Node(index) => Some(index),
+            Target::Holder => Some(holder),
+            Target::EtcdLeader => Some(self.cluster.etcd_leader().await?.0),
+            Target::App => None,
+        };
+        Ok((node, holder))
     }
 
     /// Tasks stay where they are when a node comes back: a new version spreads them over all nodes again.
