@@ -4,6 +4,7 @@ mod app;
 mod bucket;
 mod connection;
 mod events;
+mod export;
 mod image;
 mod node;
 mod output;
@@ -14,6 +15,7 @@ mod vip;
 
 pub use bucket::{make_pictures_bucket, s3};
 pub use connection::socket_path;
+pub use export::Command as StoreCommand;
 pub use image::pack_pics;
 pub use vip::Command as VipCommand;
 
@@ -49,6 +51,11 @@ pub enum Command {
     /// Show the tokens and S3 keys of a data directory
     #[command(subcommand)]
     Token(token::Command),
+}
+
+/// `roadstead store …`, beside the role of the same name.
+pub fn store(command: StoreCommand) -> anyhow::Result<ExitCode> {
+    ask(async { export::run(command).await.map(|()| ExitCode::SUCCESS) })
 }
 
 /// `roadstead vip …`, beside the role of the same name.

@@ -71,6 +71,7 @@ pub enum Command {
 
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Store(store::Arguments { action: Some(action), .. }) => cli::store(action),
         Command::Store(arguments) => serve(arguments.supervised, async |stop| store::start(arguments, stop).await),
         Command::Controller(arguments) => {
             serve(arguments.supervised, async |stop| controller::start(arguments, stop).await)

@@ -1,19 +1,23 @@
 //! `roadstead store`.
 
 use super::{Services, credentials, only};
+use anyhow::Context;
 use identity::{Authority, Role, Verifier};
 use lifecycle::Stop;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    pub action: Option<crate::cli::StoreCommand>,
     /// Where etcd's v3 API listens (gRPC, and JSON under /v3)
     #[arg(long, default_value = "127.0.0.1:2379")]
     listen: SocketAddr,
     /// Where the state is kept
-    #[arg(long)]
-    data: PathBuf,
+    #[arg(long, required = true)]
+    data: Option<PathBuf>,
     #[command(flatten)]
     credentials: credentials::CredentialFlags,
     #[arg(long, hide = true)]
@@ -23,7 +27,8 @@ pub struct Arguments {
 pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
     let known = arguments.credentials.known("store")?;
     known.refuse_open_beyond_loopback(arguments.listen)?;
-    let config = ::store::Config { listen: arguments.listen, data: arguments.data, verifier: known.verifier };
+    let data = arguments.data.context("--data is needed")?;
+    let config = ::store::Config { listen: arguments.listen, data, verifier: known.verifier };
     Ok(only("store", ::store::start(config, stop).await?))
 }
 
