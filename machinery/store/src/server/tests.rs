@@ -118,6 +118,42 @@ async fn a_read_goes_to_the_next_endpoint_when_one_is_away() {
     server.stop().await;
 }
 
+/// An address whose packets are dropped, as a machine's that lost its network: its queue of connections is full.
+async fn black_hole() -> (SocketAddr, impl Sized) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    let patience = std::time::Duration::from_millis(200);
+    while let Ok(connection) = tokio::time::timeout(patience, tokio::net::TcpStream::connect(address)).await {
+        queued.push(connection.unwrap());
+    }
+    (address, (listener, queued))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_drops_packets_costs_reads_and_writes_half_a_second_once() {
+    let data = tempfile::tempdir().unwrap();
+    let server = run(data.path(), Verifier::Open).await;
+    let (hole, _full) = black_hole().await;
+    let endpoints = [format!("http://{hole}"), format!("http://{}", server.address)];
+    let client = || EtcdClient::connect(&endpoints, ClientCredentials::None, None).unwrap();
+    let (reader, writer) = (client(), client());
+    let timed = async |call: futures::future::BoxFuture<'_, ()>| {
+        let began = std::time::Instant::now();
+        call.await;
+        began.elapsed().as_millis()
+    };
+    // Nothing was sent to it, so a write goes on, too.
+    let write = timed(Box::pin(async { drop(writer.put("/a", "1".into()).await.unwrap()) })).await;
+    let read = timed(Box::pin(async { drop(reader.get("/a").await.unwrap()) })).await;
+    assert!((450..1000).contains(&write) && (450..1000).contains(&read), "{write} ms, {read} ms");
+    let again = timed(Box::pin(async { drop(writer.put("/a", "2".into()).await.unwrap()) })).await;
+    assert!(again < 400, "{again} ms: the endpoint that answered is asked first");
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_role_touches_its_own_keys_only() {
     let data = tempfile::tempdir().unwrap();
