@@ -156,7 +156,7 @@ async fn an_address_removed_by_hand_is_put_back() {
         // Sooner than it would be renewed.
         assert!(removed_at.elapsed() < vrrp::ADDRESS_REFRESH_INTERVAL, "{:?}", removed_at.elapsed());
     }
-    assert!(ring.status(0).await.to_string().contains("was removed by somebody"));
+    until("a says so", SOON, async || ring.status(0).await.to_string().contains("was removed by somebody")).await;
     ring.lab.remove().await.unwrap();
 }
 
@@ -227,8 +227,8 @@ async fn an_address_of_somebody_else_is_left_alone() {
     ring.nodes[0].add_address((FLOATING.parse::<IpAddr>().unwrap(), 24)).await.unwrap();
     let before = inventory(&ring.nodes[0]).await;
     let mut a = ring.ours(0, json!({})).await;
-    until("a is the holder", SOON, async || ring.state(0).await == "active").await;
-    assert!(ring.status(0).await.to_string().contains("configured by somebody else"));
+    let said = async || ring.status(0).await.to_string().contains("configured by somebody else");
+    until("a is the holder, and says so", SOON, async || ring.state(0).await == "active" && said().await).await;
     a.stop().await;
     same(&before, &inventory(&ring.nodes[0]).await);
     ring.lab.remove().await.unwrap();
