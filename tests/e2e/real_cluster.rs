@@ -263,6 +263,53 @@ async fn a_machine_that_was_alone_brings_what_it_ran_into_its_cluster() {
     lab.remove().await.expect("the lab can be removed");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_state_is_exported_into_an_etcd_of_the_users_and_the_platform_runs_on_it() {
+    let _alone = support::alone();
+    let lab = Lab::new("outside").await.expect("root, ip, tc and nsenter are there");
+    let node = lab.node("m1", ([10, 89, 0, 11].into(), 24)).await.unwrap();
+    let data = tempfile::Builder::new().prefix("roadstead-cluster-").tempdir().unwrap();
+    let mut machine = Machine { node, data, process: None };
+    machine.run(&["up", "--name", "alone"]);
+    let run = ["app", "run", APP, "--cmd", "exec sleep 100000", "--cpus", "0.1", "--mem", "32", "--instances", "2"];
+    machine.try_ask(&run).expect("the app is deployed");
+    machine.process.take().expect("it runs").end(Signal::SIGTERM);
+
+    const ETCD: &str = "http://127.0.0.1:23790";
+    let outside = tempfile::tempdir().unwrap();
+    let mut etcd = machine.node.command("etcd").into_std();
+    etcd.args([
+        "--listen-client-urls",
+        ETCD,
+        "--advertise-client-urls",
+        ETCD,
+        "--listen-peer-urls",
+        "http://127.0.0.1:23800",
+    ]);
+    etcd.arg("--data-dir").arg(outside.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    let etcd = Process(etcd.spawn().expect("etcd is installed"));
+    let export = || {
+        let data = machine.data();
+        let mut command = machine.node.command(BINARY).into_std();
+        command.args(["store", "export", "--data", &data, "--etcd", ETCD]).output().expect("the binary starts")
+    };
+    until("the keys are exported", || export().status.success().then_some(()));
+    let again = export();
+    assert!(String::from_utf8_lossy(&again.stderr).contains("the store is in use"), "{again:?}");
+
+    // The platform finds its keys there, and needs the embedded store no more.
+    std::fs::remove_dir_all(machine.data.path().join("store")).unwrap();
+    machine.run(&["up", "--address", "10.89.0.11", "--name", "m1", "--etcd", ETCD]);
+    until("the app runs", || {
+        let app = machine.try_ask(&["app", "show", APP])?;
+        (app["tasksRunning"] == 2 && tasks_with_processes().len() == 2).then_some(())
+    });
+    machine.node.kill().await.expect("processes can be killed");
+    machine.process = None;
+    drop(etcd);
+    lab.remove().await.expect("the lab can be removed");
+}
+
 /// Processes of a task whose parent is not of the task: one for each time it runs.
 fn roots_of(task: &str) -> usize {
     let all: BTreeSet<u32> = processes_of_task(task).into_iter().collect();
