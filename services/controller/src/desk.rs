@@ -199,6 +199,16 @@ pub enum EventKind {
     },
 }
 
+impl Drop for Inbox {
+    /// Whoever still waits is told that nothing was done.
+    fn drop(&mut self) {
+        self.requests.close();
+        while let Ok(request) = self.requests.try_recv() {
+            let _caller = request.reply.send(Err(Refusal::Stopping));
+        }
+    }
+}
+
 impl Desk {
     /// A desk in front of a world, and what its askers are answered from.
     pub(crate) fn open(world: World) -> (Self, Inbox) {

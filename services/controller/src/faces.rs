@@ -1,4 +1,4 @@
-//! What is asked of this controller, wherever it comes in: answered by the term while it leads, passed on otherwise.
+//! What is asked of this controller, wherever it comes in: answered by its term while it leads, by the leader otherwise.
 //!
 //! | listener | who is let in |
 //! |---|---|
@@ -10,7 +10,7 @@ use crate::api;
 use crate::cluster::registrar::Shared;
 use crate::peers::{Reach, STANDING_PATH};
 use crate::proxy::{self, Proxy, Received};
-use crate::term::{Lead, Standing};
+use crate::term::Lead;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -75,13 +75,11 @@ impl Faces {
     }
 
     async fn dispatch(&self, request: Request, received: Received) -> Response {
-        match (self.lead.standing(), &self.others) {
-            (Standing::Leads(term), _) => {
-                term.face.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
-            }
-            (Standing::Follows(_), None) => proxy::unavailable("the controller is stopping"),
-            (Standing::Follows(_), Some(_)) if received == Received::PassedOn => proxy::not_leading(),
-            (Standing::Follows(_), Some(others)) => others.proxy.pass_on(request).await,
+        match (&self.others, received, self.lead.term()) {
+            (Some(others), Received::Directly, _) => others.proxy.ask_leader(request).await,
+            (_, _, Some(term)) => term.face.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
+            (Some(_), Received::PassedOn, None) => proxy::not_leading(),
+            (None, _, None) => proxy::unavailable("the controller is stopping"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Passing on to the leader what is asked of a controller that does not lead.
+//! Asking whoever leads, this controller or another.
 //!
 //! The leader trusts a controller's certificate to say for whom it asks: the caller's role, and the machine of a caller
 //! that showed a certificate. A request waits a moment for a leader, so that a handover is a pause and not a gap; it is
@@ -77,7 +77,8 @@ impl Proxy {
         Self { client, lead }
     }
 
-    pub(crate) async fn pass_on(&self, request: Request) -> Response {
+    /// The leader's answer, wherever the leader is.
+    pub(crate) async fn ask_leader(&self, request: Request) -> Response {
         let (head, body) = request.into_parts();
         let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
             let message = format!("the body is broken off or longer than {BODY_BYTES_MAX} bytes");
@@ -89,8 +90,11 @@ impl Proxy {
             let standing = standings.borrow_and_update().clone();
             match standing {
                 Standing::Leads(term) => {
-                    let request = Request::from_parts(head, Body::from(body));
-                    return term.face.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+                    let request = Request::from_parts(head.clone(), Body::from(body.clone()));
+                    let answered = term.face.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+                    if !answered.headers().contains_key(NOT_LEADING) {
+                        return answered;
+                    }
                 }
                 Standing::Follows(following) => match self.attempt(&following, &head, body.clone()).await {
                     Attempt::Answered(response) => return response,

@@ -109,8 +109,9 @@ settled()
 assert client.get_app("/s3pics").instances == 1
 killed = client.kill_tasks("/s3pics")
 assert len(killed) == 1
-until("the task was replaced", lambda: [one.id for one in client.list_tasks("/s3pics")] not in ([], [killed[0].id]))
-assert client.kill_given_tasks([one.id for one in client.list_tasks("/s3pics")])
+ids = lambda: [one.id for one in client.list_tasks("/s3pics")]
+until("the task was replaced", lambda: len(ids()) == 1 and ids() != [killed[0].id])
+assert client.kill_given_tasks(ids())
 
 client.create_app("big", MarathonApp(cmd="sleep 1", cpus=1000, instances=1))
 until("it waits", lambda: [one.app.id for one in client.list_queue()] == ["/big"])

@@ -73,6 +73,30 @@ async fn a_leader_that_stops_or_gives_the_lead_away_leaves_no_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_the_lead_is_given_away_no_request_fails() {
+    let (_lab, nodes) = Lab::with_three().await;
+    let first = leader(&nodes).await;
+    let writing = |through: usize| {
+        let node = &nodes[through];
+        async move {
+            for number in 0..20 {
+                let created = node.call(Method::POST, "/v2/apps", app(&format!("x{through}-{number}"))).await;
+                assert_eq!(created.status, StatusCode::CREATED, "through {}: {}", node.name, created.body);
+                assert_eq!(node.get("/v2/apps").await.status, StatusCode::OK);
+            }
+        }
+    };
+    let giving_away = async {
+        until("some are written", || async { has_app(&nodes[first], &format!("x{first}-2")).await }).await;
+        nodes[first].call(Method::DELETE, "/v2/leader", None).await
+    };
+    tokio::join!(writing(0), writing(1), writing(2), giving_away);
+    assert!(!nodes[first].leads());
+    let apps = nodes[first].get("/v2/apps").await;
+    assert_eq!(apps.body["apps"].as_array().unwrap().len(), 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deposed_leaders_writes_are_refused() {
     let lab = Lab::open().await;
     let mut uuids = Uuids::new().unwrap();
