@@ -47,7 +47,7 @@ async fn status(State(node): State<NodeHandle>) -> Json<Value> {
         "address": hello.address,
         "runtime": hello.runtime,
         "limits": hello.limits,
-        "cluster_id": snapshot.held.cluster_id,
+        "cluster_id": snapshot.held.cluster_id.to_string(),
         "generation": snapshot.held.generation,
         "desired": if snapshot.held.blind { "lost: what runs goes on until a controller speaks" } else { "held" },
         "tasks": snapshot.tasks.iter().map(task).collect::<Vec<_>>(),

@@ -56,7 +56,7 @@ async fn status(State(api): State<Api>) -> Json<Value> {
         "stale": api.readiness.is_stale(),
         "from_disk": snapshot.stale,
         "node_draining": api.readiness.is_draining(),
-        "cluster_id": cluster_id,
+        "cluster_id": cluster_id.to_string(),
         "revision": revision,
         "routes": snapshot.table.routes().len(),
         "servers": api.current.servers.all().iter().filter(|server| server.is_listed()).count(),
