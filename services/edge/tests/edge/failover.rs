@@ -36,9 +36,9 @@ async fn a_server_that_answers_nothing_is_left_within_a_moment_for_any_method() 
         let response = edge.call(method.clone(), "a", "/", "body").await;
         assert_eq!((response.status(), name(&response).as_str()), (StatusCode::OK, "alive"), "{method}");
         assert!(begun.elapsed() < Duration::from_secs(1), "{method}: {:?}", begun.elapsed());
-        slow += usize::from(begun.elapsed() > Duration::from_millis(150));
+        slow += usize::from(begun.elapsed() >= Duration::from_millis(300));
     }
-    assert_eq!(slow, 1, "the first finds out for all");
+    assert!((1..=2).contains(&slow), "who met silence finds out for others: {slow}");
 }
 
 /// Busy servers leave their windows closed for a while: a large body waits.
