@@ -144,6 +144,11 @@ impl Load {
         lock(&self.tally).clone()
     }
 
+    /// Waits until whatever has left by now is answered or has failed.
+    pub async fn settled(&self) {
+        tokio::time::sleep(ANSWER_TIMEOUT).await;
+    }
+
     /// What has been seen since the last time this was asked.
     pub fn take(&self) -> Tally {
         let mut tally = lock(&self.tally);

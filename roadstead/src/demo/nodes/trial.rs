@@ -60,6 +60,8 @@ impl<'a> Trials<'a> {
         let whole = self.cluster.whole(Some(self.instances), telling).await;
         let whole_s = whole.is_ok().then(|| began.elapsed().as_secs_f64());
         let writes_silence = self.writer.take_silence();
+        // A request that hangs belongs to the fault that made it hang.
+        self.load.settled().await;
         let tally = self.load.take();
         let lost = match &whole {
             Ok(()) => self.writer.check(&self.cluster.machines()[0]).await?,
