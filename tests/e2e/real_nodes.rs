@@ -16,17 +16,22 @@ const IN_FLIGHT_MAX: u64 = 20;
 fn demo(arguments: &[&str]) -> (std::process::ExitStatus, Value, String) {
     let mut command = Command::new(BINARY);
     command.args(["demo", "--nodes", "3", "--once", "--json"]).args(arguments);
-    let output = command.stdin(Stdio::null()).output().expect("the demo starts");
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.expect("the demo starts");
+    let id = child.id();
+    let output = child.wait_with_output().expect("the demo ends");
     let story = String::from_utf8_lossy(&output.stderr).into_owned();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let report = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}\n{story}"));
+    assert_eq!(namespaces(id), Vec::<String>::new(), "no namespace is left");
     (output.status, report, story)
 }
 
-fn namespaces() -> Vec<String> {
+/// Of the demo with this process id.
+fn namespaces(id: u32) -> Vec<String> {
     let entries = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| name.starts_with("netlab-demo-")).collect()
+    names.filter(|name| name.starts_with(&format!("netlab-demo-{id}-"))).collect()
 }
 
 #[test]
@@ -57,7 +62,6 @@ fn three_nodes_lose_any_one_of_them_and_nothing_else() {
         assert!(fault["endpoints_out_s"].as_f64().unwrap() <= ENDPOINTS_OUT_MAX_S, "{fault:#}");
         assert!(fault["tasks_elsewhere_s"].as_f64().unwrap() <= TASKS_ELSEWHERE_MAX_S, "{fault:#}");
     }
-    assert_eq!(namespaces(), Vec::<String>::new(), "no namespace is left");
 }
 
 #[test]
@@ -67,10 +71,11 @@ fn an_interrupted_demo_leaves_nothing() {
     command.args(["demo", "--nodes", "3", "--once", "--json", "--matrix", "none"]);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let demo = Process(child.expect("the demo starts"));
-    until("its namespaces are there", || (namespaces().len() == 5).then_some(()));
+    let id = demo.id();
+    until("its namespaces are there", || (namespaces(id).len() == 5).then_some(()));
     let status = demo.end(nix::sys::signal::Signal::SIGINT);
     assert!(!status.success(), "an interrupted demo is no success");
-    assert_eq!(namespaces(), Vec::<String>::new(), "no namespace is left");
+    assert_eq!(namespaces(id), Vec::<String>::new(), "no namespace is left");
 }
 
 #[test]
