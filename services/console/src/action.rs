@@ -1,4 +1,4 @@
-//! What a form on the app's page asks for. Pure.
+//! What a form on the app's page or the nodes' asks for. Pure.
 
 use crate::controller::Call;
 use serde::Deserialize;
@@ -22,10 +22,29 @@ pub enum AppAction {
     RollBack { version: String },
 }
 
+/// The fields that the forms of the nodes' page send.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct NodeForm {
+    #[serde(default)]
+    pub action: String,
+    #[serde(default)]
+    pub node: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeAction {
+    Drain,
+    Restore,
+}
+
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormError {
     #[error("{given:?} is not an action; the actions are scale, suspend, restart, destroy and rollback")]
     Action { given: String },
+    #[error("{given:?} is not an action; the actions are drain and restore")]
+    NodeAction { given: String },
+    #[error("which node is missing")]
+    Node,
     #[error("{given:?} is not a number of instances")]
     Instances { given: String },
     #[error("a rollback needs a version")]
@@ -101,6 +120,43 @@ impl AppAction {
     }
 }
 
+impl NodeForm {
+    pub fn parse(&self) -> Result<NodeAction, FormError> {
+        match self.action.as_str() {
+            "drain" | "restore" if self.node.is_empty() => Err(FormError::Node),
+            "drain" => Ok(NodeAction::Drain),
+            "restore" => Ok(NodeAction::Restore),
+            _ => Err(FormError::NodeAction { given: self.action.clone() }),
+        }
+    }
+}
+
+impl NodeAction {
+    pub fn call(self, node: &str) -> Call {
+        match self {
+            Self::Drain => Call::drain(node),
+            Self::Restore => Call::restore(node),
+        }
+    }
+
+    pub fn consequence(self) -> &'static str {
+        match self {
+            Self::Drain => {
+                "Its tasks are started elsewhere, the edges finish with them, and floating addresses move. It takes no \
+                 task until it is restored."
+            }
+            Self::Restore => "It takes tasks again. Those that were started elsewhere stay there.",
+        }
+    }
+
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Drain => "Drain",
+            Self::Restore => "Restore",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,5 +187,15 @@ mod tests {
         let negative = AppForm { instances: Some("-1".into()), ..form("scale") };
         assert_eq!(negative.parse(), Err(FormError::Instances { given: "-1".into() }));
         assert_eq!(form("rollback").parse(), Err(FormError::Version));
+    }
+
+    #[test]
+    fn a_nodes_form_names_its_node_without_a_way_out() {
+        let form = |action: &str, node: &str| NodeForm { action: action.into(), node: node.into() };
+        let call = form("drain", "n1").parse().unwrap().call("a/../b?x");
+        assert_eq!((call.method.as_str(), call.path.as_str()), ("POST", "/v1/nodes/a%2F..%2Fb%3Fx/drain"));
+        assert_eq!(form("restore", "n1").parse().unwrap().call("n1").path, "/v1/nodes/n1/restore");
+        assert_eq!(form("drain", "").parse(), Err(FormError::Node));
+        assert_eq!(form("remove", "n1").parse(), Err(FormError::NodeAction { given: "remove".into() }));
     }
 }

@@ -1,10 +1,10 @@
 //! The controller's Marathon API, as far as the pages need it.
 
 mod documents;
+mod machines;
 
-pub use documents::{
-    Action, App, Delay, Deployment, Details, HealthCheckResult, Node, QueueItem, Step, Task, TaskFailure,
-};
+pub use documents::{Action, App, Delay, Deployment, Details, HealthCheckResult, QueueItem, Step, Task, TaskFailure};
+pub use machines::{Cluster, Etcd, EtcdMember, Node};
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
@@ -122,6 +122,11 @@ impl Controller {
         none_if_not_found(self.read("/v1/nodes").await)
     }
 
+    /// The cluster; `None` on a machine alone.
+    pub async fn cluster(&self) -> Result<Option<Cluster>, ControllerError> {
+        none_if_not_found(self.read("/v1/cluster").await)
+    }
+
     /// Makes a call in the name of whoever holds `token`.
     pub async fn act(&self, call: Call, token: Option<&str>) -> Result<(), ControllerError> {
         let Call { method, path, body } = call;
@@ -177,6 +182,15 @@ impl Call {
     /// Undoes a deployment, or with `force` leaves everything as it is now.
     pub fn cancel_deployment(id: &str, force: bool) -> Self {
         Self { method: Method::DELETE, path: format!("/v2/deployments/{}?force={force}", encoded(id)), body: None }
+    }
+
+    /// Empties a node, and takes it back.
+    pub fn drain(node: &str) -> Self {
+        Self { method: Method::POST, path: format!("/v1/nodes/{}/drain", encoded(node)), body: None }
+    }
+
+    pub fn restore(node: &str) -> Self {
+        Self { method: Method::POST, path: format!("/v1/nodes/{}/restore", encoded(node)), body: None }
     }
 
     fn put(id: &str, force: bool, change: Value) -> Self {

@@ -1,5 +1,7 @@
 //! The routes: pages are read with the console's token, forms act with the caller's.
 
+mod nodes;
+
 use crate::action::AppForm;
 use crate::controller::{Call, Controller, ControllerError};
 use crate::pages::{self, Frame, Section};
@@ -36,7 +38,7 @@ pub fn router(controller: Controller, verifier: Verifier) -> Router {
         .route("/", get(apps))
         .route("/apps/{*id}", get(app).post(act_on_app))
         .route("/deployments", get(deployments).post(act_on_deployment))
-        .route("/nodes", get(nodes))
+        .route("/nodes", get(nodes::show).post(nodes::act))
         .route("/assets/console.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
         .route("/assets/console.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
         .fallback(not_found)
@@ -75,7 +77,7 @@ async fn app(
         Some(action) => {
             let form = AppForm { action, version: view.version, ..AppForm::default() };
             let action = form.parse().map_err(|error| Failure::form(&frame, &error))?;
-            return Ok(frame.still(&pages::confirm::render(&id, &action, &form)));
+            return Ok(frame.still(&pages::confirm::app(&id, &action, &form)));
         }
         None => app_content(&controller, &id, view, offers_changes(caller)).await,
     };
@@ -166,12 +168,6 @@ async fn act_on_deployment(
     }
 }
 
-async fn nodes(State(controller): State<Controller>, Extension(caller): Extension<Caller>) -> Result<Markup, Failure> {
-    let frame = frame(caller, Section::Nodes, "Nodes");
-    let nodes = controller.nodes().await.map_err(|error| Failure::read(&frame, error))?;
-    Ok(frame.live(&pages::nodes::render(nodes.as_deref())))
-}
-
 async fn not_found(Extension(caller): Extension<Caller>) -> Failure {
     let frame = frame(caller, Section::Apps, "Not found");
     Failure::page(StatusCode::NOT_FOUND, &frame, "Not found", "The console has no such page.")
@@ -222,7 +218,7 @@ struct Failure {
 
 impl Failure {
     fn page(status: StatusCode, frame: &Frame, title: &str, message: &str) -> Self {
-        Self { status, page: frame.still(&pages::failure::render(title, message)) }
+        Self { status, page: frame.still(&pages::failure::render(frame.section, title, message)) }
     }
 
     /// Something could not be read: a 404 is the caller's, everything else the controller's.
@@ -234,7 +230,7 @@ impl Failure {
         };
         let message = ErrorChain(&error).to_string();
         // Live, so that the page comes back with the controller.
-        let content = pages::failure::render(title, &message);
+        let content = pages::failure::render(frame.section, title, &message);
         Self { status, page: frame.live(&content) }
     }
 

@@ -4,13 +4,14 @@
 //! whoever scales or destroys does so with the token they signed in with, which is passed on. Pages are rendered here and
 //! work without JavaScript; a few lines of script fetch the same page again and put its main element in place.
 //!
-//! Reading order: [`controller`] (what is read and asked) → `status` (what it means) → `pages` (how it looks) → `action`
+//! Reading order: [`controller`] (what is read and asked) → `status`, `standing` (what it means) → `pages` (how it looks) → `action`
 //! (what a form asks for) → `face` (routes).
 
 mod action;
 pub mod controller;
 mod face;
 mod pages;
+mod standing;
 mod status;
 
 use controller::Controller;

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod apps;
+mod cluster;
 pub mod confirm;
 pub mod deployments;
 pub mod failure;

@@ -156,29 +156,6 @@ pub struct Details {
     pub reasons: Vec<String>,
 }
 
-/// A node as `/v1/nodes`, which is the controller's own, tells it.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Node {
-    #[serde(default)]
-    pub id: String,
-    #[serde(default)]
-    pub hostname: String,
-    #[serde(default)]
-    pub address: String,
-    #[serde(default)]
-    pub state: String,
-    #[serde(default)]
-    pub resources: Value,
-    #[serde(default)]
-    pub used: Value,
-    #[serde(default)]
-    pub runtime: Value,
-    #[serde(default)]
-    pub limits: Value,
-    #[serde(default)]
-    pub tasks: Value,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -217,9 +217,85 @@ async fn deployments_show_their_steps() {
 #[tokio::test]
 async fn nodes_are_shown_where_the_controller_tells_them() {
     let answer = fixture(reads(), (200, json!({}))).await.get("/nodes").await;
-    answer.shows(200, &["coreos1", "10.0.0.1", "connected", "0.2 / 8", "128 / 2048", "process", "no outbound network"]);
+    answer.shows(200, &["coreos1", "10.0.0.1", "Connected", "0.2 / 8", "128 / 2048", "process", "no outbound network"]);
     let answer = fixture(vec![], (200, json!({}))).await.get("/nodes").await;
     answer.shows(200, &["This controller does not tell its nodes."]);
+}
+
+/// The reads of a controller of three machines: one leads, one was killed, one is being drained.
+fn three_machines() -> Vec<(&'static str, Value)> {
+    let node = |id: &str, more: Value| {
+        let mut node = json!({
+            "id": id, "hostname": id, "address": "10.0.0.1", "state": "connected", "tasks": 2, "draining": false,
+            "suspected": false, "lost": false, "since": null, "brake": null, "leader": false, "etcd": "voter",
+            "keepsState": true, "version": "0.1.0"
+        });
+        node.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        node
+    };
+    let voter = |name: &str, healthy: bool| json!({"name": name, "role": "voter", "healthy": healthy});
+    vec![
+        (
+            "/v1/nodes",
+            json!([
+                node("n1", json!({"leader": true})),
+                node("n2", json!({"state": "silent", "lost": true, "since": "2026-11-22T20:11:05.000Z"})),
+                node("n 3", json!({"draining": true})),
+            ]),
+        ),
+        (
+            "/v1/cluster",
+            json!({
+                "leader": {"node": "n1"}, "settings": {"vips": ["10.0.0.100/24"]},
+                "etcd": {"healthy": true, "members": [voter("n1", true), voter("n2", false), voter("n 3", true)]}
+            }),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn a_clusters_machines_are_shown_with_their_standing_and_their_part() {
+    let fixture = fixture(three_machines(), (200, json!({}))).await;
+    let answer = fixture.get("/nodes").await;
+    answer.shows(200, &["<dt>Leader</dt><dd>n1</dd>", "2 of 3 voters are well", "none may fail", "10.0.0.100/24"]);
+    answer.shows(200, &["node connected", "node lost", "20:11:05", "node draining", "2 tasks are still here"]);
+    answer.shows(200, &["Leads", "Voter", "0.1.0", "<main data-live>"]);
+    answer.shows(200, &["/nodes?confirm=drain&amp;node=n1", "/nodes?confirm=restore&amp;node=n+3"]);
+    let answer = fixture.get_as(&fixture.viewer, "/nodes").await;
+    answer.shows(200, &["node lost", "2 of 3 voters are well"]);
+    assert!(!answer.body.contains("confirm="), "a viewer is offered no change");
+}
+
+#[tokio::test]
+async fn machines_are_drained_and_restored_with_the_callers_token_after_a_question() {
+    let fixture = fixture(three_machines(), (200, json!({"draining": true}))).await;
+    let answer = fixture.get("/nodes?confirm=drain&node=n+3").await;
+    answer.shows(200, &["Drain n 3?", "started elsewhere", "name=\"node\" value=\"n 3\"", "Cancel"]);
+    assert!(!answer.body.contains("data-live"), "a question does not change under the reader");
+    fixture.get("/nodes?confirm=restore&node=n1").await.shows(200, &["Restore n1?", "takes tasks again"]);
+    fixture.get("/nodes?confirm=remove&node=n1").await.shows(422, &["is not an action", "Back to the nodes"]);
+    assert_eq!(fixture.asked(), [], "asking changes nothing");
+    fixture.post(&fixture.admin, "/nodes", "action=drain&node=n+3").await.redirects_to("/nodes");
+    fixture.post(&fixture.admin, "/nodes", "action=restore&node=n1").await.redirects_to("/nodes");
+    fixture.post(&fixture.admin, "/nodes", "action=drain").await.shows(422, &["which node is missing"]);
+    let call = |path: &str| ("POST".to_owned(), path.to_owned(), bearer(&fixture.admin), Value::Null);
+    assert_eq!(fixture.asked(), [call("/v1/nodes/n%203/drain"), call("/v1/nodes/n1/restore")]);
+}
+
+#[tokio::test]
+async fn a_node_the_controller_does_not_drain_is_said_why() {
+    let refusal = json!({"message": "role viewer may not POST /v1/nodes/n1/drain"});
+    let fixture = fixture(three_machines(), (403, refusal)).await;
+    let answer = fixture.post(&fixture.viewer, "/nodes", "action=drain&node=n1").await;
+    answer.shows(403, &["Not done", "role viewer may not POST /v1/nodes/n1/drain", "href=\"/nodes\""]);
+    assert_eq!(fixture.asked()[0].2, bearer(&fixture.viewer), "never the console's own token");
+}
+
+#[tokio::test]
+async fn the_nodes_are_shown_although_the_cluster_cannot_be_read() {
+    let mut reads = three_machines();
+    reads[1].1 = json!("not a cluster");
+    fixture(reads, (200, json!({}))).await.get("/nodes").await.shows(200, &["could not be read", "node lost"]);
 }
 
 #[tokio::test]

@@ -1,20 +1,51 @@
 //! Asks before something that cannot simply be undone; a page of its own, so that no script is needed.
 
 use super::parts::app_link;
-use crate::action::AppAction;
-use crate::action::AppForm;
+use crate::action::{AppAction, AppForm, NodeAction, NodeForm};
 use maud::{Markup, html};
 
-pub fn render(id: &str, action: &AppAction, form: &AppForm) -> Markup {
-    let class = if *action == AppAction::Destroy { "danger" } else { "primary" };
-    html! {
-        section.question {
-            h1 { (action.question(id)) }
-            p { (action.consequence()) }
-            form.actions method="post" action=(app_link(id)) {
-                (hidden_fields(form))
-                button class=(class) type="submit" { (action.verb()) }
-                a.button href=(app_link(id)) { "Cancel" }
+/// A question, and where its form goes; whoever cancels goes there, too.
+struct Question<'a> {
+    text: &'a str,
+    consequence: &'a str,
+    verb: &'a str,
+    is_dangerous: bool,
+    target: &'a str,
+}
+
+pub fn app(id: &str, action: &AppAction, form: &AppForm) -> Markup {
+    let question = Question {
+        text: &action.question(id),
+        consequence: action.consequence(),
+        verb: action.verb(),
+        is_dangerous: *action == AppAction::Destroy,
+        target: &app_link(id),
+    };
+    question.render(&hidden_fields(form))
+}
+
+pub fn node(action: NodeAction, form: &NodeForm) -> Markup {
+    let text = format!("{} {}?", action.verb(), form.node);
+    let (consequence, verb) = (action.consequence(), action.verb());
+    let question = Question { text: &text, consequence, verb, is_dangerous: false, target: "/nodes" };
+    question.render(&html! {
+        input type="hidden" name="action" value=(form.action);
+        input type="hidden" name="node" value=(form.node);
+    })
+}
+
+impl Question<'_> {
+    fn render(&self, fields: &Markup) -> Markup {
+        let class = if self.is_dangerous { "danger" } else { "primary" };
+        html! {
+            section.question {
+                h1 { (self.text) }
+                p { (self.consequence) }
+                form.actions method="post" action=(self.target) {
+                    (fields)
+                    button class=(class) type="submit" { (self.verb) }
+                    a.button href=(self.target) { "Cancel" }
+                }
             }
         }
     }

@@ -1,16 +1,17 @@
 //! What went wrong, in the controller's own words.
 
+use super::Section;
 use super::confirm::hidden_fields;
 use super::parts::app_link;
 use crate::action::AppForm;
 use maud::{Markup, html};
 
-pub fn render(title: &str, message: &str) -> Markup {
+pub fn render(section: Section, title: &str, message: &str) -> Markup {
     html! {
         section.question {
             h1 { (title) }
             p.message role="alert" { (message) }
-            p { a.button href="/" { "Back to the apps" } }
+            p { a.button href=(section.path()) { "Back to the " (section.name().to_lowercase()) } }
         }
     }
 }

@@ -10,6 +10,24 @@ pub enum Section {
     Nodes,
 }
 
+impl Section {
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Apps => "/",
+            Self::Deployments => "/deployments",
+            Self::Nodes => "/nodes",
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Apps => "Apps",
+            Self::Deployments => "Deployments",
+            Self::Nodes => "Nodes",
+        }
+    }
+}
+
 /// A page without its content.
 #[derive(Clone, Debug)]
 pub struct Frame {
@@ -30,9 +48,9 @@ impl Frame {
     }
 
     fn render(&self, content: &Markup, live: bool) -> Markup {
-        let link = |section: Section, path: &str, name: &str| {
+        let link = |section: Section| {
             let current = (section == self.section).then_some("page");
-            html! { a href=(path) aria-current=[current] { (name) } }
+            html! { a href=(section.path()) aria-current=[current] { (section.name()) } }
         };
         html! {
             (DOCTYPE)
@@ -50,9 +68,9 @@ impl Frame {
                     header {
                         a.brand href="/" { "Roadstead" }
                         nav aria-label="Sections" {
-                            (link(Section::Apps, "/", "Apps"))
-                            (link(Section::Deployments, "/deployments", "Deployments"))
-                            (link(Section::Nodes, "/nodes", "Nodes"))
+                            (link(Section::Apps))
+                            (link(Section::Deployments))
+                            (link(Section::Nodes))
                         }
                         span.caller { "signed in as " (self.caller) }
                     }

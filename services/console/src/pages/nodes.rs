@@ -1,35 +1,85 @@
-//! The nodes: what each offers, what is used of it, and what its runtime lacks.
+//! The nodes: how each stands and why, its part in the cluster, what it offers, what is used of it, and what its runtime
+//! lacks.
 
-use crate::controller::Node;
+use super::cluster;
+use super::parts::{node_query, time};
+use crate::controller::{Cluster, Node};
+use crate::standing::Standing;
 use maud::{Markup, html};
 use serde_json::Value;
 
-pub fn render(nodes: Option<&[Node]>) -> Markup {
+/// What the page is made of.
+pub struct Content<'a> {
+    /// `None` where the controller does not tell.
+    pub nodes: Option<&'a [Node]>,
+    /// `None` on a machine alone; in words why it could not be read.
+    pub cluster: Result<Option<&'a Cluster>, String>,
+    /// Whether to offer what changes a node; who may is the controller's to decide.
+    pub offers_changes: bool,
+}
+
+/// The columns that not every table has.
+#[derive(Clone, Copy)]
+struct Columns {
+    cluster: bool,
+    actions: bool,
+}
+
+pub fn render(content: &Content<'_>) -> Markup {
+    let nodes = content.nodes.unwrap_or_default();
     html! {
         h1 { "Nodes" }
-        @match nodes {
+        (brake(nodes))
+        @match &content.cluster {
+            Ok(None) => {},
+            Ok(Some(described)) => (cluster::render(described)),
+            Err(message) => div.notice { p { "What the cluster says of itself could not be read: " (message) } },
+        }
+        @match content.nodes {
             None => p.empty { "This controller does not tell its nodes." },
             Some([]) => p.empty { "No node has joined." },
-            Some(nodes) => {
-                table.cards {
-                    thead {
-                        tr {
-                            th scope="col" { "Node" }
-                            th scope="col" { "State" }
-                            th.number scope="col" { "Tasks" }
-                            th.number scope="col" { "CPUs" }
-                            th.number scope="col" { "Memory (MB)" }
-                            th scope="col" { "Runtime" }
-                        }
-                    }
-                    tbody { @for node in nodes { (row(node)) } }
-                }
+            Some(nodes) => (table(nodes, content.offers_changes)),
+        }
+    }
+}
+
+/// Why silent nodes are not given up: one reason for all of them.
+fn brake(nodes: &[Node]) -> Markup {
+    html! {
+        @if let Some(reason) = nodes.iter().find_map(|node| node.brake.as_deref()) {
+            div.alarm role="alert" {
+                p { strong { "The brake is on" } }
+                p { (capitalised(reason)) "." }
             }
         }
     }
 }
 
-fn row(node: &Node) -> Markup {
+fn table(nodes: &[Node], offers_changes: bool) -> Markup {
+    let cluster = nodes.iter().any(|node| node.leader.is_some());
+    let columns =
+        Columns { cluster, actions: offers_changes && nodes.iter().any(|node| change(node, nodes).is_some()) };
+    html! {
+        table.cards {
+            thead {
+                tr {
+                    th scope="col" { "Node" }
+                    th scope="col" { "Standing" }
+                    @if columns.cluster { th scope="col" { "Part in the state" } }
+                    th.number scope="col" { "Tasks" }
+                    th.number scope="col" { "CPUs" }
+                    th.number scope="col" { "Memory (MB)" }
+                    th scope="col" { "Runtime" }
+                    @if columns.cluster { th scope="col" { "Version" } }
+                    @if columns.actions { th scope="col" { "" } }
+                }
+            }
+            tbody { @for node in nodes { (row(node, columns, change(node, nodes))) } }
+        }
+    }
+}
+
+fn row(node: &Node, columns: Columns, change: Option<(&str, &str)>) -> Markup {
     let name = if node.hostname.is_empty() { &node.id } else { &node.hostname };
     html! {
         tr {
@@ -37,12 +87,73 @@ fn row(node: &Node) -> Markup {
                 (name)
                 div.endpoints { span { (node.address) } }
             }
-            td data-label="State" { span class={ "node " (node.state.to_lowercase()) } { (node.state) } }
+            td data-label="Standing" { (standing(node)) }
+            @if columns.cluster { td data-label="Part in the state" { (part(node)) } }
             td.number data-label="Tasks" { (count(&node.tasks)) }
             td.number data-label="CPUs" { (used(node, "cpus")) }
             td.number data-label="Memory (MB)" { (used(node, "mem")) }
-            td data-label="Runtime" { (words(&node.runtime)) @if !words(&node.limits).is_empty() { span.cause { (words(&node.limits)) } } }
+            td data-label="Runtime" { (words(&node.runtime)) @if !words(&node.limits).is_empty() { span.reason { (words(&node.limits)) } } }
+            @if columns.cluster { td data-label="Version" { (node.version.as_deref().filter(|version| !version.is_empty()).unwrap_or("–")) } }
+            @if columns.actions {
+                td.change {
+                    @if let Some((action, verb)) = change {
+                        a.button href={ "/nodes?confirm=" (action) "&node=" (node_query(&node.id)) } aria-label={ (verb) " " (name) } { (verb) }
+                    }
+                }
+            }
         }
+    }
+}
+
+fn standing(node: &Node) -> Markup {
+    let standing = Standing::of(node);
+    html! {
+        span class={ "node " (standing.name().to_lowercase()) } { (standing.name()) }
+        (reason(node, standing))
+    }
+}
+
+/// Since when and why, and what follows.
+fn reason(node: &Node, standing: Standing) -> Markup {
+    let since = html! { @if let Some(since) = &node.since { "since " (time(since)) "; " } };
+    let reason = match standing {
+        Standing::Connected => return html! {},
+        Standing::Silent => html! { "last heard " (time(node.last_seen.as_deref().unwrap_or("never"))) },
+        Standing::Suspected if node.brake.is_some() => html! { (since) "kept by the brake" },
+        Standing::Suspected => html! { (since) "its servers leave the routes" },
+        Standing::Lost => html! { (since) "its tasks are started elsewhere" },
+        Standing::Draining => match count(&node.tasks).as_str() {
+            "" => html! { "its tasks are started elsewhere" },
+            "1" => html! { "1 task is still here" },
+            tasks => html! { (tasks) " tasks are still here" },
+        },
+        Standing::Drained => html! { "no task is here; it may be stopped" },
+        Standing::Absent => html! { "it has joined, its agent has not come yet" },
+        Standing::Unknown => html! { (node.state) },
+    };
+    let is_drain_unsaid = node.draining && !matches!(standing, Standing::Draining | Standing::Drained);
+    html! { span.reason { (reason) @if is_drain_unsaid { "; it is being drained" } } }
+}
+
+/// Its part in the cluster's state; the leader has its etcd's part, too.
+fn part(node: &Node) -> Markup {
+    let etcd = node.etcd.as_deref().filter(|role| !role.is_empty());
+    html! {
+        @match (node.leader, etcd) {
+            (Some(true), etcd) => { span.part.leads { "Leads" } @if let Some(role) = etcd { span.reason { (role) } } },
+            (_, Some(role)) => (capitalised(role)),
+            (_, None) => "–",
+        }
+    }
+}
+
+/// What is offered to do with a node: the action and its verb. The tasks of a machine alone could go nowhere.
+fn change(node: &Node, nodes: &[Node]) -> Option<(&'static str, &'static str)> {
+    match Standing::of(node) {
+        Standing::Absent => None,
+        _ if node.draining => Some(("restore", "Restore")),
+        _ if nodes.len() > 1 => Some(("drain", "Drain")),
+        _ => None,
     }
 }
 
@@ -52,7 +163,7 @@ fn used(node: &Node, resource: &str) -> String {
     match (amount(&node.used), amount(&node.resources)) {
         (Some(used), Some(offered)) => format!("{} / {}", rounded(used), rounded(offered)),
         (None, Some(offered)) => rounded(offered),
-        _ => String::new(),
+        _ => String::from("–"),
     }
 }
 
@@ -82,25 +193,10 @@ fn words(value: &Value) -> String {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn amounts_are_short_whatever_the_fractions_were() {
-        let node = json!({"resources": {"cpus": 8, "mem": 2048.0}, "used": {"cpus": 0.30000000000000004}});
-        let node: Node = serde_json::from_value(node).unwrap();
-        assert_eq!(used(&node, "cpus"), "0.3 / 8");
-        assert_eq!(used(&node, "mem"), "2048");
-        assert_eq!(used(&node, "disk"), "");
-    }
-
-    #[test]
-    fn any_shape_of_limits_becomes_a_line() {
-        assert_eq!(words(&json!(["no outbound network", "no seccomp"])), "no outbound network; no seccomp");
-        assert_eq!(words(&json!({"pids": 100})), "pids 100");
-        assert_eq!(words(&json!(null)), "");
-        assert_eq!((count(&json!([1, 2])), count(&json!(3))), ("2".into(), "3".into()));
-    }
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,11 @@ pub fn app_link(id: &str) -> String {
     format!("/apps/{}", segments.join("/"))
 }
 
+/// A node's id in a query.
+pub fn node_query(id: &str) -> String {
+    form_urlencoded::byte_serialize(id.as_bytes()).collect()
+}
+
 pub fn status(status: Status) -> Markup {
     html! { span class={ "status " (status.name().to_lowercase()) } { (status.name()) } }
 }
