@@ -24,7 +24,9 @@ impl Programs<'_> {
             listener("--client", "etcd", membership.at(ports.etcd)),
             listener("--peer", "etcd.peer", membership.at(ports.etcd_peer)),
         ];
-        self.program("etcd-member", self.data(), listeners)
+        // Only what a founder writes into its new state must wait: its one member is ready by itself.
+        let is_awaited = membership.etcd.as_ref().is_some_and(|etcd| !etcd.existing);
+        Program { is_awaited, ..self.program("etcd-member", self.data(), listeners) }
     }
 
     /// Store, controller and console; in a cluster the store is etcd.
@@ -118,7 +120,7 @@ impl Programs<'_> {
     }
 
     fn program(&self, name: &'static str, arguments: Vec<String>, listeners: Vec<Listener>) -> Program {
-        Program { name, arguments, log: self.config.log.clone(), listeners }
+        Program { name, arguments, log: self.config.log.clone(), listeners, is_awaited: true }
     }
 
     fn data(&self) -> Vec<String> {
