@@ -15,7 +15,9 @@ impl Leader {
         match message {
             Message::AgentOpened { session, hello, link } => {
                 let id = NodeId::new(hello.node_id.clone());
-                let held = hello.generation;
+                // The generations of another cluster (one that was restored) say nothing here.
+                let is_ours = hello.cluster_id == 0 || hello.cluster_id == self.cluster_id;
+                let held = if is_ours { hello.generation } else { 0 };
                 self.join(node(*hello)).await?;
                 // An older session of this node loses its link, and ends.
                 self.agents.insert(id, Agent { session, link, held, reported: None, sent: None });

@@ -23,8 +23,11 @@ impl Leader {
             if agent.sent.as_ref() == Some(&tasks) {
                 continue;
             }
-            // A controller that starts anew goes on from the store's revision, so generations never fall.
-            let generation = u64::try_from(self.revision).unwrap_or(0).max(agent.held);
+            // A leader knows of a later revision than any before it: one that knows less was replaced, and has not noticed.
+            let generation = u64::try_from(self.revision).unwrap_or(0);
+            if generation < agent.held {
+                continue;
+            }
             agent.link.desired.send_replace(Desired { generation, tasks: tasks.clone(), cluster_id: self.cluster_id });
             agent.sent = Some(tasks);
             if let Some(record) = self.world.nodes.get_mut(id) {
