@@ -7,6 +7,7 @@ use super::registrar::{Refusal, Registrar, put};
 use super::{Member, join};
 use crate::api::now;
 use crate::keys;
+use ::etcd::Worth;
 use lifecycle::{ErrorChain, Stop};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use store::Compare;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Old join tokens are looked for every so many passes.
 const TOKENS_PASSES: u32 = 600;
+/// Free pages of the state's files are looked for every so many passes: an hour.
+const DEFRAGMENT_PASSES: u32 = 3600;
 
 pub(crate) async fn keep(registrar: Arc<Registrar>, stop: Stop) {
     let mut last_error = String::new();
@@ -47,6 +50,13 @@ async fn keep_once(registrar: &Registrar, pass: u32, leaving: &mut Leaving) -> R
     if cluster.manages_etcd() {
         let wanted = join::wanted_peers(&machines);
         etcd::step(cluster.members.as_ref(), &wanted, &cluster.etcd_peer_url, Some(leaving)).await?;
+    }
+    let is_ours = !registrar.shared.cluster.etcd_peer_url.is_empty();
+    if is_ours && pass % DEFRAGMENT_PASSES == DEFRAGMENT_PASSES - 1 {
+        let members = registrar.shared.cluster.members.as_ref();
+        if let Some(member) = ::etcd::defragment_if_worthwhile(members, Worth::default()).await? {
+            tracing::info!(member, "a member of the state gave its free pages back");
+        }
     }
     if pass.is_multiple_of(TOKENS_PASSES) {
         registrar.forget_tokens(now()).await;
