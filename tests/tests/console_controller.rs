@@ -1,6 +1,9 @@
 //! The console before the real controller: each page reads what the controller writes, each form does what it says, and
 //! a viewer's does not.
 
+#[path = "console_controller/machines.rs"]
+mod machines;
+
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use http::{Method, Request};
 use identity::{Authority, Role};
@@ -19,11 +22,16 @@ struct Platform {
 
 impl Platform {
     async fn start() -> Self {
-        let stop = lifecycle::Stop::new();
-        let authority = Authority::generate().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(store::Embedded::open(directory.path().to_owned()).await.unwrap());
-        let config = controller::Config::new(store, authority.identity(Role::Controller).verifier());
+        Self::on(directory, store, None).await
+    }
+
+    async fn on(directory: TempDir, store: Arc<dyn store::Store>, cluster: Option<controller::Cluster>) -> Self {
+        let stop = lifecycle::Stop::new();
+        let authority = Authority::generate().unwrap();
+        let verifier = authority.identity(Role::Controller).verifier();
+        let config = controller::Config { cluster, ..controller::Config::new(store, verifier) };
         let started = controller::start(config, stop.child()).await.unwrap();
         let controller = format!("http://{}", started.address("").unwrap());
         tokio::spawn(started.finished());
