@@ -295,7 +295,10 @@ async fn watches_carry_previous_values(store: &dyn Store) {
 async fn leases_end_with_their_keys(store: &dyn Store) {
     let lease = store.lease_grant(Duration::from_secs(60)).await.unwrap();
     assert_eq!(lease.ttl, Duration::from_secs(60));
-    assert_eq!(store.lease_keep_alive(lease.id).await.unwrap(), Some(Duration::from_secs(60)));
+    // More often than a connection has streams: none is held on to.
+    for _ in 0..250 {
+        assert_eq!(store.lease_keep_alive(lease.id).await.unwrap(), Some(Duration::from_secs(60)));
+    }
     let put = |key: &'static str, lease| {
         Operation::Put(PutRequest { key: key.into(), value: "v".into(), lease, prev_kv: false })
     };

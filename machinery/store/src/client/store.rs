@@ -9,10 +9,11 @@ use crate::{
     WatchRequest, WatchStream,
 };
 use async_trait::async_trait;
-use futures::StreamExt;
 use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
 use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 #[async_trait]
@@ -70,12 +71,18 @@ impl Store for EtcdClient {
     async fn lease_keep_alive(&self, id: LeaseId) -> Result<Option<Duration>, StoreError> {
         let sent = self.call(
             Kind::Read,
-            // The request's side stays open until the answer has come.
-            || futures::stream::iter([pb::LeaseKeepAliveRequest { id }]).chain(futures::stream::pending()),
+            || pb::LeaseKeepAliveRequest { id },
             |channel, request| {
                 Box::pin(async move {
+                    let (metadata, extensions, ask) = request.into_parts();
+                    let (requests, queue) = mpsc::channel(1);
+                    requests.try_send(ask).expect("the queue is new");
+                    let request = tonic::Request::from_parts(metadata, extensions, ReceiverStream::new(queue));
                     let mut answers = lease(channel).lease_keep_alive(request).await?.into_inner();
-                    Ok(tonic::Response::new(answers.message().await?))
+                    let answer = answers.message().await?;
+                    // The request's side is open until here, and no longer: it would hold a stream of the connection.
+                    drop(requests);
+                    Ok(tonic::Response::new(answer))
                 })
             },
         );
