@@ -91,7 +91,11 @@ impl Role {
                 }
             }
             Self::Vip => const { &[right("/roadstead/vip/", Access::Write)] },
-            Self::Viewer | Self::Agent | Self::Console | Self::Node | Self::Store => &[],
+            // Who leads, and where: for a machine that passes on what it is asked.
+            Self::Console => {
+                const { &[right("/roadstead/controller", Access::Read), right("/roadstead/members/", Access::Read)] }
+            }
+            Self::Viewer | Self::Agent | Self::Node | Self::Store => &[],
         }
     }
 
@@ -161,6 +165,9 @@ mod tests {
         assert!(!Role::Controller.may_touch(b"/roadstead/registry/tags", b"", Access::Read));
         assert!(Role::Registry.may_touch(b"/roadstead/registry/", b"/roadstead/registry0", Access::Write));
         assert!(!Role::Registry.may_touch(b"/roadstead/tasks/t", b"", Access::Read));
+        assert!(Role::Console.may_touch(b"/roadstead/controller", b"", Access::Read));
+        assert!(!Role::Console.may_touch(b"/roadstead/controller", b"", Access::Write));
+        assert!(!Role::Console.may_touch(b"/roadstead/join-tokens/t", b"", Access::Read));
     }
 
     #[test]

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// The roles every machine has.
-const EVERYWHERE: [Role; 6] = [Role::Node, Role::Controller, Role::Agent, Role::Edge, Role::Registry, Role::Vip];
+const EVERYWHERE: [Role; 6] = [Role::Node, Role::Console, Role::Agent, Role::Edge, Role::Registry, Role::Vip];
 /// Those of a machine that keeps the state, besides.
-const WITH_STATE: [Role; 2] = [Role::Store, Role::Admin];
+const WITH_STATE: [Role; 3] = [Role::Controller, Role::Store, Role::Admin];
 
 /// Keys that stay here, and the requests to sign their certificates.
 pub struct Requests(BTreeMap<Role, Request>);

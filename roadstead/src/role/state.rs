@@ -69,7 +69,9 @@ async fn start_alone(arguments: Arguments, stop: Stop) -> anyhow::Result<Service
 async fn start_in_cluster(arguments: Arguments, membership: Membership, stop: Stop) -> anyhow::Result<Services> {
     let data = &arguments.data;
     let certificates = data.join("identity");
-    let tls = Tls::open(&certificates, Role::Controller)?;
+    // A machine that keeps no state vouches for nobody: it only reads, and passes on what it is asked.
+    let role = if membership.keeps_state { Role::Controller } else { Role::Console };
+    let tls = Tls::open(&certificates, role)?;
     let client = cluster::state::client(&Others::path(data), Some(tls.client(Some(Role::Store))))?;
     let known = |role| -> anyhow::Result<_> {
         let identity = Identity::read(&Identity::path(data, role))?;

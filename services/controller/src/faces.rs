@@ -4,7 +4,7 @@
 //! |---|---|
 //! | the API | tokens |
 //! | the Unix socket | its owner, as the administrator |
-//! | peers | certificates of the cluster (a controller may ask for others), tokens; who joins, with a join token |
+//! | peers | certificates of the cluster (a controller may ask for others), people's tokens; who joins, with a join token |
 
 use crate::api;
 use crate::cluster::registrar::Shared;
@@ -15,11 +15,21 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use identity::{Caller, Gate, Role, Verifier};
+use identity::{Caller, Gate, Peer, Role, Verifier, authorization_token};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tower::ServiceExt;
 
 const REALM: &str = "roadstead controller";
+
+/// Anybody on the network may ask to join: so many at once…
+const JOINS_MAX: usize = 64;
+/// …with bodies of so many bytes (requests for ten certificates have 4 KiB)…
+const JOIN_BODY_BYTES_MAX: usize = 64 << 10;
+/// …that arrive within this time.
+const JOIN_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub(crate) struct Faces {
@@ -40,7 +50,9 @@ impl Others {
     pub(crate) fn new(shared: Arc<Shared>, lead: &Lead, incarnation: String) -> Self {
         let client = proxy::client(&shared);
         let reach = Arc::new(Reach::new(shared.clone(), client.clone(), incarnation));
-        Self { shared, proxy: Arc::new(Proxy::new(client, lead.clone())), reach }
+        let vouches = shared.cluster.tls.own().role == Role::Controller;
+        let proxy = Proxy::new(client, lead.clone(), vouches);
+        Self { shared, proxy: Arc::new(proxy), reach }
     }
 }
 
@@ -61,11 +73,13 @@ impl Faces {
 
     pub(crate) fn peers(&self, verifier: Verifier) -> Router {
         // A controller asks for others; what those may is looked at once they are known.
-        let rule =
-            |role, method: &http::Method, path: &str| role == Role::Controller || api::allowed(role, method, path);
-        let gated = Router::new().fallback(peers).with_state(self.clone());
+        let rule = |role, method: &http::Method, path: &str| {
+            matches!(role, Role::Controller | Role::Console) || api::allowed(role, method, path)
+        };
+        let gated = Router::new().fallback(peers).with_state((self.clone(), verifier.clone()));
         let gated = gated.layer(Gate::new(verifier, REALM, rule).layer());
-        let joining = Router::new().fallback(joining).with_state(self.clone());
+        let places = Arc::new(Semaphore::new(JOINS_MAX));
+        let joining = Router::new().fallback(joining).with_state((self.clone(), places));
         Router::new().fallback(move |request: Request| {
             let has_certificate = request.extensions().get::<web::PeerCertificate>().is_some();
             let joins = api::is_join(request.method(), request.uri().path()) && !has_certificate;
@@ -84,17 +98,47 @@ impl Faces {
     }
 }
 
+/// Tokens among machines. People's are good anywhere; a machine's own are the same on every machine, also on one that was
+/// removed: without a certificate they are good for nothing. A machine that keeps no state shows the token of whoever asks
+/// through it.
+fn weigh_token(request: &mut Request, verifier: &Verifier) -> Result<(), Box<Response>> {
+    let refuse = |message| Err(Box::new(proxy::answer(StatusCode::UNAUTHORIZED, message)));
+    let caller = request.extensions().get().map(|Caller(role)| *role);
+    match request.extensions().get::<Peer>() {
+        None if caller.is_some_and(|role| !matches!(role, Role::Admin | Role::Viewer)) => {
+            refuse("a machine's token is of no use here without its certificate")
+        }
+        Some(peer) if peer.role == Role::Console => {
+            let Some(token) = authorization_token(request.headers()) else { return Ok(()) };
+            let Some(role) = verifier.role_of(&token) else { return refuse("the token is not valid") };
+            request.extensions_mut().insert(Caller(role));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn local(State(faces): State<Faces>, request: Request) -> Response {
     faces.dispatch(request, Received::Directly).await
 }
 
 /// A machine without a certificate: its join token is looked at by the leader.
-async fn joining(State(faces): State<Faces>, request: Request) -> Response {
-    faces.dispatch(request, Received::Directly).await
+async fn joining(State((faces, places)): State<(Faces, Arc<Semaphore>)>, request: Request) -> Response {
+    let Ok(_place) = places.try_acquire() else { return proxy::unavailable("too many machines join at this moment") };
+    let (head, body) = request.into_parts();
+    let message = match timeout(JOIN_BODY_TIMEOUT, axum::body::to_bytes(body, JOIN_BODY_BYTES_MAX)).await {
+        Ok(Ok(body)) => return faces.dispatch(Request::from_parts(head, body.into()), Received::Directly).await,
+        Ok(Err(_)) => format!("the body is broken off or longer than {JOIN_BODY_BYTES_MAX} bytes"),
+        Err(_) => format!("the body did not arrive within {JOIN_BODY_TIMEOUT:?}"),
+    };
+    proxy::answer(StatusCode::PAYLOAD_TOO_LARGE, &message)
 }
 
-async fn peers(State(faces): State<Faces>, mut request: Request) -> Response {
+async fn peers(State((faces, verifier)): State<(Faces, Verifier)>, mut request: Request) -> Response {
     let Some(others) = &faces.others else { return proxy::unavailable("there is no cluster") };
+    if let Err(answer) = weigh_token(&mut request, &verifier) {
+        return *answer;
+    }
     let registry = faces.lead.term().map(|_| others.shared.as_ref());
     let received = match proxy::receive(&mut request, registry) {
         Ok(received) => received,

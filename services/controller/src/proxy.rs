@@ -1,7 +1,8 @@
 //! Asking whoever leads, this controller or another.
 //!
 //! The leader trusts a controller's certificate to say for whom it asks: the caller's role, and the machine of a caller
-//! that showed a certificate. A request waits a moment for a leader, so that a handover is a pause and not a gap; it is
+//! that showed a certificate. A machine that keeps no state has no such certificate and vouches for nobody: it passes on the
+//! token its caller showed, and only reads for one that showed none. A request waits a moment for a leader, so that a handover is a pause and not a gap; it is
 //! sent again only when it was surely not carried out, or only reads. What streams from a leader ends with it.
 
 use crate::api::{self, BODY_BYTES_MAX};
@@ -57,6 +58,8 @@ const HOP_HEADERS: [HeaderName; 10] = [
 pub(crate) struct Proxy {
     client: web::Client,
     lead: Lead,
+    /// It is believed for whom it asks.
+    vouches: bool,
 }
 
 /// What became of one attempt.
@@ -73,13 +76,18 @@ enum Attempt {
 struct LeaderChanged;
 
 impl Proxy {
-    pub(crate) fn new(client: web::Client, lead: Lead) -> Self {
-        Self { client, lead }
+    pub(crate) fn new(client: web::Client, lead: Lead, vouches: bool) -> Self {
+        Self { client, lead, vouches }
     }
 
     /// The leader's answer, wherever the leader is.
     pub(crate) async fn ask_leader(&self, request: Request) -> Response {
         let (head, body) = request.into_parts();
+        if !self.vouches && !head.method.is_safe() && !head.headers.contains_key(AUTHORIZATION) {
+            let message = "this machine keeps no state and vouches for nobody: ask with an administrator's token, or ask \
+                           on a machine that keeps the state";
+            return answer(StatusCode::FORBIDDEN, message);
+        }
         let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
             let message = format!("the body is broken off or longer than {BODY_BYTES_MAX} bytes");
             return answer(StatusCode::PAYLOAD_TOO_LARGE, &message);
@@ -125,7 +133,7 @@ impl Proxy {
             .uri(format!("https://{}{path}", leader.record.peers))
             .body(web::full_body(body));
         match &mut request {
-            Ok(request) => *request.headers_mut() = headers_for_leader(head),
+            Ok(request) => *request.headers_mut() = headers_for_leader(head, self.vouches),
             Err(error) => return Attempt::Lost(error.to_string()),
         }
         let Ok(request) = request else { return Attempt::NotSent };
@@ -143,11 +151,15 @@ impl Proxy {
     }
 }
 
-/// What the leader is told, with for whom it is asked.
-fn headers_for_leader(head: &request::Parts) -> HeaderMap {
+/// What the leader is told, with for whom it is asked, or with the token that says so.
+fn headers_for_leader(head: &request::Parts, vouches: bool) -> HeaderMap {
     let mut headers = head.headers.clone();
     for name in HOP_HEADERS.iter().chain([&CALLER_ROLE, &CALLER_NODE, &CALLER_ADDRESS]) {
         headers.remove(name);
+    }
+    if !vouches {
+        headers.extend(head.headers.get(AUTHORIZATION).map(|shown| (AUTHORIZATION, shown.clone())));
+        return headers;
     }
     if let Some(Caller(role)) = head.extensions.get() {
         headers.insert(CALLER_ROLE, HeaderValue::from_static(role.name()));

@@ -113,6 +113,10 @@ impl Service {
             (None, None) => self.verifier.anonymous(),
         };
         match role {
+            // Every machine has the same tokens, also one that was removed: they do not say for which node a peer may speak.
+            Some(role) if self.cluster.is_some() && peer.is_none() && role != Role::Admin => {
+                return Err(Status::unauthenticated("among machines a session is opened with a certificate"));
+            }
             Some(role) if allowed.contains(&role) => {}
             Some(role) => return Err(Status::permission_denied(format!("role {role} may not open this session"))),
             None => return Err(Status::unauthenticated("a valid token is needed, as authorization: Bearer TOKEN")),

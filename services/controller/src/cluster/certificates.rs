@@ -20,12 +20,13 @@ pub struct CertificatesAnswer {
 }
 
 /// Whether a machine may speak as a role. People have tokens; machines that keep the state have the authority's key, and
-/// are denied nothing that they could not make themselves.
+/// are denied nothing that they could not make themselves. A controller is believed for whom it asks, and writes the whole
+/// state: elsewhere its process is a `console`, which reads.
 pub(crate) fn may_bear(role: Role, keeps_state: bool) -> bool {
     match role {
         Role::Viewer => false,
-        Role::Admin | Role::Store => keeps_state,
-        Role::Controller | Role::Agent | Role::Edge | Role::Registry | Role::Console | Role::Node | Role::Vip => true,
+        Role::Admin | Role::Store | Role::Controller => keeps_state,
+        Role::Agent | Role::Edge | Role::Registry | Role::Console | Role::Node | Role::Vip => true,
     }
 }
 

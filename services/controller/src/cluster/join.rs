@@ -4,7 +4,7 @@
 use super::certificates::may_bear;
 use super::registrar::{Refusal, Registrar, put};
 use super::roster::Machines;
-use super::tokens::TokenRefusal;
+use super::tokens::{Record, TokenRefusal};
 use super::{
     ETCD_CLIENT_PORT_DEFAULT, ETCD_PEER_PORT_DEFAULT, MEMBERS_MAX, Member, PEERS_PORT_DEFAULT, Settings, etcd,
     host_port,
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
-use store::{Compare, Operation};
+use store::{Compare, Operation, Revision};
 use tokio::time::Instant;
 
 /// A machine whose answer was lost may ask once more within this time, without another use of its token.
@@ -93,11 +93,12 @@ impl Registrar {
     pub(crate) async fn join(&self, request: JoinRequest, now: Timestamp) -> Result<JoinAnswer, Refusal> {
         let (ca, authority) = (self.ca()?.clone(), self.authority()?.clone());
         let wanted = candidate(&request, now)?;
+        // Whoever has no token does not wait among those who have one; and while those wait, theirs may be taken back.
+        self.admitted(&request.token, now).await?;
         let _one_at_a_time = self.joining.lock().await;
 
         let id = &request.token.id;
-        let (token, token_revision) = self.token(id).await?.ok_or(TokenRefusal::Unknown)?;
-        token.admit(&request.token.secret, now)?;
+        let (token, token_revision) = self.admitted(&request.token, now).await?;
         let machines = self.machines().await?;
         let settings = self.settings().await?;
         let known = machines.get(&wanted.name).filter(|known| is_repetition(known, &wanted, now));
@@ -118,7 +119,7 @@ impl Registrar {
             if token.uses_left == 0 {
                 return Err(TokenRefusal::Used.into());
             }
-            let used = super::tokens::Record { uses_left: token.uses_left - 1, ..token };
+            let used = Record { uses_left: token.uses_left - 1, ..token };
             let unchanged = Compare::unchanged(keys::join_token(id), token_revision);
             let key = keys::member(&member.name);
             let writes = vec![put(keys::join_token(id), &used), put(key.clone(), &member)];
@@ -161,6 +162,12 @@ impl Registrar {
         })
     }
 
+    async fn admitted(&self, shown: &JoinCredential, now: Timestamp) -> Result<(Record, Revision), Refusal> {
+        let (token, revision) = self.token(&shown.id).await?.ok_or(TokenRefusal::Unknown)?;
+        token.admit(&shown.secret, now)?;
+        Ok((token, revision))
+    }
+
     /// Waits until the state lists the machine's member, which may be started then.
     async fn state_member(&self, machines: &Machines, member: &Member) -> Result<EtcdStart, Refusal> {
         let members = self.shared.cluster.members.as_ref();
@@ -192,13 +199,16 @@ impl Registrar {
 
     /// A machine that could not be taken in may come again under its name.
     async fn undo(&self, member: &Member, token_id: &str) {
-        let mut writes = vec![Operation::delete(keys::member(&member.name))];
-        if let Ok(Some((token, _))) = self.token(token_id).await {
-            let given_back = super::tokens::Record { uses_left: token.uses_left + 1, ..token };
-            writes.push(put(keys::join_token(token_id), &given_back));
-        }
-        if let Err(error) = self.write(Vec::new(), writes).await {
+        let unlisted = vec![Operation::delete(keys::member(&member.name))];
+        if let Err(error) = self.write(Vec::new(), unlisted).await {
             tracing::warn!(error = %ErrorChain(&error), name = member.name, "a machine that could not join stays listed");
+        }
+        // A token that was revoked in this moment stays so.
+        let Ok(Some((token, revision))) = self.token(token_id).await else { return };
+        let given_back = Record { uses_left: token.uses_left.saturating_add(1), ..token };
+        let unchanged = Compare::unchanged(keys::join_token(token_id), revision);
+        if !matches!(self.write(vec![unchanged], vec![put(keys::join_token(token_id), &given_back)]).await, Ok(true)) {
+            tracing::debug!(id = token_id, "a join token is not given its use back");
         }
     }
 

@@ -102,7 +102,9 @@ impl Registrar {
         let (id, sha256) = (&token.id, token.secret.accepted_as(Role::Node).sha256);
         let expires_at = now.after(lifetime);
         let record = Record { sha256, created_at: now, expires_at, uses_left: uses, revoked: false };
-        self.write(vec![Compare::absent(keys::join_token(id))], vec![put(keys::join_token(id), &record)]).await?;
+        if !self.write(vec![Compare::absent(keys::join_token(id))], vec![put(keys::join_token(id), &record)]).await? {
+            return Err(Refusal::NotNow("another join token has the same id; try again".to_owned()));
+        }
         tracing::info!(id, %expires_at, uses, "a join token was made");
         Ok(Issued { token, record })
     }

@@ -196,6 +196,11 @@ impl Node {
         self.call(Method::GET, path, None).await
     }
 
+    /// Tasks of its runtime that have not ended.
+    pub fn tasks_alive(&self) -> usize {
+        self.runtime.as_ref().map_or(0, |runtime| runtime.metrics().num_alive_tasks())
+    }
+
     /// As the administrator, on the API's own address.
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Got {
         call(&self.admin, method, &format!("http://{}{path}", self.api), body).await

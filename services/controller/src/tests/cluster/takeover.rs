@@ -2,6 +2,7 @@
 
 use super::lab::{Lab, Node, call, leader, until};
 use crate::election::Record;
+use crate::keys;
 use crate::leader::{Campaign, Fence};
 use crate::uuids::Uuids;
 use futures::StreamExt;
@@ -94,6 +95,33 @@ async fn while_the_lead_is_given_away_no_request_fails() {
     assert!(!nodes[first].leads());
     let apps = nodes[first].get("/v2/apps").await;
     assert_eq!(apps.body["apps"].as_array().unwrap().len(), 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_often_the_lead_changes_nothing_stays_behind() {
+    const CHANGES: usize = 200;
+    const TASKS_MORE_MAX: usize = 10;
+    let lab = Lab::open().await;
+    let node = lab.start("a", |_| ()).await;
+    let leads_anew = async |before: i64| {
+        until("it leads", || async {
+            let record = lab.store.get(keys::LEADER).await.unwrap();
+            node.leads() && record.is_some_and(|record| record.mod_revision > before)
+        })
+        .await;
+        lab.store.get(keys::LEADER).await.unwrap().map_or(before, |record| record.mod_revision)
+    };
+    let mut revision = leads_anew(0).await;
+    until("it is founded", || async { node.get("/v1/cluster").await.body["members"][0]["name"] == "a" }).await;
+    let before = node.tasks_alive();
+    for _ in 0..CHANGES {
+        let lost = TxnRequest { success: vec![Operation::delete(keys::LEADER)], ..TxnRequest::default() };
+        lab.store.txn(lost).await.unwrap();
+        revision = leads_anew(revision).await;
+    }
+    let is_back = || async { node.tasks_alive() <= before + TASKS_MORE_MAX };
+    until(&format!("there are no more tasks than the {before} before"), is_back).await;
+    assert_eq!(node.call(Method::POST, "/v2/apps", app("x")).await.status, StatusCode::CREATED);
 }
 
 #[tokio::test(flavor = "multi_thread")]
