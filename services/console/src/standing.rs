@@ -1,6 +1,6 @@
 //! What is to be thought of a machine, in one word, and what the cluster's state can still lose. Pure.
 
-use crate::controller::{Etcd, EtcdMember, Node};
+use crate::controller::{Cluster, Etcd, EtcdMember, Node};
 
 /// A machine's standing: the worst that is to say of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,23 @@ impl Voters {
     pub fn spare(self) -> Option<usize> {
         self.well.checked_sub(self.all / 2 + 1)
     }
+
+    fn can_spare_one(self) -> bool {
+        self.spare().is_some_and(|spare| spare > 0)
+    }
+}
+
+/// What would be missing without a machine, though no task is on it.
+pub fn needed_for(node: &Node, cluster: Option<&Cluster>) -> Option<&'static str> {
+    let cluster = cluster?;
+    let host = cluster.settings.objects.rsplit_once(':').map(|(host, _)| host.trim_matches(['[', ']']));
+    if node.etcd.as_deref() == Some("voter") && Voters::of(&cluster.etcd).is_none_or(|voters| !voters.can_spare_one()) {
+        Some("the state's majority")
+    } else if host == Some(node.address.as_str()) {
+        Some("the objects")
+    } else {
+        None
+    }
 }
 
 pub fn is_learner(member: &EtcdMember) -> bool {
@@ -129,6 +146,26 @@ mod tests {
         assert_eq!((spare(0, 1), spare(1, 2), spare(1, 3), spare(2, 5)), (None, None, None, None));
         let quorum = |well, all| Voters { well, all }.quorum();
         assert_eq!((quorum(3, 3), quorum(2, 3), quorum(1, 3)), (Quorum::Whole, Quorum::Strained, Quorum::Gone));
+    }
+
+    #[test]
+    fn a_machine_is_needed_for_the_majority_and_for_the_objects() {
+        let cluster = |well: [bool; 3]| -> Cluster {
+            let members = well.map(|healthy| json!({"name": "n", "role": "voter", "healthy": healthy}));
+            let objects = json!({"objects": "[fd00::1]:9001"});
+            serde_json::from_value(json!({"settings": objects, "etcd": {"members": members}})).unwrap()
+        };
+        let needed = |address: &str, role: Value, cluster: Option<&Cluster>| {
+            let node: Node = serde_json::from_value(json!({"address": address, "etcd": role})).unwrap();
+            needed_for(&node, cluster)
+        };
+        let (whole, strained) = (cluster([true; 3]), cluster([true, true, false]));
+        assert_eq!(needed("fd00::2", json!("voter"), Some(&whole)), None);
+        assert_eq!(needed("fd00::2", json!("voter"), Some(&strained)), Some("the state's majority"));
+        assert_eq!(needed("fd00::2", json!(null), Some(&strained)), None);
+        assert_eq!(needed("fd00::1", json!("voter"), Some(&whole)), Some("the objects"));
+        assert_eq!(needed("fd00::2", json!("voter"), Some(&Cluster::default())), Some("the state's majority"));
+        assert_eq!(needed("fd00::1", json!(null), None), None, "a machine alone");
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Leader {
 pub struct Settings {
     /// Addresses that move between the machines, with their prefix.
     pub vips: Vec<String>,
+    /// `host:port` of the tunnel to the objects, on the machine that holds them.
+    pub objects: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

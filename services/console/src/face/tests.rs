@@ -241,6 +241,7 @@ fn three_machines() -> Vec<(&'static str, Value)> {
                 node("n1", json!({"leader": true})),
                 node("n2", json!({"state": "silent", "lost": true, "since": "2026-11-22T20:11:05.000Z"})),
                 node("n 3", json!({"draining": true})),
+                node("n4", json!({"draining": true, "tasks": 0})),
             ]),
         ),
         (
@@ -259,6 +260,7 @@ async fn a_clusters_machines_are_shown_with_their_standing_and_their_part() {
     let answer = fixture.get("/nodes").await;
     answer.shows(200, &["<dt>Leader</dt><dd>n1</dd>", "2 of 3 voters are well", "none may fail", "10.0.0.100/24"]);
     answer.shows(200, &["node connected", "node lost", "20:11:05", "node draining", "2 tasks are still here"]);
+    answer.shows(200, &["node drained", "no task is here, but it is needed for the state's majority"]);
     answer.shows(200, &["Leads", "Voter", "0.1.0", "<main data-live>"]);
     answer.shows(200, &["/nodes?confirm=drain&amp;node=n1", "/nodes?confirm=restore&amp;node=n+3"]);
     let answer = fixture.get_as(&fixture.viewer, "/nodes").await;

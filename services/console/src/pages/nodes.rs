@@ -4,9 +4,10 @@
 use super::cluster;
 use super::parts::{node_query, time};
 use crate::controller::{Cluster, Node};
-use crate::standing::Standing;
+use crate::standing::{Standing, needed_for};
 use maud::{Markup, html};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// What the page is made of.
 pub struct Content<'a> {
@@ -17,6 +18,11 @@ pub struct Content<'a> {
     /// Whether to offer what changes a node; who may is the controller's to decide.
     pub offers_changes: bool,
 }
+
+/// A thousandth is the smallest share of a core there is.
+const CPU_DECIMALS: i32 = 3;
+/// Whole MiB.
+const MEMORY_DECIMALS: i32 = 0;
 
 /// The columns that not every table has.
 #[derive(Clone, Copy)]
@@ -38,7 +44,10 @@ pub fn render(content: &Content<'_>) -> Markup {
         @match content.nodes {
             None => p.empty { "This controller does not tell its nodes." },
             Some([]) => p.empty { "No node has joined." },
-            Some(nodes) => (table(nodes, content.offers_changes)),
+            Some(nodes) => {
+                (table(nodes, content.cluster.as_ref().ok().copied().flatten(), content.offers_changes))
+                (limits(nodes))
+            },
         }
     }
 }
@@ -55,10 +64,11 @@ fn brake(nodes: &[Node]) -> Markup {
     }
 }
 
-fn table(nodes: &[Node], offers_changes: bool) -> Markup {
-    let cluster = nodes.iter().any(|node| node.leader.is_some());
-    let columns =
-        Columns { cluster, actions: offers_changes && nodes.iter().any(|node| change(node, nodes).is_some()) };
+fn table(nodes: &[Node], cluster: Option<&Cluster>, offers_changes: bool) -> Markup {
+    let columns = Columns {
+        cluster: nodes.iter().any(is_in_cluster),
+        actions: offers_changes && nodes.iter().any(|node| change(node, nodes).is_some()),
+    };
     html! {
         table.cards {
             thead {
@@ -74,25 +84,25 @@ fn table(nodes: &[Node], offers_changes: bool) -> Markup {
                     @if columns.actions { th scope="col" { "" } }
                 }
             }
-            tbody { @for node in nodes { (row(node, columns, change(node, nodes))) } }
+            tbody { @for node in nodes { (row(node, columns, cluster, change(node, nodes))) } }
         }
     }
 }
 
-fn row(node: &Node, columns: Columns, change: Option<(&str, &str)>) -> Markup {
-    let name = if node.hostname.is_empty() { &node.id } else { &node.hostname };
+fn row(node: &Node, columns: Columns, cluster: Option<&Cluster>, change: Option<(&str, &str)>) -> Markup {
+    let name = name(node);
     html! {
         tr {
             th scope="row" {
                 (name)
                 div.endpoints { span { (node.address) } }
             }
-            td data-label="Standing" { (standing(node)) }
+            td data-label="Standing" { (standing(node, cluster)) }
             @if columns.cluster { td data-label="Part in the state" { (part(node)) } }
             td.number data-label="Tasks" { (count(&node.tasks)) }
-            td.number data-label="CPUs" { (used(node, "cpus")) }
-            td.number data-label="Memory (MB)" { (used(node, "mem")) }
-            td data-label="Runtime" { (words(&node.runtime)) @if !words(&node.limits).is_empty() { span.reason { (words(&node.limits)) } } }
+            td.number data-label="CPUs" { (used(node, "cpus", CPU_DECIMALS)) }
+            td.number data-label="Memory (MB)" { (used(node, "mem", MEMORY_DECIMALS)) }
+            td data-label="Runtime" { (words(&node.runtime)) }
             @if columns.cluster { td data-label="Version" { (node.version.as_deref().filter(|version| !version.is_empty()).unwrap_or("–")) } }
             @if columns.actions {
                 td.change {
@@ -105,16 +115,16 @@ fn row(node: &Node, columns: Columns, change: Option<(&str, &str)>) -> Markup {
     }
 }
 
-fn standing(node: &Node) -> Markup {
+fn standing(node: &Node, cluster: Option<&Cluster>) -> Markup {
     let standing = Standing::of(node);
     html! {
         span class={ "node " (standing.name().to_lowercase()) } { (standing.name()) }
-        (reason(node, standing))
+        (reason(node, standing, cluster))
     }
 }
 
 /// Since when and why, and what follows.
-fn reason(node: &Node, standing: Standing) -> Markup {
+fn reason(node: &Node, standing: Standing, cluster: Option<&Cluster>) -> Markup {
     let since = html! { @if let Some(since) = &node.since { "since " (time(since)) "; " } };
     let reason = match standing {
         Standing::Connected => return html! {},
@@ -127,7 +137,11 @@ fn reason(node: &Node, standing: Standing) -> Markup {
             "1" => html! { "1 task is still here" },
             tasks => html! { (tasks) " tasks are still here" },
         },
-        Standing::Drained => html! { "no task is here; it may be stopped" },
+        Standing::Drained if is_in_cluster(node) && cluster.is_none() => html! { "no task is here" },
+        Standing::Drained => match needed_for(node, cluster) {
+            None => html! { "no task is here; it may be stopped" },
+            Some(what) => html! { "no task is here, but it is needed for " (what) },
+        },
         Standing::Absent => html! { "it has joined, its agent has not come yet" },
         Standing::Unknown => html! { (node.state) },
     };
@@ -147,6 +161,33 @@ fn part(node: &Node) -> Markup {
     }
 }
 
+/// What the runtimes lack, once for all nodes that lack the same.
+fn limits(nodes: &[Node]) -> Markup {
+    let mut lacking: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
+    for node in nodes {
+        lacking.entry((words(&node.runtime), words(&node.limits))).or_default().push(name(node));
+    }
+    lacking.retain(|(_, limits), _| !limits.is_empty());
+    html! {
+        @if !lacking.is_empty() {
+            section.limits aria-labelledby="limits" {
+                h2 #limits { "Limits of the runtimes" }
+                @for ((runtime, limits), names) in &lacking {
+                    p { code { (runtime) } " on " (names.join(", ")) ": " (limits) "." }
+                }
+            }
+        }
+    }
+}
+
+fn is_in_cluster(node: &Node) -> bool {
+    node.leader.is_some()
+}
+
+fn name(node: &Node) -> &str {
+    if node.hostname.is_empty() { &node.id } else { &node.hostname }
+}
+
 /// What is offered to do with a node: the action and its verb. The tasks of a machine alone could go nowhere.
 fn change(node: &Node, nodes: &[Node]) -> Option<(&'static str, &'static str)> {
     match Standing::of(node) {
@@ -158,18 +199,17 @@ fn change(node: &Node, nodes: &[Node]) -> Option<(&'static str, &'static str)> {
 }
 
 /// `0.4 / 8`
-fn used(node: &Node, resource: &str) -> String {
+fn used(node: &Node, resource: &str, decimals: i32) -> String {
+    let rounded = |amount: f64| {
+        let scale = 10_f64.powi(decimals);
+        ((amount * scale).round() / scale).to_string()
+    };
     let amount = |value: &Value| value.get(resource).and_then(Value::as_f64);
     match (amount(&node.used), amount(&node.resources)) {
         (Some(used), Some(offered)) => format!("{} / {}", rounded(used), rounded(offered)),
         (None, Some(offered)) => rounded(offered),
         _ => String::from("–"),
     }
-}
-
-/// To a thousandth, the smallest share of a core there is.
-fn rounded(amount: f64) -> String {
-    format!("{}", (amount * 1000.0).round() / 1000.0)
 }
 
 fn count(tasks: &Value) -> String {

@@ -7,15 +7,15 @@ fn node(document: Value) -> Node {
 
 fn reason_of(document: Value) -> String {
     let node = node(document);
-    reason(&node, Standing::of(&node)).into_string()
+    reason(&node, Standing::of(&node), None).into_string()
 }
 
 #[test]
 fn amounts_are_short_whatever_the_fractions_were() {
-    let node = node(json!({"resources": {"cpus": 8, "mem": 2048.0}, "used": {"cpus": 0.30000000000000004}}));
-    assert_eq!(used(&node, "cpus"), "0.3 / 8");
-    assert_eq!(used(&node, "mem"), "2048");
-    assert_eq!(used(&node, "disk"), "–");
+    let node = node(json!({"resources": {"cpus": 8, "mem": 2048.45}, "used": {"cpus": 0.30000000000000004}}));
+    assert_eq!(used(&node, "cpus", CPU_DECIMALS), "0.3 / 8");
+    assert_eq!(used(&node, "mem", MEMORY_DECIMALS), "2048");
+    assert_eq!(used(&node, "disk", MEMORY_DECIMALS), "–");
 }
 
 #[test]
@@ -24,6 +24,15 @@ fn any_shape_of_limits_becomes_a_line() {
     assert_eq!(words(&json!({"pids": 100})), "pids 100");
     assert_eq!(words(&json!(null)), "");
     assert_eq!((count(&json!([1, 2])), count(&json!(3))), ("2".into(), "3".into()));
+}
+
+#[test]
+fn what_several_machines_lack_is_said_once() {
+    let lacks = |id: &str, limits| node(json!({"id": id, "runtime": "process", "limits": limits}));
+    let nodes = [lacks("a", json!(["no seccomp"])), lacks("b", json!(["no seccomp"])), lacks("c", json!([]))];
+    let text = limits(&nodes).into_string();
+    assert!(text.contains("</code> on a, b: no seccomp.") && text.matches("<p>").count() == 1, "{text}");
+    assert_eq!(limits(&nodes[2..]).into_string(), "");
 }
 
 #[test]
