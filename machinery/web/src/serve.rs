@@ -3,7 +3,7 @@
 mod connections;
 
 use crate::keepalive::watch_over;
-use crate::tls::{Handshakes, PeerCertificate};
+use crate::tls::{Handshakes, PeerCertificate, Places};
 use axum::Router;
 use connections::{Connections, Origin};
 use lifecycle::{ErrorChain, Stop};
@@ -86,11 +86,12 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: 
 }
 
 /// Serves `router` over TLS. A request of a peer that showed a certificate the configuration verified carries it as
-/// [`PeerCertificate`] in its extensions. Handshakes are bounded in time and number: peers that dawdle over theirs hold up
-/// nobody.
+/// [`PeerCertificate`] in its extensions. Handshakes are bounded in time and number, connections without a certificate in
+/// number: peers that dawdle over theirs, and strangers, hold up nobody.
 pub async fn serve_tls(listener: TcpListener, router: Router, bounds: Bounds, tls: Arc<ServerConfig>, stop: Stop) {
     let connections = Connections::new(bounds);
     let handshakes = Handshakes::among(bounds.connections_max, tls);
+    let strangers = Places::of_strangers(bounds.connections_max);
     loop {
         let Some(permit) = stop.or(connections.permit()).await else { break };
         match stop.or(listener.accept()).await {
@@ -98,7 +99,7 @@ pub async fn serve_tls(listener: TcpListener, router: Router, bounds: Bounds, tl
             Some(Ok((stream, peer))) => {
                 watch_over(&stream);
                 let (handshake, seat) = (handshakes.begin(), connections.seat());
-                let (router, stop) = (router.clone(), stop.clone());
+                let (router, strangers, stop) = (router.clone(), strangers.clone(), stop.clone());
                 tokio::spawn(async move {
                     let Some(shaken) = stop.or(handshake.accept(stream)).await else { return };
                     let stream = match shaken {
@@ -106,7 +107,12 @@ pub async fn serve_tls(listener: TcpListener, router: Router, bounds: Bounds, tl
                         Err(error) => return tracing::debug!(%peer, error = %ErrorChain(&error), "refused"),
                     };
                     let origin = Origin { address: Some(peer), certificate: PeerCertificate::of(&stream) };
-                    seat.serve(stream, router, origin, permit).await;
+                    let place = origin.certificate.is_none().then(|| Places::take(&strangers));
+                    let served = seat.serve(stream, router, origin, permit);
+                    match place {
+                        None => served.await,
+                        Some(place) => drop(place.give_way.or(served).await),
+                    }
                 });
             }
             Some(Err(error)) => rest_after(&error).await,

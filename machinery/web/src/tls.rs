@@ -22,6 +22,9 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handshakes at once on one listener, and at most half of its connections. One more, and the oldest gives way: an honest one
 /// takes milliseconds, so whoever fills these places holds up nobody.
 const HANDSHAKES_MAX: usize = 512;
+/// Connections of peers without a certificate, who may be anybody, are at most this part of a listener's. Here, too, the oldest
+/// gives way.
+const STRANGERS_SHARE: usize = 8;
 /// What a refused peer may still send, and for how long, before its connection is closed.
 const LINGER_BYTES_MAX: u64 = 64 * 1024;
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,7 +59,8 @@ pub(crate) struct Handshake {
     place: Place,
 }
 
-struct Places {
+/// So many at once; one more, and the oldest gives way.
+pub(crate) struct Places {
     max: usize,
     taken: Mutex<Taken>,
 }
@@ -68,9 +72,9 @@ struct Taken {
     places: BTreeMap<u64, Stop>,
 }
 
-struct Place {
+pub(crate) struct Place {
     number: u64,
-    give_way: Stop,
+    pub give_way: Stop,
     places: Arc<Places>,
 }
 
@@ -87,8 +91,7 @@ impl Handshakes {
     }
 
     fn at_most(max: usize, config: Arc<ServerConfig>) -> Self {
-        let places = Arc::new(Places { max, taken: Mutex::default() });
-        Self { acceptor: TlsAcceptor::from(config), places }
+        Self { acceptor: TlsAcceptor::from(config), places: Places::at_most(max) }
     }
 
     /// Takes a place, from the oldest if there is no other.
@@ -113,7 +116,16 @@ impl Handshake {
 }
 
 impl Places {
-    fn take(this: &Arc<Self>) -> Place {
+    fn at_most(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, taken: Mutex::default() })
+    }
+
+    /// For peers that showed no certificate.
+    pub fn of_strangers(connections_max: usize) -> Arc<Self> {
+        Self::at_most(connections_max.div_ceil(STRANGERS_SHARE))
+    }
+
+    pub fn take(this: &Arc<Self>) -> Place {
         let mut taken = this.taken();
         if taken.places.len() >= this.max
             && let Some((_, oldest)) = taken.places.pop_first()

@@ -71,9 +71,19 @@ impl Face {
     }
 
     pub async fn serving(tls: &Tls, clients: ClientCertificates, router: Router, listen: &str) -> Self {
+        Self::bounded(tls, clients, router, listen, web::Bounds::default()).await
+    }
+
+    pub async fn bounded(
+        tls: &Tls,
+        clients: ClientCertificates,
+        router: Router,
+        listen: &str,
+        bounds: web::Bounds,
+    ) -> Self {
         let listener = TcpListener::bind(listen).await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), Stop::new());
-        let serve = web::serve_tls(listener, router, web::Bounds::default(), tls.server(clients), stop.clone());
+        let serve = web::serve_tls(listener, router, bounds, tls.server(clients), stop.clone());
         Self { address, stop, served: tokio::spawn(serve) }
     }
 

@@ -99,6 +99,28 @@ async fn peers_that_dawdle_over_their_handshake_hold_up_nobody_and_are_dropped()
     assert!(matches!(dropped, Ok(0) | Err(_)));
 }
 
+/// A face for joining is open to anybody: whoever fills it without a certificate holds up nobody that has one.
+#[tokio::test]
+async fn strangers_leave_places_for_those_with_a_certificate() {
+    let cluster = Cluster::new("lab");
+    let (server, edge) = (cluster.tls(Role::Controller, "a"), cluster.tls(Role::Edge, "b"));
+    let router = Router::new().route("/", get(|| async { "in" }));
+    let bounds = web::Bounds { connections_max: 16, ..web::Bounds::default() };
+    let face = Face::bounded(&server, ClientCertificates::Optional, router, "127.0.0.1:0", bounds).await;
+    let config = identity::pinned_client(&cluster.ca.fingerprint());
+    let connector = tokio_rustls::TlsConnector::from(config);
+    let mut strangers = Vec::new();
+    for _ in 0..bounds.connections_max {
+        let stream = TcpStream::connect(face.address).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
+        strangers.push(connector.connect(name, stream).await.unwrap());
+    }
+    assert_eq!(ask(&client(&edge, Role::Controller), &face.url()).await, Ok("in".to_owned()));
+    let mut oldest = strangers.remove(0);
+    let read = tokio::time::timeout(DEADLINE, oldest.read(&mut [0; 1])).await.expect("the oldest gave way");
+    assert!(!matches!(read, Ok(1..)), "{read:?}");
+}
+
 #[tokio::test]
 async fn a_request_in_flight_over_tls_ends_after_the_stop() {
     let cluster = Cluster::new("one");
