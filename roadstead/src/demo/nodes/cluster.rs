@@ -161,7 +161,8 @@ impl Cluster {
         Ok(tasks.values().filter(|host| **host == address || *host == node.name()).count())
     }
 
-    /// Tasks of the lab's nodes that have a process, by the kernel's word.
+    /// Tasks of the lab's nodes that have a process, by the kernel's word. (What outlived its platform is no descendant of
+    /// the node any more, and has a network of its own: it is not seen here.)
     fn tasks_alive(&self) -> anyhow::Result<BTreeSet<String>> {
         let mut tasks = BTreeSet::new();
         for machine in &self.machines {
@@ -198,8 +199,11 @@ impl Cluster {
         let app = self.get("/v2/apps/s3pics").await?;
         views::app_is_well(&app["app"], instances)?;
         let healthy: BTreeSet<String> = views::healthy_tasks(&app["app"]).into_keys().collect();
-        let alive = self.tasks_alive()?;
-        ensure!(alive == healthy, "alive are {alive:?}, healthy {healthy:?}");
+        let with_process = tasks_of(&every_process()?);
+        let dead: Vec<&String> = healthy.difference(&with_process).collect();
+        ensure!(dead.is_empty(), "healthy, yet without a process: {dead:?}");
+        let beside: Vec<String> = self.tasks_alive()?.difference(&healthy).cloned().collect();
+        ensure!(beside.is_empty(), "alive beside the healthy: {beside:?}");
         for (stage, machine) in self.stages.iter().zip(&self.machines) {
             let routed = timeout(LOOK_TIMEOUT, stage.routed()).await.context("the edge does not answer")??;
             ensure!(routed == instances, "the edge of {} has {routed} servers", machine.name());
@@ -259,9 +263,17 @@ async fn answers(machine: &mut Machine) -> anyhow::Result<()> {
         }
         let nodes = get(machine, "/v1/nodes").await?;
         let own = nodes.as_array().into_iter().flatten().find(|node| node["id"] == machine.name());
-        Ok(own.is_some_and(|own| own["state"] == "connected").then_some(Ok(())))
+        ensure!(own.is_some_and(|own| own["state"] == "connected"), "its agent has no session");
+        // Written when its last part listens.
+        machine.interfaces()?;
+        Ok(Some(Ok(())))
     })
     .await?
+}
+
+fn every_process() -> anyhow::Result<Vec<i32>> {
+    let entries = std::fs::read_dir("/proc").context("list the processes")?.flatten();
+    Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
 async fn join_token(founder: &Machine) -> anyhow::Result<String> {
