@@ -10,6 +10,12 @@
 //!
 //! A task is forgotten once it has ended and is no longer desired, not before: the controller must have heard.
 //!
+//! # A cold start
+//! A machine that was away may have been replaced: what its disk says it should run may run elsewhere by now. So at a start
+//! what runs is taken back at once, but what would have to be begun waits ([`Core::boot`]) until a controller's set has been
+//! taken ([`Core::desire`]) or none came in good time ([`Core::begin_waiting`]). Meanwhile it is reported as `TASK_STAGING`:
+//! not running, and not to be replaced.
+//!
 //! # Whose word counts
 //! Of one cluster's sets an older generation is refused: it is of a leader that was deposed. Generations of two clusters
 //! (a store restored from a backup is another one) cannot be compared, so another cluster's set is taken as it is; but one
@@ -79,6 +85,10 @@ struct Task {
     forgotten: bool,
     /// Taken back without its spec, which nobody could tell.
     blind: bool,
+    /// To be begun, but not before a controller has spoken or none came.
+    waiting: bool,
+    /// The runtime still has what is left of an earlier run.
+    remains: bool,
     message: String,
     started_at_ms: i64,
     exit_code: i32,
@@ -113,8 +123,8 @@ impl Core {
         if running.peek().is_some() && !running.any(known) { Verdict::Confirm } else { Verdict::Take }
     }
 
-    /// The first thing told: the desired set on disk, and what the runtime found. What ran is taken back; what died with
-    /// nobody watching, the machine's last power cut included, is started again.
+    /// The first thing told: the desired set on disk, and what the runtime found. What runs is taken back; what died with
+    /// nobody watching, the machine's last power cut included, and what never began is to be begun and waits.
     pub(crate) fn boot(&mut self, desired: Desired, found: Vec<Found>, now_ms: i64) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.hold(&desired);
@@ -126,12 +136,13 @@ impl Core {
             let status = found.remove(&spec.task_id);
             let mut task = Task::new(spec, now_ms);
             match status {
-                None => effects.extend(task.begin(false)),
+                None => task.wait(),
                 Some(Status::Running { started_at_ms }) => effects.extend(task.take_back(started_at_ms, now_ms)),
                 Some(Status::Ended(exit)) => {
                     let unseen = matches!(exit.how, How::Lost | How::NeverStarted);
+                    task.remains = true;
                     if unseen && !task.spec.stop {
-                        effects.extend(task.begin(true));
+                        task.wait();
                     } else {
                         task.stopping = task.spec.stop;
                         task.end(&exit);
@@ -170,6 +181,16 @@ impl Core {
         effects
     }
 
+    /// No controller has spoken since the start: what waited is begun. Answers with nothing when one has.
+    pub(crate) fn begin_waiting(&mut self) -> Vec<Effect> {
+        self.tasks.values_mut().filter(|task| task.waiting).flat_map(Task::begin).collect()
+    }
+
+    /// Tasks that wait for a controller's word.
+    pub(crate) fn waiting(&self) -> usize {
+        self.tasks.values().filter(|task| task.waiting).count()
+    }
+
     /// A new desired set; the caller has asked [`Core::judge`].
     pub(crate) fn desire(&mut self, desired: Desired, now_ms: i64) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -188,14 +209,14 @@ impl Core {
                 }
                 None => {
                     let mut task = Task::new(spec, now_ms);
-                    effects.extend(task.begin(false));
+                    effects.extend(task.begin());
                     task
                 }
             };
             self.tasks.insert(task_id, task);
         }
         for (task_id, mut task) in before {
-            if task.has_ended() {
+            if task.has_ended() || task.waiting {
                 effects.push(Effect::Remove { task_id });
             } else {
                 effects.extend(task.forget());
@@ -277,6 +298,8 @@ impl Task {
             stopping: false,
             forgotten: false,
             blind: false,
+            waiting: false,
+            remains: false,
             message: String::new(),
             started_at_ms: 0,
             exit_code: 0,
@@ -289,14 +312,31 @@ impl Task {
         !matches!(self.state, TaskState::TaskStaging | TaskState::TaskRunning | TaskState::TaskKilling)
     }
 
-    fn begin(&mut self, again: bool) -> Vec<Effect> {
+    /// To be begun later; what is to stop needs no waiting.
+    fn wait(&mut self) {
         if self.spec.stop {
-            self.stopping = true;
-            self.state = TaskState::TaskKilled;
-            self.message = "told to stop before it was started".to_owned();
+            self.end_unbegun();
+        } else {
+            self.waiting = true;
+            self.message = "waits for a controller's word".to_owned();
+        }
+    }
+
+    fn begin(&mut self) -> Vec<Effect> {
+        if self.spec.stop {
+            self.end_unbegun();
             return Vec::new();
         }
-        vec![Effect::Launch { task: Box::new(self.spec.clone()), again }]
+        self.waiting = false;
+        self.message.clear();
+        vec![Effect::Launch { task: Box::new(self.spec.clone()), again: self.remains }]
+    }
+
+    fn end_unbegun(&mut self) {
+        self.waiting = false;
+        self.stopping = true;
+        self.state = TaskState::TaskKilled;
+        self.message = "told to stop before it was started".to_owned();
     }
 
     /// It runs. A start that was interrupted has no time yet: then it is now.
@@ -319,6 +359,11 @@ impl Task {
         let shorter = spec.kill_grace_ms < self.spec.kill_grace_ms;
         self.forgotten = false;
         self.spec.kill_grace_ms = spec.kill_grace_ms;
+        if self.waiting {
+            self.spec.stop = spec.stop;
+            self.observed_at_ms = now_ms;
+            return self.begin();
+        }
         if spec.stop && !self.has_ended() && (!self.spec.stop || shorter) {
             self.spec.stop = true;
             return self.stop();
@@ -335,8 +380,8 @@ impl Task {
             return self.take_back(started_at_ms, now_ms);
         }
         if matches!(state, TaskState::TaskLost | TaskState::TaskError) && !spec.stop {
-            *self = Self::new(spec, now_ms);
-            return self.begin(true);
+            *self = Self { remains: true, ..Self::new(spec, now_ms) };
+            return self.begin();
         }
         self.spec = spec;
         Vec::new()

@@ -8,7 +8,8 @@
 //!
 //! [`core`] decides: it is told what is desired and what happened, and answers with effects. [`node`] owns it, carries the
 //! effects out and feeds back what came of them. [`session`] speaks with the controller that leads and may come and go: the
-//! desired set is on disk ([`desired`]), so a node boots its tasks with no controller in reach. [`checks`] watches over tasks.
+//! desired set is on disk ([`desired`]), so a node boots its tasks with no controller in reach, once it has waited for one
+//! ([`BOOT_PATIENCE`]). [`checks`] watches over tasks.
 
 mod checks;
 mod core;
@@ -21,6 +22,7 @@ mod resources;
 mod session;
 mod spec;
 
+pub use node::BOOT_PATIENCE;
 pub use resources::{ResourcesError, default_resources, parse_resources};
 pub use runtime::Choice as RuntimeKind;
 

@@ -33,6 +33,10 @@ const SETTLE_MAX: Duration = Duration::from_secs(1);
 /// A set that would stop everything, and is not of the cluster whose set is held, is taken once one session has stood by it
 /// for this long.
 const CONFIRM_AFTER: Duration = Duration::from_secs(10);
+/// After a start, tasks that would have to be begun wait this long for a controller: the cluster may have replaced them
+/// while this machine was away. With none they are begun from the set on disk. Several times what finding the leader takes:
+/// 30 ms where one answers, about [`protocol::dial::CONNECT_TIMEOUT`] for each controller tried before it that is away.
+pub const BOOT_PATIENCE: Duration = Duration::from_secs(2);
 /// A stop that failed is tried again after this time.
 const STOP_AGAIN: Duration = Duration::from_secs(1);
 
@@ -73,13 +77,15 @@ pub(crate) struct Node {
     ended_logs: Arc<EndedLogs>,
     /// A set that waits to be confirmed, and until when.
     unconfirmed: Option<(Desired, Instant)>,
+    /// While no controller has spoken: when tasks that wait for one are begun without.
+    patient_until: Option<Instant>,
     settle_until: Instant,
     report_at: Option<Instant>,
     ending: Option<oneshot::Sender<()>>,
 }
 
 impl Node {
-    /// Takes back what the runtime still has, and begins what is missing of the desired set on disk.
+    /// Takes back what the runtime still has; what is missing of the desired set on disk waits for [`BOOT_PATIENCE`].
     pub(crate) async fn open(
         config: &Config,
         node_id: String,
@@ -104,6 +110,7 @@ impl Node {
             removals: JoinSet::new(),
             ended_logs: Arc::default(),
             unconfirmed: None,
+            patient_until: None,
             settle_until: Instant::now() + SETTLE_MAX,
             report_at: None,
             ending: None,
@@ -121,6 +128,11 @@ impl Node {
             }
         };
         node.carry_out(effects);
+        let waiting = node.core.waiting();
+        if waiting > 0 {
+            tracing::info!(tasks = waiting, patience = ?BOOT_PATIENCE, "tasks of the set on disk wait for a controller's word");
+            node.patient_until = Some(Instant::now() + BOOT_PATIENCE);
+        }
         node.publish();
         let hello = AgentHello {
             node_id,
@@ -142,6 +154,7 @@ impl Node {
     pub(crate) async fn run(mut self, stop: Stop) -> Result<(), BoxError> {
         loop {
             let report_at = self.report_at.unwrap_or_else(Instant::now);
+            let patient_until = self.patient_until.unwrap_or_else(Instant::now);
             let confirmed_at = self.unconfirmed.as_ref().map_or_else(Instant::now, |(_, at)| *at);
             let event = tokio::select! {
                 () = stop.requested() => break,
@@ -150,6 +163,10 @@ impl Node {
                         tracing::warn!(cluster_id = desired.cluster_id, "confirmed: another cluster's desired set is taken");
                         self.take(desired);
                     }
+                    continue;
+                }
+                () = tokio::time::sleep_until(patient_until), if self.patient_until.is_some() => {
+                    self.boot_alone();
                     continue;
                 }
                 () = tokio::time::sleep_until(report_at), if self.report_at.is_some() => {
@@ -260,9 +277,21 @@ impl Node {
             // Only now are the tasks' checks known.
             self.settle_until = Instant::now() + SETTLE_MAX;
         }
+        self.patient_until = None;
         let effects = self.core.desire(desired, now_ms());
         self.carry_out(effects);
         self.report_within(REPORT_COALESCE);
+    }
+
+    /// No controller has spoken in good time.
+    fn boot_alone(&mut self) {
+        self.patient_until = None;
+        let effects = self.core.begin_waiting();
+        if !effects.is_empty() {
+            tracing::warn!(tasks = effects.len(), "no controller has spoken: tasks are begun from the set on disk");
+            self.carry_out(effects);
+            self.report_within(REPORT_COALESCE);
+        }
     }
 
     /// The set of a node whose tasks all end.

@@ -7,7 +7,7 @@ mod fake_runtime;
 #[path = "node/recorded_controller.rs"]
 mod recorded_controller;
 
-use agent::{Config, RuntimeKind, TasksOnStop, default_resources};
+use agent::{BOOT_PATIENCE, Config, RuntimeKind, TasksOnStop, default_resources};
 use controller::Controller;
 use fake_runtime::{ENDLESS_IMAGE, FakeRuntime, MISSING_IMAGE, STARTED_AT_MS};
 use lifecycle::{Started, Stop};
@@ -16,7 +16,7 @@ use runtime::How;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 struct Node {
     stop: Stop,
@@ -78,9 +78,9 @@ fn stopping(task_id: &str) -> TaskSpec {
 }
 
 async fn eventually(name: &str, condition: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + controller::DEADLINE;
+    let deadline = Instant::now() + controller::DEADLINE;
     while !condition() {
-        assert!(std::time::Instant::now() < deadline, "never: {name}");
+        assert!(Instant::now() < deadline, "never: {name}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -130,26 +130,74 @@ async fn running_tasks_are_taken_back_after_a_restart_and_not_doubled() {
     node.stop().await;
 }
 
-#[tokio::test]
-async fn a_node_boots_its_tasks_with_no_controller() {
+/// A node whose tasks "stays", "goes" and "stops" ran, and whose machine was lost then: the next runtime knows nothing.
+async fn lost_machine() -> (tempfile::TempDir, Controller) {
     let (data, controller, runtime) = (tempfile::tempdir().unwrap(), Controller::start().await, FakeRuntime::new());
-    let node = Node::start(config(data.path(), &controller), runtime).await;
-    controller.desire(1, vec![spec("a"), stopping("b")]).await;
-    controller.until_task("a", "running", |task| task.state() == TaskState::TaskRunning).await;
-    node.stop().await;
-    controller.stop();
-    // The machine was rebooted: the runtime knows nothing.
-    let runtime = FakeRuntime::new();
     let node = Node::start(config(data.path(), &controller), runtime.clone()).await;
-    let deadline = std::time::Instant::now() + controller::DEADLINE;
-    while runtime.ids() != ["a"] {
-        assert!(std::time::Instant::now() < deadline, "{:?}", runtime.ids());
-        tokio::task::yield_now().await;
-    }
+    controller.desire(1, vec![spec("stays"), spec("goes"), spec("stops")]).await;
+    let all_run = |tasks: &Vec<protocol::TaskReport>| tasks.iter().all(|task| task.state() == TaskState::TaskRunning);
+    let three_run = |tasks: &&Vec<protocol::TaskReport>| tasks.len() == 3 && all_run(tasks);
+    controller.until("all running", |heard| heard.reports.last().filter(three_run).map(|_| ())).await;
+    node.stop().await;
+    (data, controller)
+}
+
+#[tokio::test]
+async fn what_was_replaced_meanwhile_is_not_started_again() {
+    let (data, controller) = lost_machine().await;
+    let runtime = FakeRuntime::new();
+    let heard = controller.with(|heard| (heard.hellos.len(), heard.reports.len()));
+    let begun = Instant::now();
+    let node = Node::start(config(data.path(), &controller), runtime.clone()).await;
+    controller.until("hello", |now| (now.hellos.len() > heard.0).then_some(())).await;
+    // A controller speaks only to those who have said what they run.
+    let states = |tasks: &Vec<protocol::TaskReport>| tasks.iter().map(|task| task.state()).collect::<Vec<_>>();
+    let report = controller.until("a report", |now| now.reports.get(heard.1).map(states)).await;
+    assert_eq!(report, [TaskState::TaskStaging; 3], "none runs, and none is lost");
+    assert_eq!(runtime.started.lock().unwrap()[..], [""; 0]);
+
+    controller.desire(2, vec![spec("stays"), stopping("stops")]).await;
+    controller.until_task("stays", "running", |task| task.state() == TaskState::TaskRunning).await;
+    assert!(begun.elapsed() < BOOT_PATIENCE, "what is listed is begun at once");
+    controller.until_task("stops", "killed", |task| task.state() == TaskState::TaskKilled).await;
+    controller.desire(3, vec![spec("stays")]).await;
+    controller.until("forgotten", |heard| (heard.reports.last()?.len() == 1).then_some(())).await;
+    assert_eq!(runtime.started.lock().unwrap()[..], ["stays"]);
+    assert_eq!(runtime.stopped.lock().unwrap()[..], []);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn with_no_controller_a_node_boots_its_tasks_after_a_moment() {
+    let (data, controller) = lost_machine().await;
+    controller.stop();
+    let runtime = FakeRuntime::new();
+    let begun = Instant::now();
+    let node = Node::start(config(data.path(), &controller), runtime.clone()).await;
+    eventually("its tasks run", || runtime.ids() == ["goes", "stays", "stops"]).await;
+    assert!(begun.elapsed() >= BOOT_PATIENCE, "{:?}", begun.elapsed());
     // When the controller is back it is told.
     let controller = Controller::start_on(controller.address).await;
-    controller.until_task("a", "running", |task| task.state() == TaskState::TaskRunning).await;
+    controller.until_task("stays", "running", |task| task.state() == TaskState::TaskRunning).await;
     node.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_told_to_stop_while_its_tasks_wait_begins_none() {
+    let (data, controller) = lost_machine().await;
+    controller.stop();
+    for (tasks_on_stop, waiting) in [(TasksOnStop::Keep, 3), (TasksOnStop::End, 3), (TasksOnStop::Keep, 0)] {
+        let runtime = FakeRuntime::new();
+        let begun = Instant::now();
+        let node = Node::start(Config { tasks_on_stop, ..config(data.path(), &controller) }, runtime.clone()).await;
+        let face = node.started.address("").unwrap();
+        let status: serde_json::Value =
+            web::Client::default().get_json(&format!("http://{face}/status")).await.unwrap();
+        assert_eq!(status["tasks"].as_array().unwrap().len(), waiting, "{status}");
+        node.stop().await;
+        assert!(begun.elapsed() < BOOT_PATIENCE);
+        assert_eq!(runtime.started.lock().unwrap()[..], [""; 0]);
+    }
 }
 
 #[tokio::test]
@@ -292,9 +340,9 @@ async fn a_task_told_to_stop_while_its_image_is_pulled_is_killed_at_once() {
     let node = Node::start(config(data.path(), &controller), runtime.clone()).await;
     let endless = |task_id: &str, stop| TaskSpec { image: ENDLESS_IMAGE.to_owned(), stop, ..spec(task_id) };
     controller.desire(1, vec![endless("told", false), endless("dropped", false)]).await;
-    let deadline = std::time::Instant::now() + controller::DEADLINE;
+    let deadline = Instant::now() + controller::DEADLINE;
     while *runtime.pulling.lock().unwrap() < 2 {
-        assert!(std::time::Instant::now() < deadline, "no pull was begun");
+        assert!(Instant::now() < deadline, "no pull was begun");
         tokio::task::yield_now().await;
     }
     controller.desire(2, vec![endless("told", true)]).await;
@@ -367,9 +415,9 @@ async fn logs_of_the_last_ended_tasks_are_still_read() {
         runtime.end(task_id, How::Code(1));
         controller.until_task(task_id, "failed", |task| task.state() == TaskState::TaskFailed).await;
         controller.desire(generation + 1, vec![]).await;
-        let deadline = std::time::Instant::now() + controller::DEADLINE;
+        let deadline = Instant::now() + controller::DEADLINE;
         while !runtime.ids().is_empty() {
-            assert!(std::time::Instant::now() < deadline, "{task_id} is not removed");
+            assert!(Instant::now() < deadline, "{task_id} is not removed");
             tokio::task::yield_now().await;
         }
     }

@@ -205,13 +205,73 @@ fn after_a_restart_what_runs_is_taken_back_and_not_launched() {
     let tasks = vec![spec("runs"), spec("ended"), spec("lost"), spec("missing")];
     let effects = core.boot(desired(9, tasks), found, NOW);
     assert_eq!(core.held(), Held { cluster_id: CLUSTER, generation: 9, blind: false });
-    assert_eq!(launches(&effects), ["lost", "missing"]);
-    assert!(effects.contains(&Effect::Launch { task: Box::new(spec("lost")), again: true }));
+    assert_eq!(launches(&effects), [""; 0], "what does not run waits");
     assert!(effects.contains(&Effect::Remove { task_id: "rest".to_owned() }));
     let stopped = |effect: &Effect| matches!(effect, Effect::Stop { task_id, .. } if task_id == "orphan");
     assert!(effects.iter().any(stopped));
     assert_eq!(state(&core, "runs"), Some(TaskState::TaskRunning));
     assert_eq!(state(&core, "ended"), Some(TaskState::TaskFailed));
+}
+
+/// After the machine was away: of an earlier run of "lost" something is left, "missing" never ran here.
+fn waiting() -> Core {
+    let mut core = Core::default();
+    let found = vec![Found { id: "lost".to_owned(), status: Status::Ended(exit(How::Lost)) }];
+    assert_eq!(core.boot(desired(9, vec![spec("lost"), spec("missing")]), found, NOW), []);
+    assert_eq!(core.waiting(), 2);
+    for task in ["lost", "missing"] {
+        assert_eq!(state(&core, task), Some(TaskState::TaskStaging), "it neither runs nor is it lost");
+    }
+    core
+}
+
+fn both_launched() -> Vec<Effect> {
+    let launch = |task_id, again| Effect::Launch { task: Box::new(spec(task_id)), again };
+    vec![launch("lost", true), launch("missing", false)]
+}
+
+#[test]
+fn what_waits_is_begun_when_no_controller_speaks() {
+    let mut core = waiting();
+    assert_eq!(core.begin_waiting(), both_launched());
+    assert_eq!((core.waiting(), core.begin_waiting()), (0, vec![]), "once");
+    assert_eq!(core.desire(desired(10, vec![spec("lost"), spec("missing")]), NOW), []);
+    // A launch that is under way is given up as any other.
+    let effects = core.desire(desired(11, vec![spec("lost")]), NOW);
+    assert_eq!(effects, [Effect::GiveUpLaunch { task_id: "missing".to_owned() }]);
+}
+
+#[test]
+fn what_waits_and_is_listed_is_begun_when_a_controller_speaks() {
+    let mut core = waiting();
+    assert_eq!(core.desire(desired(9, vec![spec("lost"), spec("missing")]), NOW), both_launched());
+    assert_eq!((core.waiting(), core.begin_waiting()), (0, vec![]), "once");
+}
+
+#[test]
+fn what_waits_and_was_replaced_meanwhile_is_forgotten_unbegun() {
+    let mut core = waiting();
+    let remove = |task_id: &str| Effect::Remove { task_id: task_id.to_owned() };
+    assert_eq!(core.desire(desired(10, vec![]), NOW), [remove("lost"), remove("missing")]);
+    assert_eq!((core.reports(), core.begin_waiting()), (vec![], vec![]));
+}
+
+#[test]
+fn what_waits_and_is_told_to_stop_is_killed_unbegun() {
+    let mut core = waiting();
+    let stop = |task_id| TaskSpec { stop: true, ..spec(task_id) };
+    assert_eq!(core.desire(desired(10, vec![stop("lost"), stop("missing")]), NOW), []);
+    assert_eq!(state(&core, "lost"), Some(TaskState::TaskKilled));
+    assert_eq!((core.waiting(), core.begin_waiting()), (0, vec![]));
+    assert_eq!(core.desire(desired(11, vec![]), NOW).len(), 2, "removed, with what was left of it");
+}
+
+#[test]
+fn what_waits_goes_on_waiting_when_the_one_who_speaks_is_not_believed() {
+    let core = waiting();
+    assert_eq!(core.judge(&desired(8, vec![])), Verdict::Refuse(Outdated { offered: 8, held: 9 }));
+    assert_eq!(core.judge(&of_other_cluster(1, vec![])), Verdict::Confirm, "all would be forgotten");
+    assert_eq!(core.judge(&of_other_cluster(1, vec![spec("lost")])), Verdict::Take);
 }
 
 #[test]
@@ -247,6 +307,8 @@ fn a_verdict_is_urgent_and_a_repetition_is_not() {
 #[derive(Clone, Debug)]
 enum Happening {
     Desire(Vec<(u8, bool)>),
+    /// No controller has spoken in good time.
+    PatienceEnds,
     Launched(u8, bool),
     Ended(u8, i32),
 }
@@ -254,46 +316,53 @@ enum Happening {
 fn happening() -> impl Strategy<Value = Happening> {
     let task = 0..4_u8;
     prop_oneof![
-        proptest::collection::vec((task.clone(), any::<bool>()), 0..4).prop_map(Happening::Desire),
-        (task.clone(), any::<bool>()).prop_map(|(task, worked)| Happening::Launched(task, worked)),
-        (task, 0..3_i32).prop_map(|(task, code)| Happening::Ended(task, code)),
+        4 => proptest::collection::vec((task.clone(), any::<bool>()), 0..4).prop_map(Happening::Desire),
+        1 => Just(Happening::PatienceEnds),
+        4 => (task.clone(), any::<bool>()).prop_map(|(task, worked)| Happening::Launched(task, worked)),
+        4 => (task, 0..3_i32).prop_map(|(task, code)| Happening::Ended(task, code)),
     ]
 }
 
+/// How a task is found at the start; `None`: not at all.
+fn found() -> impl Strategy<Value = Vec<(u8, Option<Status>)>> {
+    let running = Just(Some(Status::Running { started_at_ms: 5 }));
+    let ended = prop_oneof![Just(How::Lost), Just(How::NeverStarted), Just(How::Code(1))];
+    let status = prop_oneof![Just(None), running, ended.prop_map(|how| Some(Status::Ended(exit(how))))];
+    let found = proptest::collection::btree_map(0..4_u8, status, 0..4);
+    found.prop_map(|found| found.into_iter().collect())
+}
+
 proptest! {
-    /// However sets and events interleave: a task is launched at most once while it is known, nothing is removed that was
-    /// not told to have ended, and nothing that ended comes back.
+    /// However sets and events interleave, after any start: a task is launched at most once while it is known, and not
+    /// before anyone has spoken or patience has ended; nothing is launched that the last set does not list; nothing is
+    /// removed that was not told to have ended, and nothing that ended comes back.
     #[test]
-    fn no_task_is_doubled_or_removed_alive(happenings in proptest::collection::vec(happening(), 0..60)) {
+    fn no_task_is_doubled_or_removed_alive(
+        on_disk in proptest::collection::vec((0..4_u8, any::<bool>()), 0..4),
+        found in found(),
+        happenings in proptest::collection::vec(happening(), 0..60),
+    ) {
         let mut core = Core::default();
         let mut launching: BTreeMap<String, bool> = BTreeMap::new(); // true: running
-        for (generation, happening) in happenings.into_iter().enumerate() {
-            let effects = match happening {
-                Happening::Desire(tasks) => {
-                    let tasks = tasks.into_iter().map(|(task, stop)| TaskSpec { stop, ..spec(&format!("t{task}")) });
-                    core.desire(desired(generation as u64, tasks.collect()), NOW)
-                }
-                Happening::Launched(task, worked) => {
-                    let task_id = format!("t{task}");
-                    // Only what was launched and does not run yet can be told to have started.
-                    if launching.get(&task_id) != Some(&false) {
-                        continue;
-                    }
-                    if worked { launching.insert(task_id.clone(), true); } else { launching.remove(&task_id); }
-                    core.launched(&task_id, if worked { Ok(NOW) } else { Err("no".to_owned()) }, NOW)
-                }
-                Happening::Ended(task, code) => {
-                    let task_id = format!("t{task}");
-                    if launching.get(&task_id) != Some(&true) {
-                        continue;
-                    }
-                    launching.remove(&task_id);
-                    core.ended(&task_id, &exit(How::Code(code)), NOW)
-                }
-            };
+        let id = |task: u8| format!("t{task}");
+        let specs = |tasks: &[(u8, bool)]| tasks.iter().map(|(task, stop)| TaskSpec { stop: *stop, ..spec(&id(*task)) }).collect();
+        let found: Vec<Found> =
+            found.into_iter().filter_map(|(task, status)| Some(Found { id: id(task), status: status? })).collect();
+        for Found { id, status } in &found {
+            if matches!(status, Status::Running { .. }) {
+                launching.insert(id.clone(), true);
+            }
+        }
+        let mut listed = on_disk.clone();
+        let mut may_begin = false;
+        let mut happenings = happenings.into_iter().enumerate();
+        let mut effects = core.boot(desired(0, specs(&on_disk)), found, NOW);
+        loop {
             for effect in effects {
                 match effect {
                     Effect::Launch { task, .. } => {
+                        prop_assert!(may_begin, "begun at the start: {}", task.task_id);
+                        prop_assert!(listed.iter().any(|(listed, _)| id(*listed) == task.task_id), "not listed: {}", task.task_id);
                         prop_assert!(launching.insert(task.task_id.clone(), false).is_none(), "doubled {}", task.task_id);
                     }
                     Effect::Remove { task_id } => prop_assert!(!launching.contains_key(&task_id), "removed alive"),
@@ -306,6 +375,38 @@ proptest! {
                 let seen = state(&core, task_id);
                 prop_assert!(matches!(seen, Some(TaskState::TaskStaging | TaskState::TaskRunning | TaskState::TaskKilling)), "{:?}", seen);
             }
+            // Nobody waits once someone has spoken, or nobody has for long.
+            let staging = core.reports().iter().filter(|report| report.state() == TaskState::TaskStaging).count();
+            let begun = launching.values().filter(|runs| !**runs).count();
+            prop_assert_eq!(core.waiting(), staging - begun);
+            prop_assert!(core.waiting() == 0 || !may_begin);
+            let Some((generation, happening)) = happenings.next() else { break };
+            effects = match happening {
+                Happening::Desire(tasks) => {
+                    may_begin = true;
+                    listed = tasks;
+                    core.desire(desired(generation as u64, specs(&listed)), NOW)
+                }
+                Happening::PatienceEnds => {
+                    may_begin = true;
+                    core.begin_waiting()
+                }
+                Happening::Launched(task, worked) => {
+                    let task_id = id(task);
+                    // Only what was launched and does not run yet can be told to have started.
+                    if launching.get(&task_id) != Some(&false) {
+                        Vec::new()
+                    } else {
+                        if worked { launching.insert(task_id.clone(), true); } else { launching.remove(&task_id); }
+                        core.launched(&task_id, if worked { Ok(NOW) } else { Err("no".to_owned()) }, NOW)
+                    }
+                }
+                Happening::Ended(task, code) => match launching.remove(&id(task)) {
+                    Some(true) => core.ended(&id(task), &exit(How::Code(code)), NOW),
+                    Some(false) => { launching.insert(id(task), false); Vec::new() }
+                    None => Vec::new(),
+                },
+            };
         }
     }
 }
