@@ -139,10 +139,7 @@ impl Ca {
     }
 
     pub fn sign_for(&self, csr_pem: &str, subject: &Subject, validity: Validity) -> Result<String, CaError> {
-        if csr_pem.len() > CSR_BYTES_MAX {
-            return Err(CaError::Request);
-        }
-        let request = CertificateSigningRequestParams::from_pem(csr_pem).map_err(|_| CaError::Request)?;
+        let request = read_request(csr_pem)?;
         if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
             return Err(CaError::KeyKind);
         }
@@ -155,6 +152,18 @@ impl Ca {
         let certificate = params.signed_by(&request.public_key, &self.issuer);
         Ok(certificate.map_err(|source| CaError::Sign { source })?.pem())
     }
+}
+
+/// SHA-256 of the public key in a request, in lower-case hexadecimal. A machine's renewals have the key that it joined with.
+pub fn request_key_sha256(csr_pem: &str) -> Result<String, CaError> {
+    Ok(hex::encode(Sha256::digest(read_request(csr_pem)?.public_key.der_bytes())))
+}
+
+fn read_request(csr_pem: &str) -> Result<CertificateSigningRequestParams, CaError> {
+    if csr_pem.len() > CSR_BYTES_MAX {
+        return Err(CaError::Request);
+    }
+    CertificateSigningRequestParams::from_pem(csr_pem).map_err(|_| CaError::Request)
 }
 
 impl fmt::Debug for Ca {

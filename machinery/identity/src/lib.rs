@@ -24,7 +24,7 @@ mod token;
 mod validity;
 
 pub use authority::{AccessKey, Authority, AuthorityError, Identity};
-pub use ca::{Ca, CaError, Subject};
+pub use ca::{Ca, CaError, Subject, request_key_sha256};
 pub use certificate_files::{CertificateFiles, InstallError};
 pub use gate::{Caller, Gate, GateLayer, authorization_token};
 pub use join_token::{JoinToken, JoinTokenError};

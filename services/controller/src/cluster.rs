@@ -99,6 +99,10 @@ pub struct Member {
     /// By which join token; empty for the founder.
     #[serde(default)]
     pub join_token: String,
+    /// SHA-256 of the key that its `node` certificates have, by which it is told apart from a removed machine of the same
+    /// name; empty for the founder.
+    #[serde(default)]
+    pub node_key: String,
 }
 
 impl Default for Settings {

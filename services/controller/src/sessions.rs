@@ -145,6 +145,19 @@ impl Surroundings {
         }
     }
 
+    /// A machine's servers are at its own address: routes lead to no other.
+    fn refuse_other_address(&self, node: &str, address: &str) -> Result<(), Status> {
+        let (Some(_), Some(cluster)) = (&self.peer, &self.cluster) else { return Ok(()) };
+        match cluster.roster.machines().get(node) {
+            Some(member) if address.parse() != Ok(member.address) => {
+                let message =
+                    format!("the machine '{node}' is at {}, its agent's hello says {address}", member.address);
+                Err(Status::permission_denied(message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A machine that was removed may not go on.
     fn refuse_stranger(&self) -> Result<(), Status> {
         let (Some(peer), Some(cluster)) = (&self.peer, &self.cluster) else { return Ok(()) };

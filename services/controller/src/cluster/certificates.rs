@@ -1,7 +1,7 @@
 //! Who may have which certificate, and signing them.
 
-use super::Member;
 use super::registrar::{Refusal, Registrar};
+use super::{Member, join};
 use identity::{Authority, Ca, Peer, Role, Subject};
 use lifecycle::ErrorChain;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,10 @@ impl Registrar {
         let Some(member) = machines.get(node) else {
             return Err(Refusal::Forbidden(format!("the machine '{node}' is none of this cluster (any more)")));
         };
+        if !member.node_key.is_empty() && join::node_key(&request.csrs)?.as_ref() != Some(&member.node_key) {
+            let message = format!("the machine '{node}' of today has another key: this one was removed");
+            return Err(Refusal::Forbidden(message));
+        }
         let certificates = self.sign(self.ca()?, &request.csrs, member, member.state)?;
         tracing::info!(node, certificates = certificates.len(), "certificates were renewed");
         Ok(CertificatesAnswer { certificates })

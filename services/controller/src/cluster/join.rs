@@ -103,7 +103,7 @@ impl Registrar {
         let settings = self.settings().await?;
         let known = machines.get(&wanted.name).filter(|known| is_repetition(known, &wanted, now));
         let member = match known {
-            Some(known) => known.clone(),
+            Some(known) => Member { node_key: wanted.node_key, ..known.clone() },
             None => {
                 refuse_taken(&machines, &wanted)?;
                 let state = machines.values().filter(|member| member.state).count() < settings.state_nodes;
@@ -127,6 +127,9 @@ impl Registrar {
                 return Err(Refusal::NotNow("the join token or the name changed in this moment; try again".to_owned()));
             }
             tracing::info!(name = member.name, address = %member.address, state = member.state, "a machine joins");
+        } else if known != Some(&member) {
+            // Cut off, it comes with another key.
+            self.write(Vec::new(), vec![put(keys::member(&member.name), &member)]).await?;
         }
         let machines = self.machines().await?;
         let etcd = match member.state && !member.etcd_peer_url.is_empty() {
@@ -234,6 +237,12 @@ pub(crate) fn wanted_peers(machines: &Machines) -> BTreeSet<String> {
     state.map(|member| member.etcd_peer_url.clone()).collect()
 }
 
+/// Of the request for the machine's own certificate, if there is one.
+pub(crate) fn node_key(csrs: &BTreeMap<Role, String>) -> Result<Option<String>, Refusal> {
+    let invalid = |error| Refusal::Invalid(format!("the request for node's certificate: {}", ErrorChain(&error)));
+    csrs.get(&Role::Node).map(|csr| identity::request_key_sha256(csr)).transpose().map_err(invalid)
+}
+
 /// The machine as it describes itself, checked.
 fn candidate(request: &JoinRequest, now: Timestamp) -> Result<Member, Refusal> {
     if !is_node_name(&request.name) {
@@ -267,6 +276,7 @@ fn candidate(request: &JoinRequest, now: Timestamp) -> Result<Member, Refusal> {
         joined_at: now.to_string(),
         version: request.version.clone(),
         join_token: request.token.id.clone(),
+        node_key: node_key(&request.csrs)?.unwrap_or_default(),
     })
 }
 

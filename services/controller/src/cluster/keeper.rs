@@ -78,6 +78,7 @@ async fn found(registrar: &Registrar) -> Result<(), Refusal> {
         joined_at: now().to_string(),
         version: cluster.version.clone(),
         join_token: String::new(),
+        node_key: String::new(),
     };
     let key = keys::member(&founder.name);
     if registrar.write(vec![Compare::absent(key.clone())], vec![put(key, &founder)]).await? {

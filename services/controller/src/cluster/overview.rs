@@ -30,6 +30,7 @@ impl Registrar {
             value["etcd"] = json!(etcd_role(machine, &listed));
             if let Some(object) = value.as_object_mut() {
                 object.remove("join_token");
+                object.remove("node_key");
             }
             value
         };

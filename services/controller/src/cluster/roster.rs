@@ -94,6 +94,7 @@ pub(crate) fn test_member(name: &str, is_state: bool) -> Member {
         joined_at: String::new(),
         version: String::new(),
         join_token: String::new(),
+        node_key: String::new(),
     }
 }
 

@@ -61,6 +61,7 @@ impl Session {
         if hello.hostname.is_empty() || hello.address.is_empty() {
             return Err(Status::invalid_argument("a node has a host name and an address"));
         }
+        self.surroundings.refuse_other_address(&node, &hello.address)?;
         let (desired, desired_receiver) = watch::channel(Desired::default());
         let (logs, logs_receiver) = mpsc::channel(LOGS_PENDING_MAX);
         tracing::info!(node, hostname = hello.hostname, "an agent's session begins");

@@ -61,6 +61,11 @@ impl Session {
             return Err(Status::invalid_argument("a session has one hello"));
         };
         let EdgeHello { edge_id: edge, node_id: node, address, .. } = hello.clone();
+        // No edge can speak for one of another machine, whose tasks would stop too early.
+        let edge = match &self.surroundings.peer {
+            Some(peer) if peer.node != edge => format!("{}/{edge}", peer.node),
+            _ => edge,
+        };
         let message = Message::EdgeState { edge, node, address, state };
         self.surroundings.term.messages.send(message).await.map_err(|_| term_over())
     }

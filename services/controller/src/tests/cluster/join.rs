@@ -84,7 +84,15 @@ async fn a_machine_joins_through_any_node_and_its_certificates_work() {
     // Its supervisor renews them, through any node, for itself.
     let client = web::Client::default().with_tls(tls.client(Some(Role::Controller)));
     let renewal = CertificateFiles::of(&identity, Role::Agent).renewal_request().unwrap();
-    let csrs = json!({ "csrs": { "agent": renewal.csr_pem } });
+    // Another key is of a machine that had this name before.
+    let other = Request::generate().unwrap();
+    for csrs in [json!({ "agent": renewal.csr_pem }), json!({ "agent": renewal.csr_pem, "node": other.csr_pem })] {
+        let csrs = json!({ "csrs": csrs });
+        let refused = watcher.call_peers(&client, Method::POST, "/v1/certificates", Some(csrs)).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.body);
+    }
+    let own = CertificateFiles::of(&identity, Role::Node).renewal_request().unwrap();
+    let csrs = json!({ "csrs": { "agent": renewal.csr_pem, "node": own.csr_pem } });
     let renewed = watcher.call_peers(&client, Method::POST, "/v1/certificates", Some(csrs)).await;
     assert_eq!(renewed.status, StatusCode::OK, "{}", renewed.body);
     let renewed: CertificatesAnswer = serde_json::from_value(renewed.body).unwrap();

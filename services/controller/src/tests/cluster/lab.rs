@@ -107,6 +107,7 @@ impl Lab {
             joined_at: crate::api::now().to_string(),
             version: String::new(),
             join_token: String::new(),
+            node_key: String::new(),
         };
         let put = Operation::put(keys::member(&node.name), serde_json::to_vec(&member).unwrap());
         self.store.txn(TxnRequest { success: vec![put], ..TxnRequest::default() }).await.unwrap();

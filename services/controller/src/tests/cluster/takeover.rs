@@ -222,11 +222,21 @@ async fn channel(lab: &Lab, node: &str, role: Role, peers: &str) -> Channel {
 }
 
 async fn open_agent(lab: &Lab, certificate_of: &str, hello_of: &str, peers: &str) -> Result<Agent, Status> {
+    open_agent_at(lab, certificate_of, hello_of, "127.0.0.1", peers).await
+}
+
+async fn open_agent_at(
+    lab: &Lab,
+    certificate_of: &str,
+    hello_of: &str,
+    address: &str,
+    peers: &str,
+) -> Result<Agent, Status> {
     let (outgoing, receiver) = tokio::sync::mpsc::channel(8);
     let hello = AgentHello {
         node_id: hello_of.into(),
         hostname: hello_of.into(),
-        address: "127.0.0.1".into(),
+        address: address.into(),
         ..AgentHello::default()
     };
     outgoing.send(FromAgent { message: Some(from_agent::Message::Hello(hello)) }).await.unwrap();
@@ -270,6 +280,8 @@ async fn a_hello_must_name_the_node_of_its_certificate() {
         (foreign.code(), foreign.message()),
         (Code::PermissionDenied, "the certificate is of node 'a', the hello of 'b'")
     );
+    let elsewhere = open_agent_at(&lab, "a", "a", "127.0.0.9", &peers).await.err().unwrap();
+    assert_eq!(elsewhere.message(), "the machine 'a' is at 127.0.0.1, its agent's hello says 127.0.0.9");
     let stranger = open_agent(&lab, "z", "z", &peers).await.err().unwrap();
     assert_eq!(stranger.message(), "the machine 'z' is none of this cluster (any more)");
 }
