@@ -26,8 +26,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 cluster::renew::before_start(&config.data, &membership)?;
                 Some(membership)
             }
-            None if config.cluster.address.is_some() => Some(cluster::found::found(&config)?),
-            None => None,
+            None => {
+                cluster::join::refuse_half_joined(&config.data)?;
+                let is_first = config.cluster.address.is_some();
+                is_first.then(|| cluster::found::found(&config)).transpose()?
+            }
         };
         run_platform(config, membership, stop).await
     })

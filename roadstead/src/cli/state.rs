@@ -132,7 +132,8 @@ impl Held {
         let authority = authority.with_context(|| format!("{} holds no tokens", path.display()))?;
         let ca = match (ca_pem, ca_key) {
             (Some(certificate), Some(key)) => Some(Ca::from_pem(&text(certificate)?, &text(key)?)?),
-            _ => None,
+            (None, None) => None,
+            _ => bail!("{} is cut off: it holds half of an authority", path.display()),
         };
         Ok(Self { state, authority: Authority::from_toml(&text(authority)?)?, ca })
     }

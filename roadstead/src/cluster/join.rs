@@ -1,9 +1,10 @@
 //! `roadstead join TOKEN --address A`: this machine shows the token to a machine of the cluster, whose authority the token
-//! names, and is handed certificates, settings and its part of the state.
+//! names, and is handed certificates, settings and its part of the state. What is cut off half-way is known by a mark, and
+//! may be done again.
 
 use super::credentials::{self, Requests};
 use super::found::{outside, own_address, ports};
-use super::membership::{Etcd, Membership, Others};
+use super::membership::{Etcd, Membership, Others, write_whole};
 use crate::config::{Config, ConfigError};
 use anyhow::{Context, bail};
 use controller::cluster::{JoinAnswer, JoinCredential, JoinRequest};
@@ -11,6 +12,7 @@ use http::Method;
 use identity::{Authority, Ca, Identity, JoinToken};
 use lifecycle::ErrorChain;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use web::{Client, ClientError, Credentials};
 
 pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membership> {
@@ -22,6 +24,11 @@ pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membersh
             data.display(),
             data.display()
         );
+        return Err(ConfigError::Usage(message).into());
+    }
+    if Authority::path(data).try_exists()? && !mark(data).try_exists()? {
+        let message =
+            format!("{} is of a platform alone, which would be lost: join with another --data", data.display());
         return Err(ConfigError::Usage(message).into());
     }
     let address = own_address(config)?;
@@ -46,6 +53,7 @@ pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membersh
     }
 
     std::fs::create_dir_all(data).with_context(|| format!("make {}", data.display()))?;
+    write_whole(&mark(data), "")?;
     for identity in answer.identities.values() {
         Identity::from_toml(identity)?.save(data)?;
     }
@@ -78,8 +86,23 @@ pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membersh
     let etcd = if outside.is_some() { config.cluster.etcd.clone() } else { answer.etcd_endpoints };
     Others { etcd, controllers, outside }.write(&Others::path(data))?;
     membership.write(data)?;
+    std::fs::remove_file(mark(data)).with_context(|| format!("remove {}", mark(data).display()))?;
     tracing::info!(name = membership.name, state = membership.keeps_state, "joined the cluster");
     Ok(membership)
+}
+
+/// There while a machine is handed what it needs, and after that was cut off.
+fn mark(data: &Path) -> PathBuf {
+    data.join("joining")
+}
+
+/// What was handed over half-way starts nothing: alone, it would take the cluster's authority for its own.
+pub fn refuse_half_joined(data: &Path) -> anyhow::Result<()> {
+    if !mark(data).try_exists()? {
+        return Ok(());
+    }
+    let message = format!("{} was joining a cluster and was cut off: run `roadstead join` again", data.display());
+    Err(ConfigError::Usage(message).into())
 }
 
 /// Asks each machine the token names until one answers.
@@ -99,4 +122,35 @@ async fn ask(token: &JoinToken, request: &JoinRequest) -> anyhow::Result<JoinAns
 fn told(body: &str) -> String {
     let message = serde_json::from_str::<serde_json::Value>(body).ok();
     message.and_then(|value| value["message"].as_str().map(str::to_owned)).unwrap_or_else(|| body.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join_into(data: &Path) -> String {
+        let config = Config { data: data.to_owned(), ..Config::default() };
+        let token = JoinToken::generate("ab".repeat(32), vec!["127.0.0.1:1".into()]).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        format!("{:#}", runtime.block_on(join(&config, &token)).unwrap_err())
+    }
+
+    #[test]
+    fn a_machine_that_was_cut_off_while_joining_joins_again_and_starts_nothing_else() {
+        let data = tempfile::tempdir().unwrap();
+        refuse_half_joined(data.path()).unwrap();
+        write_whole(&mark(data.path()), "").unwrap();
+        Authority::load_or_create(data.path()).unwrap();
+        let refused = refuse_half_joined(data.path()).unwrap_err().to_string();
+        assert!(refused.contains("run `roadstead join` again"), "{refused}");
+        assert!(join_into(data.path()).contains("has an address"), "it is let on");
+    }
+
+    #[test]
+    fn a_platform_alone_is_not_lost_by_joining() {
+        let data = tempfile::tempdir().unwrap();
+        let before = Authority::load_or_create(data.path()).unwrap();
+        assert!(join_into(data.path()).contains("join with another --data"));
+        assert_eq!(Authority::load(data.path()).unwrap().access_key("admin"), before.access_key("admin"));
+    }
 }

@@ -81,7 +81,9 @@ async fn keep(program: Program, first: Running, stop: Stop) {
         if stop.or(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
-        running = restart(&program).await;
+        // One that is still starting is killed: it has nothing to drain, and may wait for long.
+        let Some(restarted) = stop.or(restart(&program)).await else { return };
+        running = restarted;
     }
     if let Some(running) = running {
         running.end().await;
