@@ -40,6 +40,10 @@ pub enum Cause {
     Overslept { late: Duration },
     /// The store says that another node holds the addresses.
     Fenced { holder: String },
+    /// Nothing comes in, and the store does not answer: whoever has our address in its tables reaches nobody.
+    Isolated { silence: Duration },
+    /// Another holder does not give way to our advertisements, and the store does not answer: ours do not arrive.
+    Unheard { holder: IpAddr, theirs: u8, ours: u8, contested: Duration },
     /// Health or an operator forbids this node to hold the addresses.
     Unfit,
     /// The interface is down.
@@ -85,6 +89,17 @@ impl fmt::Display for Cause {
                 write!(f, "slept: its timer came {} late, so it listens once more", Milliseconds(*late))
             }
             Cause::Fenced { holder } => write!(f, "the store says that {holder} holds the address"),
+            Cause::Isolated { silence } => write!(
+                f,
+                "nothing was received for {} and the store does not answer: this node is cut off",
+                Seconds(*silence)
+            ),
+            Cause::Unheard { holder, theirs, ours, contested } => write!(
+                f,
+                "{holder} holds the address with priority {theirs} though ours is {ours}, for {}, and the store does not \
+                 answer: this node is not heard",
+                Seconds(*contested)
+            ),
             Cause::Unfit => f.write_str("this node is not fit to hold the address (priority 0)"),
             Cause::LinkDown => f.write_str("the interface is down"),
             Cause::Stopped => f.write_str("stopped in an orderly way"),
@@ -97,5 +112,14 @@ struct Milliseconds(Duration);
 impl fmt::Display for Milliseconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ms", self.0.as_millis())
+    }
+}
+
+/// To a tenth.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} s", self.0.as_secs_f64())
     }
 }

@@ -44,6 +44,9 @@ pub enum Event {
     PriorityChanged { now: Moment, priority: u8 },
     /// The answer to [`Effect::AskFence`]; to a holder it may also come unasked.
     Fence { now: Moment, verdict: Fence },
+    /// The answer to [`Effect::CountReceived`]: all packets that the interface has received so far, whatever they were. The
+    /// counter may start anew.
+    Received { now: Moment, packets: u64 },
     /// The interface is down: nothing can be sent, nothing will be heard. [`Event::Start`] when it is back.
     LinkDown { now: Moment },
     /// Leave in an orderly way.
@@ -58,6 +61,7 @@ impl Event {
             | Event::Timer { now }
             | Event::PriorityChanged { now, .. }
             | Event::Fence { now, .. }
+            | Event::Received { now, .. }
             | Event::LinkDown { now }
             | Event::Stop { now } => now,
         }
@@ -83,6 +87,8 @@ pub enum Effect {
     AskFence { within: Duration },
     /// Withdraw an open question (its answer must not come any more) and give the record back if it names us.
     ReleaseFence,
+    /// Read the interface's counter of received packets, and say [`Event::Received`]. No answer is no news.
+    CountReceived,
     /// The state changed. For the log, the status, the metrics.
     Transition { from: State, to: State, cause: Cause },
     /// The state did not change though it was about to. Said once per episode, for the log.

@@ -66,6 +66,12 @@
 //! than a plain one; only after a refusal, when the holder was alive a moment ago, is the store given
 //! [`FENCE_ANSWER_MAX`]. A store that cannot be asked leaves plain VRRP.
 //!
+//! **Cut off in one direction.** A *deaf* holder is heard by the backups, but its clients reach nobody; a *mute* one is
+//! replaced, but hears nobody better. Neither can ask the store, and neither notices in plain VRRP. Where there is a store to
+//! ask, a holder whom it does not answer gives up, and resigns, after [`ISOLATION_MAX`] in which its interface received
+//! nothing at all ([`Effect::CountReceived`], [`Cause::Isolated`]), and after [`UNHEARD_MAX`] in which a worse holder did
+//! not give way ([`Cause::Unheard`]). A lone survivor hears its clients and keeps the addresses.
+//!
 //! **Causes.** Every transition carries a [`Cause`] that reads as a sentence.
 //!
 //! # How long there can be two holders
@@ -75,11 +81,14 @@
 //! | one of them is dead, or is not run | [`ADDRESS_LIFETIME`], and not longer than it sleeps |
 //! | both run; of the better one's advertisements fewer than `A` in a row are lost | `A × I` |
 //! | both run and can ask the store, whatever they hear | `2 ×` [`FENCE_CHECK_INTERVAL`]: the next check, and its answer |
-//! | both run, the better one is not heard, the store cannot be asked | no bound: plain VRRP |
+//! | both run, and the better one hears the other, is not heard, and cannot ask the store | [`UNHEARD_MAX`]` + A × I` |
+//! | both run, neither is heard, the store cannot be asked, yet something is received | no bound: plain VRRP |
 //!
 //! The bounds count from the moment at which the row began to be true; timers that fire late and the delay of the network
 //! come on top. So after any pause or death, and with a store, there is one holder again after no more than
-//! [`ADDRESS_LIFETIME`]` + 2 × `[`FENCE_CHECK_INTERVAL`]. [`RouterConfig::two_holders_max`] has the numbers; a seeded
+//! [`ADDRESS_LIFETIME`]` + 2 × `[`FENCE_CHECK_INTERVAL`]. A holder that receives nothing and cannot ask the store holds
+//! on for at most [`ISOLATION_MAX`]` + 2 × `[`RECEIVED_CHECK_INTERVAL`], and a backup needs its skew on top.
+//! [`RouterConfig::two_holders_max`] and [`RouterConfig::isolated_max`] have the numbers; a seeded
 //! simulation of three routers (`simulation`, in the tests) holds the state machine to them under loss, delay, one-way loss,
 //! pauses, deaths and a store that comes and goes.
 //!
@@ -97,8 +106,8 @@
 //! # Reading order
 //!
 //! `event` (what comes in, what leaves), `config`, `timing` (every limit, and why), `router` with `router/backup` and
-//! `router/active`, `cause`; then `packet` and `announce`, the bytes. The rules of the state machine, one test each, are
-//! `router/tests/rules.rs` and `router/tests/fence.rs`.
+//! `router/active`, `router/reach`, `cause`; then `packet` and `announce`, the bytes. The rules of the state machine, one test each, are
+//! `router/tests/rules.rs`, `router/tests/fence.rs` and `router/tests/reach.rs`.
 
 pub mod announce;
 mod cause;

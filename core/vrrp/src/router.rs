@@ -1,11 +1,12 @@
 //! The state machine of RFC 9568 §6.4, with what keepalived adds to it and what is ours: the fence and the sleeper check.
 //!
-//! Reading order: this file (the states and what every event passes through), `backup`, `active`.
+//! Reading order: this file (the states and what every event passes through), `backup`, `active`, `reach`.
 
 mod active;
 mod backup;
 #[cfg(test)]
 mod properties;
+mod reach;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use crate::timing::{Failover, OWNER_PRIORITY, master_down, skew};
 use crate::{Cause, ConfigError, Effect, Event, Fence, Moment, RouterConfig, State};
 use active::Active;
 use backup::Backup;
+use reach::Reach;
 
 /// One virtual router on one interface of one node.
 #[derive(Debug, Clone)]
@@ -34,8 +36,11 @@ pub struct Router {
     fence: Option<Fence>,
     /// No preemption before this: the store has just made us give up.
     preempt_not_before: Moment,
+    reach: Reach,
     /// Only the simulation's mutant turns it off.
     sleeper_check: bool,
+    /// As above.
+    reach_check: bool,
 }
 
 /// The last advertisement of another router that was followed or answered.
@@ -67,14 +72,22 @@ impl Router {
             heard: None,
             fence: None,
             preempt_not_before: Moment::ZERO,
+            reach: Reach::new(Moment::ZERO),
             sleeper_check: true,
+            reach_check: true,
         })
     }
 
-    /// The mutant that the simulation must catch.
+    /// A mutant that the simulation must catch.
     #[cfg(test)]
     pub(crate) fn without_sleeper_check(self) -> Router {
         Router { sleeper_check: false, ..self }
+    }
+
+    /// Another.
+    #[cfg(test)]
+    pub(crate) fn without_reach_check(self) -> Router {
+        Router { reach_check: false, ..self }
     }
 
     /// Takes one event and says what is to be done, in order.
@@ -129,11 +142,12 @@ impl Router {
 
     /// When [`Event::Timer`] is due. `None` only in [`State::Initialize`].
     pub fn deadline(&self) -> Option<Moment> {
-        match &self.role {
-            Role::Initialize => None,
-            Role::Backup(backup) => Some(backup.deadline(&self.config)),
-            Role::Active(active) => Some(active.deadline()),
-        }
+        let deadline = match &self.role {
+            Role::Initialize => return None,
+            Role::Backup(backup) => backup.deadline(&self.config),
+            Role::Active(active) => active.deadline(),
+        };
+        Some(self.reach_check_at().map_or(deadline, |at| at.min(deadline)))
     }
 
     /// How long the addresses will be without a holder when the holder goes away: for a backup when *it* takes over, for a
@@ -152,6 +166,7 @@ impl Router {
     }
 
     fn dispatch(&mut self, event: Event, effects: &mut Vec<Effect>) {
+        self.take_signs(&event);
         match event {
             Event::Start { now } => self.start(now, effects),
             Event::Stop { now } => self.leave(now, Cause::Stopped, effects),
@@ -165,11 +180,15 @@ impl Router {
                 Role::Backup(_) => self.backup_hears(now, from, &packet, effects),
                 Role::Active(_) => self.active_hears(now, from, &packet, effects),
             },
-            Event::Timer { now } => match self.role {
-                Role::Initialize => {}
-                Role::Backup(_) => self.backup_timer(now, effects),
-                Role::Active(_) => self.active_timer(now, effects),
-            },
+            Event::Timer { now } => {
+                self.check_reach(now, effects);
+                match self.role {
+                    Role::Initialize => {}
+                    Role::Backup(_) => self.backup_timer(now, effects),
+                    Role::Active(_) => self.active_timer(now, effects),
+                }
+            }
+            Event::Received { now, .. } => self.judge_isolation(now, effects),
             Event::Fence { now, verdict } => match self.role {
                 // A record that nobody will renew.
                 Role::Initialize if verdict == Fence::Granted => effects.push(Effect::ReleaseFence),
@@ -184,6 +203,7 @@ impl Router {
         if self.state() != State::Initialize {
             return;
         }
+        self.reach = Reach::new(now);
         if self.priority == OWNER_PRIORITY {
             self.become_active(now, Cause::Owner, effects);
         } else {
@@ -224,7 +244,7 @@ impl Router {
         match &self.role {
             Role::Initialize => {}
             Role::Backup(backup) => {
-                if backup.has_asked() {
+                if backup.has_asked() || self.reach.asks() {
                     effects.push(Effect::ReleaseFence);
                 }
             }
@@ -250,6 +270,7 @@ impl Router {
     }
 
     fn become_active(&mut self, now: Moment, cause: Cause, effects: &mut Vec<Effect>) {
+        self.reach = Reach::new(now);
         self.enter(now, Role::Active(Active::new(now, &self.config)), cause, effects);
         effects.push(Effect::SendAdvertisement { priority: self.priority });
         effects.push(Effect::AddAddresses);

@@ -40,6 +40,18 @@ pub const FENCE_RETRY_MIN: Duration = Duration::from_millis(250);
 /// at once would end the same way.
 pub const PREEMPT_PAUSE_AFTER_FENCED: Duration = Duration::from_secs(10);
 
+/// A holder whose interface received nothing for this long, and whom the store did not answer either, is cut off. Longer
+/// than the second after which ARP and TCP ask again: on a network with a client, or with a neighbour who looks for the
+/// store, something comes in every 1.25 s.
+pub const ISOLATION_MAX: Duration = Duration::from_millis(1500);
+
+/// How often a holder with a store reads how many packets its interface has received.
+pub const RECEIVED_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A holder that hears one of lower priority for this long, while the store does not answer, is not heard. A neighbour
+/// that is deaf has resigned by then: [`ISOLATION_MAX`] and two readings after it took over.
+pub const UNHEARD_MAX: Duration = Duration::from_millis(2500);
+
 /// The second burst of announcements, for switches and neighbours that missed the first (keepalived
 /// `garp_master_delay`).
 pub const DEFAULT_GARP_REPEAT_AFTER: Duration = Duration::from_secs(5);
@@ -48,6 +60,7 @@ pub const DEFAULT_GARP_REPEAT_AFTER: Duration = Duration::from_secs(5);
 pub const DEFAULT_GARP_BURST: u8 = 5;
 
 const _: () = assert!(ADDRESS_REFRESH_INTERVAL.as_millis() * 3 < ADDRESS_LIFETIME.as_millis());
+const _: () = assert!(ISOLATION_MAX.as_millis() + 2 * RECEIVED_CHECK_INTERVAL.as_millis() < UNHEARD_MAX.as_millis());
 const _: () = assert!(FENCE_LEAD_MAX.as_millis() <= FENCE_ANSWER_MAX.as_millis());
 
 /// How long the addresses are without a holder when this router, or one like it, has to take over.
@@ -71,17 +84,27 @@ pub struct TwoHoldersMax {
     pub heard: Duration,
     /// Both run and can ask the store, whatever they hear: the next check, and its answer.
     pub fenced: Option<Duration>,
+    /// Both run, and the better one hears the other, is not heard, and cannot ask the store, though there is one.
+    pub unheard: Option<Duration>,
 }
 
 impl RouterConfig {
-    /// The bounds of the crate's documentation as numbers. When two holders run, the better one is not heard and the store
-    /// cannot be asked, there is no bound: that is plain VRRP.
+    /// The bounds of the crate's documentation as numbers. When two holders run and neither is heard, and the store cannot
+    /// be asked, there is no bound: that is plain VRRP.
     pub fn two_holders_max(&self) -> TwoHoldersMax {
         TwoHoldersMax {
             asleep: ADDRESS_LIFETIME,
             heard: self.advert_interval * self.down_timer_adverts,
             fenced: self.fenced.then_some(FENCE_CHECK_INTERVAL * 2),
+            unheard: self.fenced.then_some(UNHEARD_MAX + self.advert_interval * self.down_timer_adverts),
         }
+    }
+
+    /// How long a holder that receives nothing and cannot ask the store keeps the addresses; the skew of a backup comes on
+    /// top until they are reachable again. `None`: without a store it keeps them, as VRRP does.
+    pub fn isolated_max(&self) -> Option<Duration> {
+        // The reading that first stands still comes up to an interval after the last packet, the last one as much later.
+        self.fenced.then_some(ISOLATION_MAX + RECEIVED_CHECK_INTERVAL * 2)
     }
 }
 

@@ -40,6 +40,10 @@ pub(crate) enum Errand {
         router: usize,
         burst: u8,
     },
+    /// Say how many packets the router's interface has received ([`Letter::Received`]).
+    Count {
+        router: usize,
+    },
     /// Remove everything that was added, and end.
     End,
 }
@@ -108,6 +112,7 @@ impl Keeper {
                     Errand::Place { router } => self.place(router),
                     Errand::Remove { router } => self.remove(router),
                     Errand::Announce { router, burst } => self.announce(router, burst),
+                    Errand::Count { router } => self.count(router),
                     Errand::End => return self.end(),
                 }
             }
@@ -191,6 +196,19 @@ impl Keeper {
         }
     }
 
+    fn count(&mut self, router: usize) {
+        let Some(link) = self.routers.get(router).and_then(|kept| kept.link.as_ref()) else { return };
+        match self.netlink.received(link.index) {
+            Ok(packets) => {
+                // Taken or not: the next reading comes soon, and without one the addresses stay.
+                let _ = self.speaker.send(Letter::Received { router, packets });
+            }
+            Err(error) => {
+                self.reporter.problem(Some(router), format!("count what {} receives: {error}", link.name));
+            }
+        }
+    }
+
     /// Reads every waiting notification, then acts once. False when they cannot be read.
     fn hear(&mut self) -> bool {
         let (mut gone, mut look, mut hears) = (Vec::new(), false, true);
@@ -204,7 +222,7 @@ impl Keeper {
                             Said::AddressGone(placed) if self.is_floating(placed) => gone.push(placed),
                             Said::Address { placed, .. } if self.is_floating(placed) => {}
                             Said::Address { .. } | Said::AddressGone(_) | Said::LinkChanged => look = true,
-                            Said::Answer { .. } | Said::Done { .. } => {}
+                            Said::Received { .. } | Said::Answer { .. } | Said::Done { .. } => {}
                         }
                     }
                 }

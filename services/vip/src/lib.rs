@@ -18,6 +18,11 @@
 //! while the process is stopped, the kernel drops it by itself. Nothing else of the machine is changed: no route, no
 //! sysctl, no interface.
 //!
+//! Where there is a store, a holder also watches its interface's counter of received packets, several times a second: one
+//! that receives nothing, and whom the store does not answer, is heard by its backups while its clients reach nobody
+//! ([`vrrp::ISOLATION_MAX`]). The counter is the kernel's (`RTM_GETSTATS`), so nothing is captured and nothing missed.
+//! What an interface's own switch sends by itself (spanning tree, LLDP) counts as received.
+//!
 //! Reading order: `settings`, `speaker`, `keeper`, `fence`, `health`, `status`.
 
 mod adverts;

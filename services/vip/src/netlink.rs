@@ -1,4 +1,4 @@
-//! The kernel's addresses and links over netlink, synchronously: three requests and the notifications.
+//! The kernel's addresses and links over netlink, synchronously: four requests and the notifications.
 //!
 //! Rejected: the `rtnetlink` crate, which needs a runtime on the thread and brings forty times the code for these
 //! messages.
@@ -71,6 +71,25 @@ impl Netlink {
         match self.ask(&message::remove(placed, sequence), sequence) {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::ENODEV)) => Ok(()),
             other => other,
+        }
+    }
+
+    /// How many packets an interface has received since it exists. What a program of this node sends to itself, or to a
+    /// group it is in, is not among them: that comes back above the interface.
+    pub fn received(&mut self, interface: u32) -> io::Result<u64> {
+        let sequence = self.next();
+        self.socket.send(&message::count(interface, sequence))?;
+        loop {
+            let read = (&self.socket).read(&mut self.buffer)?;
+            for said in parse(&self.buffer[..read]) {
+                match said {
+                    Said::Received { sequence: counted, packets } if counted == sequence => return Ok(packets),
+                    Said::Answer { sequence: answered, errno } if answered == sequence && errno != 0 => {
+                        return Err(io::Error::from_raw_os_error(errno));
+                    }
+                    _ => {}
+                }
+            }
         }
     }
 

@@ -34,6 +34,11 @@ pub(crate) enum Letter {
         router: usize,
         priority: u8,
     },
+    /// How many packets its interface has received.
+    Received {
+        router: usize,
+        packets: u64,
+    },
     /// The answer to question number `serial`.
     Fence {
         router: usize,
@@ -84,6 +89,9 @@ impl Speaker {
                     Letter::Link { router, link } => self.station(router, |station| station.link_changed(link)),
                     Letter::Priority { router, priority } => {
                         self.station(router, |station| station.set_priority(priority));
+                    }
+                    Letter::Received { router, packets } => {
+                        self.station(router, |station| station.counted(packets));
                     }
                     Letter::Fence { router, serial, verdict } => {
                         self.station(router, |station| station.fence_answered(serial, verdict));

@@ -114,6 +114,10 @@ impl Router {
             self.become_backup(now, packet.interval, cause, effects);
             return;
         }
+        if self.yields_unheard(now, from, packet, effects) {
+            return;
+        }
+        let Role::Active(active) = &mut self.role else { return };
         // It does not hear us, or not yet. keepalived's answer: speak, and take the neighbours back. Once per interval, so
         // that a flood of forged advertisements is not multiplied.
         if active.answered_at.is_some_and(|at| now < at + self.config.advert_interval) {

@@ -137,7 +137,7 @@ impl Router {
         let is_lower = packet.priority < self.priority;
         let lower_since = is_lower.then(|| backup.lower_since.unwrap_or(now));
         backup.lower_since = lower_since;
-        let may_preempt = self.config.preempt && now >= self.preempt_not_before;
+        let may_preempt = self.config.preempt && now >= self.preempt_not_before && !self.reach.is_mute();
         if may_preempt && lower_since.is_some_and(|since| now >= since + self.config.preempt_delay) {
             // Not followed: the timer runs on, and its end preempts.
             backup.reason = Reason::Preemption { holder: from, theirs: packet.priority };
@@ -223,7 +223,12 @@ impl Router {
     }
 
     fn take_over(&mut self, now: Moment, fence: FenceWord, effects: &mut Vec<Effect>) {
-        let Role::Backup(backup) = &self.role else { return };
+        let Role::Backup(backup) = &mut self.role else { return };
+        if self.reach.is_deaf() {
+            // No answer, and nothing came in since: the silence is ours.
+            backup.listen_until(now + master_down(&self.config, self.priority, backup.interval), effects);
+            return;
+        }
         let cause = match backup.reason {
             Reason::Silence => Cause::HolderSilent {
                 holder: self.heard.map(|heard| heard.from),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::timing::silence_bound;
-use crate::{Effect, Event, Fence, Moment, Router, RouterConfig, State};
+use crate::{Cause, Effect, Event, Fence, ISOLATION_MAX, Moment, Router, RouterConfig, State};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -23,6 +23,10 @@ enum Step {
     },
     Priority(u8),
     Verdict(Fence),
+    /// A reading of the interface's counter, so much above the last.
+    Received {
+        more: u64,
+    },
     Wait {
         ms: u64,
     },
@@ -40,6 +44,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         8 => prop_oneof![4 => Just(0), 1 => 0..1_000_u64].prop_map(|late_ms| Step::Timer { late_ms }),
         1 => prop_oneof![Just(0), any::<u8>()].prop_map(Step::Priority),
         3 => verdict.prop_map(Step::Verdict),
+        4 => prop_oneof![3 => Just(0), 1 => 1..9_u64].prop_map(|more| Step::Received { more }),
         3 => (0..400_u64).prop_map(|ms| Step::Wait { ms }),
     ]
 }
@@ -66,6 +71,11 @@ struct Observer {
     timer: Option<Moment>,
     spoke_at: Moment,
     asked: bool,
+    packets: u64,
+    /// The last that came in, or the store's last answer.
+    sign_at: Moment,
+    /// Gave up for want of signs; true until the next one.
+    isolated: bool,
 }
 
 impl Observer {
@@ -82,6 +92,7 @@ impl Observer {
             Step::Timer { .. } | Step::Wait { .. } => Event::Timer { now },
             Step::Priority(priority) => Event::PriorityChanged { now, priority },
             Step::Verdict(verdict) => Event::Fence { now, verdict },
+            Step::Received { .. } => Event::Received { now, packets: self.packets },
         }
     }
 
@@ -95,24 +106,48 @@ impl Observer {
                 let Some(at) = self.router.deadline() else { return Ok(()) };
                 self.now = self.now.max(at) + Duration::from_millis(late_ms);
             }
+            Step::Received { more } => self.packets += more,
             _ => {}
         }
+        self.note_sign(&step);
         let event = self.event(step);
         let before = self.router.state();
         let effects = self.router.handle(event.clone());
         self.observe(&event, before, &effects)
     }
 
+    fn note_sign(&mut self, step: &Step) {
+        let sign = match step {
+            Step::Received { more } => *more > 0,
+            Step::Hear { neighbour, .. } => *neighbour != 2,
+            Step::Verdict(verdict) => *verdict != Fence::Unknown,
+            Step::Start => self.router.state() == State::Initialize,
+            _ => false,
+        };
+        if sign {
+            self.sign_at = self.now;
+            self.isolated = false;
+        }
+    }
+
     fn observe(&mut self, event: &Event, before: State, effects: &[Effect]) -> Result<(), TestCaseError> {
         let mut state = before;
         for (index, effect) in effects.iter().enumerate() {
             match effect {
-                Effect::Transition { from, to, .. } => {
+                Effect::Transition { from, to, cause } => {
                     prop_assert_eq!(*from, state);
                     prop_assert_ne!(from, to, "a transition changes the state");
                     state = *to;
                     if *to == State::Active {
+                        prop_assert!(!self.isolated, "cut off, and the holder again");
                         self.spoke_at = self.now;
+                    }
+                    if matches!(cause, Cause::Isolated { .. }) {
+                        prop_assert!(self.router.config().fenced, "plain VRRP keeps the addresses");
+                        prop_assert!(self.now - self.sign_at >= ISOLATION_MAX, "gave up with signs of life");
+                        let resigns = effects.contains(&Effect::SendAdvertisement { priority: 0 });
+                        prop_assert!(resigns, "the backups are not told");
+                        self.isolated = true;
                     }
                 }
                 Effect::SendAdvertisement { priority: 0 } => {
@@ -141,6 +176,7 @@ impl Observer {
                     prop_assert!(*within > Duration::ZERO);
                     self.asked = true;
                 }
+                Effect::CountReceived => prop_assert!(self.router.config().fenced),
                 Effect::ReleaseFence => self.asked = false,
                 Effect::Stay { state: stays, .. } => prop_assert_eq!(*stays, State::Backup),
             }
@@ -178,7 +214,9 @@ proptest! {
     ) {
         let router = Router::new(config, IpAddr::from([10, 0, 0, 2])).expect("a sound setup");
         let (now, timer, spoke_at) = (Moment::ZERO, None, Moment::ZERO);
-        let mut observer = Observer { router, now, timer, spoke_at, has_addresses: false, asked: false };
+        let (has_addresses, asked, packets, sign_at, isolated) = (false, false, 0, Moment::ZERO, false);
+        let mut observer =
+            Observer { router, now, timer, spoke_at, has_addresses, asked, packets, sign_at, isolated };
         observer.step(Step::Start)?;
         for step in steps {
             observer.step(step)?;

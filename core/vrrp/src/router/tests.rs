@@ -1,6 +1,7 @@
 //! One rule of the state machine per test. Times are in milliseconds; the router under test is 10.0.0.2.
 
 mod fence;
+mod reach;
 mod rules;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -64,6 +65,10 @@ impl Scene {
 
     fn hear_packet(&mut self, from: IpAddr, packet: Advertisement) -> Vec<Effect> {
         self.router.handle(Event::Advertisement { now: self.now, from, packet })
+    }
+
+    fn received(&mut self, packets: u64) -> Vec<Effect> {
+        self.router.handle(Event::Received { now: self.now, packets })
     }
 
     fn verdict(&mut self, verdict: Fence) -> Vec<Effect> {

@@ -22,6 +22,10 @@ pub(super) enum Fault {
     Loss { from: usize, to: usize, percent: u64 },
     /// No network at all.
     Isolate(usize),
+    /// Nothing comes in; what goes out arrives. The store's answers do not come in, either.
+    Deaf(usize),
+    /// Nothing that goes out arrives; everything comes in. The store does not hear the questions.
+    Mute(usize),
     /// The store cannot be asked.
     StoreAway(usize),
     /// Health takes priority away; at 0 all of it.
@@ -32,7 +36,7 @@ impl Fault {
     pub(super) fn random(random: &mut Random) -> Fault {
         let node = random.below(NODES);
         let to = (node + 1 + random.below(NODES - 1)) % NODES;
-        match random.below(16) {
+        match random.below(19) {
             0..=4 => Fault::Pause(node),
             5 => Fault::Kill(node),
             6 => Fault::Stop(node),
@@ -40,6 +44,8 @@ impl Fault {
             10 | 11 => Fault::Loss { from: node, to, percent: 30 + 10 * random.below(6) as u64 },
             12 => Fault::Isolate(node),
             13 | 14 => Fault::StoreAway(node),
+            15 | 16 => Fault::Deaf(node),
+            17 => Fault::Mute(node),
             _ => Fault::Health { node, priority: [0, 50, 110][random.below(3)] },
         }
     }
@@ -86,9 +92,12 @@ impl World {
             Fault::Loss { from, to, percent } => self.links[from][to].loss_percent = percent,
             Fault::Isolate(node) => {
                 self.nodes[node].reaches_store = false;
-                self.cut_all(node, true);
+                self.cut_incoming(node, true);
+                self.cut_outgoing(node, true);
             }
             Fault::StoreAway(node) => self.nodes[node].reaches_store = false,
+            Fault::Deaf(node) => self.deafen(node, true),
+            Fault::Mute(node) => self.mute(node, true),
             Fault::Health { node, .. } if !self.nodes[node].runs() => return false,
             Fault::Health { node, priority } => self.tell(node, |now| Event::PriorityChanged { now, priority }),
         }
@@ -107,9 +116,12 @@ impl World {
             Fault::Loss { from, to, .. } => self.links[from][to].loss_percent = 0,
             Fault::Isolate(node) => {
                 self.nodes[node].reaches_store = true;
-                self.cut_all(node, false);
+                self.cut_incoming(node, false);
+                self.cut_outgoing(node, false);
             }
             Fault::StoreAway(node) => self.nodes[node].reaches_store = true,
+            Fault::Deaf(node) => self.deafen(node, false),
+            Fault::Mute(node) => self.mute(node, false),
             Fault::Health { node, .. } => {
                 let priority = self.nodes[node].router.config().priority;
                 if self.nodes[node].runs() {
@@ -122,10 +134,25 @@ impl World {
         }
     }
 
-    fn cut_all(&mut self, node: usize, cut: bool) {
+    pub(super) fn deafen(&mut self, node: usize, cut: bool) {
+        self.nodes[node].reaches_store = !cut;
+        self.cut_incoming(node, cut);
+    }
+
+    pub(super) fn mute(&mut self, node: usize, cut: bool) {
+        self.nodes[node].reaches_store = !cut;
+        self.cut_outgoing(node, cut);
+    }
+
+    fn cut_incoming(&mut self, node: usize, cut: bool) {
+        for other in (0..NODES).filter(|&other| other != node) {
+            self.links[other][node].cut = cut;
+        }
+    }
+
+    fn cut_outgoing(&mut self, node: usize, cut: bool) {
         for other in (0..NODES).filter(|&other| other != node) {
             self.links[node][other].cut = cut;
-            self.links[other][node].cut = cut;
         }
     }
 

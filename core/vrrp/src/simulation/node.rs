@@ -29,6 +29,8 @@ pub(super) struct Node {
     /// The kernel's: when the floating address expires.
     pub(super) holds_until: Option<Moment>,
     pub(super) reaches_store: bool,
+    /// The interface's counter.
+    pub(super) packets: u64,
     /// The open question to the store.
     pub(super) question: Option<u64>,
     /// The last advertisement of this holder.
@@ -48,6 +50,7 @@ impl Node {
             timer_at: None,
             holds_until: None,
             reaches_store: true,
+            packets: 0,
             question: None,
             spoke_at: None,
             woke: None,
@@ -56,7 +59,7 @@ impl Node {
 
     /// What a new process begins with. Its shell removes what its predecessor left.
     pub(super) fn reborn(&mut self, index: usize, setup: Setup) {
-        *self = Node { reaches_store: self.reaches_store, ..Node::new(index, setup) };
+        *self = Node { reaches_store: self.reaches_store, packets: self.packets, ..Node::new(index, setup) };
     }
 
     pub(super) fn runs(&self) -> bool {
@@ -78,5 +81,6 @@ fn router(index: usize, address: IpAddr, setup: Setup) -> Router {
         ..RouterConfig::new(51, vec![IpAddr::from([10, 0, 0, 100])])
     };
     let router = Router::new(config, address).expect("a sound setup");
-    if setup.sleeper_check { router } else { router.without_sleeper_check() }
+    let router = if setup.sleeper_check { router } else { router.without_sleeper_check() };
+    if setup.reach_check { router } else { router.without_reach_check() }
 }

@@ -4,11 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::timing::TwoHoldersMax;
-use crate::{Cause, Moment};
+use crate::{Cause, Moment, RouterConfig};
 
 use super::network::DELAY_MAX;
 use super::node::Node;
-use super::store::Store;
+use super::store::{LATENCY_MAX, Store};
 use super::world::{NODES, Reach, TIMER_LATE_MAX};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,10 @@ pub(super) enum Rule {
     Heard,
     /// [`TwoHoldersMax::fenced`].
     Fenced,
+    /// [`TwoHoldersMax::unheard`].
+    Unheard,
+    /// [`crate::RouterConfig::isolated_max`].
+    Isolated,
     /// After all faults are mended there is one holder, the best.
     Settles,
 }
@@ -50,10 +54,15 @@ struct Overlap {
     /// The better one, and since when it is heard.
     heard_since: Option<(usize, Moment)>,
     asked_since: Option<Moment>,
+    /// The better one, and since when it hears the other and cannot ask.
+    unheard_since: Option<(usize, Moment)>,
 }
 
 pub(super) struct Observer {
     bounds: TwoHoldersMax,
+    isolated_max: Option<Duration>,
+    /// Holders that receive nothing and cannot ask, and since when.
+    isolated_since: [Option<Moment>; NODES],
     pub(super) expects_fence: bool,
     overlaps: [[Overlap; NODES]; NODES],
     pub(super) transitions: Vec<(Moment, usize, Cause)>,
@@ -61,10 +70,11 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    pub(super) fn new(bounds: TwoHoldersMax) -> Observer {
+    pub(super) fn new(config: &RouterConfig) -> Observer {
+        let (bounds, isolated_max) = (config.two_holders_max(), config.isolated_max());
         let expects_fence = bounds.fenced.is_some();
-        let (overlaps, transitions, history) = Default::default();
-        Observer { bounds, expects_fence, overlaps, transitions, history }
+        let (overlaps, isolated_since, transitions, history) = Default::default();
+        Observer { bounds, isolated_max, isolated_since, expects_fence, overlaps, transitions, history }
     }
 
     pub(super) fn note(&mut self, now: Moment, line: impl fmt::Display) {
@@ -86,6 +96,7 @@ impl Observer {
 
     /// Looks at every pair after every happening: between two of them nothing changes.
     pub(super) fn look(&mut self, now: Moment, nodes: &[Node], reach: &Reach) -> Result<(), Violation> {
+        self.look_for_isolated(now, nodes, reach)?;
         for a in 0..NODES {
             for b in a + 1..NODES {
                 if nodes[a].holds(now) && nodes[b].holds(now) {
@@ -93,6 +104,22 @@ impl Observer {
                 } else {
                     self.overlaps[a][b] = Overlap::default();
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn look_for_isolated(&mut self, now: Moment, nodes: &[Node], reach: &Reach) -> Result<(), Violation> {
+        let Some(bound) = self.isolated_max else { return Ok(()) };
+        for (index, node) in nodes.iter().enumerate() {
+            let hears = (0..NODES).any(|other| other != index && reach(other, index));
+            let is_cut_off = node.runs() && node.holds(now) && !node.reaches_store && !hears;
+            keep(&mut self.isolated_since[index], now, is_cut_off);
+            if let Some(since) = self.isolated_since[index]
+                && now - since > bound + TIMER_LATE_MAX * 3 + DELAY_MAX + LATENCY_MAX
+            {
+                let text = format!("n{index} holds the addresses, and receives nothing since {since:?}");
+                return Err(self.violation(Rule::Isolated, now, text));
             }
         }
         Ok(())
@@ -117,6 +144,11 @@ impl Observer {
             Some((who, since)) if who == better => Some((who, since)),
             _ => Some((better, now)),
         };
+        overlap.unheard_since = match overlap.unheard_since {
+            _ if !both_run || !reach(worse, better) || nodes[better].reaches_store => None,
+            Some((who, since)) if who == better => Some((who, since)),
+            _ => Some((better, now)),
+        };
         let overlap = *overlap;
 
         let names = format!("n{a} and n{b} hold the addresses since {since:?}");
@@ -136,9 +168,14 @@ impl Observer {
             (Rule::Asleep, overlap.asleep_since, self.bounds.asleep),
             (Rule::Heard, overlap.heard_since.map(|(_, since)| since), self.bounds.heard),
             (Rule::Fenced, overlap.asked_since.filter(|_| self.expects_fence), fenced),
+            (
+                Rule::Unheard,
+                overlap.unheard_since.map(|(_, since)| since),
+                self.bounds.unheard.unwrap_or(Duration::MAX),
+            ),
         ];
         for (rule, since, bound) in clocks {
-            if since.is_some_and(|since| now - since > bound + late) {
+            if since.is_some_and(|since| now - since > bound.saturating_add(late)) {
                 return Err(self.violation(rule, now, names));
             }
         }

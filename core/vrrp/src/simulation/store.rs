@@ -9,7 +9,7 @@ use super::world::{Happening, World};
 
 const LATENCY_MIN: Duration = Duration::from_millis(1);
 const LATENCY_USUAL_MAX: Duration = Duration::from_millis(10);
-const LATENCY_MAX: Duration = Duration::from_millis(150);
+pub(super) const LATENCY_MAX: Duration = Duration::from_millis(150);
 
 /// Who holds the addresses by the store's word; the revision grows with every write.
 #[derive(Default)]
@@ -78,6 +78,7 @@ impl World {
     }
 
     fn reply(&mut self, node: usize, question: u64, verdict: Fence) {
+        self.nodes[node].packets += 1;
         let delay = self.store.latency(&mut self.random);
         self.after(delay, Happening::Verdict { node, question, verdict });
     }

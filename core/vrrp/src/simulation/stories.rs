@@ -1,4 +1,4 @@
-//! Two stories without chance in them, for promises with a number.
+//! Stories without chance in them, for promises with a number.
 
 use std::time::Duration;
 
@@ -6,6 +6,13 @@ use crate::Moment;
 
 use super::node::{Node, Process};
 use super::world::{NODES, World};
+
+/// What became of a holder that was cut off in one direction.
+pub(super) struct OneWay {
+    pub(super) held_elsewhere: Duration,
+    pub(super) let_go: Duration,
+    pub(super) changes_after: usize,
+}
 
 impl World {
     /// The best router dies some time after everything has settled. How long the addresses are with nobody who runs.
@@ -29,6 +36,35 @@ impl World {
         }
         self.nodes[NODES - 1].process = Process::Dead;
         (most, self.next_running_holder())
+    }
+
+    /// The best router is cut off in one direction: from the network, or the network from it. When another holds the
+    /// addresses, when that one is alone, and how often the holder changes after all is mended.
+    pub(super) fn one_way(mut self, cut: fn(&mut World, usize, bool)) -> OneWay {
+        const BEST: usize = NODES - 1;
+        self.calmly_until(Duration::from_secs(5));
+        let cut_at = self.now;
+        cut(&mut self, BEST, true);
+        let mut held_elsewhere = None;
+        while self.running_holders().any(|node| node.address == self.nodes[BEST].address) || held_elsewhere.is_none() {
+            self.calmly_until(self.now + Duration::from_micros(500));
+            let elsewhere = self.nodes[..BEST].iter().any(|node| node.holds(self.now));
+            held_elsewhere = held_elsewhere.or(elsewhere.then_some(self.now - cut_at));
+        }
+        let let_go = self.now - cut_at;
+        // Whoever resigns calls in both of the others.
+        self.calmly_until(self.now + Duration::from_millis(200));
+        for _ in 0..20_000 {
+            self.calmly_until(self.now + Duration::from_millis(1));
+            let holders = self.running_holders().count();
+            assert_eq!(holders, 1, "one holder while the cut lasts: {:#?}", self.observer.history);
+        }
+        let changes = self.observer.transitions.len();
+        cut(&mut self, BEST, false);
+        self.calmly_until(self.now + Duration::from_secs(10));
+        assert!(self.nodes[BEST].holds(self.now), "the best router holds again");
+        let changes_after = self.observer.transitions.len() - changes;
+        OneWay { held_elsewhere: held_elsewhere.unwrap_or(let_go), let_go, changes_after }
     }
 
     fn next_running_holder(&mut self) -> Duration {

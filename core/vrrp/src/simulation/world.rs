@@ -19,6 +19,11 @@ pub(super) const FAULTS_FOR: Duration = Duration::from_secs(60);
 /// Longer than the longest fault, the pause of preemption after a fenced holder, and a takeover.
 const CALM_FOR: Duration = Duration::from_secs(30);
 
+/// Questions to the store, heartbeats, sessions.
+const CHATTER_INTERVAL: Duration = Duration::from_millis(500);
+/// From the question to the keeper until its answer.
+const COUNT_TIME_MAX: Duration = Duration::from_millis(5);
+
 /// Whether advertisements of the first reach the second.
 pub(super) type Reach<'a> = dyn Fn(usize, usize) -> bool + 'a;
 
@@ -27,15 +32,43 @@ pub(super) struct Setup {
     pub(super) preempt: bool,
     pub(super) fenced: bool,
     pub(super) sleeper_check: bool,
+    pub(super) reach_check: bool,
 }
 
 pub(super) enum Happening {
-    Arrives { to: usize, from: usize, packet: Advertisement },
-    TimerFires { node: usize, at: Moment },
-    StoreHears { node: usize, question: u64, within: Duration },
-    StoreReleases { node: usize },
-    ChallengeEnds { node: usize, question: u64, revision: u64 },
-    Verdict { node: usize, question: u64, verdict: Fence },
+    /// What neighbours say to each other that is not VRRP.
+    Chatter,
+    Counted {
+        node: usize,
+        packets: u64,
+    },
+    Arrives {
+        to: usize,
+        from: usize,
+        packet: Advertisement,
+    },
+    TimerFires {
+        node: usize,
+        at: Moment,
+    },
+    StoreHears {
+        node: usize,
+        question: u64,
+        within: Duration,
+    },
+    StoreReleases {
+        node: usize,
+    },
+    ChallengeEnds {
+        node: usize,
+        question: u64,
+        revision: u64,
+    },
+    Verdict {
+        node: usize,
+        question: u64,
+        verdict: Fence,
+    },
     AddressExpires,
     FaultBegins,
     FaultEnds(Fault),
@@ -60,6 +93,10 @@ impl World {
     pub(super) fn new(seed: u64, setup: Setup) -> World {
         let mut world = World::calm(seed, setup);
         world.store.slow_percent = 5;
+        // Every fourth network is quiet: there a holder without a store gives up though it could hear.
+        if seed % 4 != 1 {
+            world.after(CHATTER_INTERVAL, Happening::Chatter);
+        }
         world.after(Duration::from_secs(1), Happening::FaultBegins);
         world
     }
@@ -67,7 +104,7 @@ impl World {
     /// A world without faults.
     pub(super) fn calm(seed: u64, setup: Setup) -> World {
         let nodes: Vec<Node> = (0..NODES).map(|index| Node::new(index, setup)).collect();
-        let observer = Observer::new(nodes[0].router.config().two_holders_max());
+        let observer = Observer::new(nodes[0].router.config());
         let mut world = World {
             setup,
             random: Random::new(seed),
@@ -121,7 +158,22 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
+            Happening::Chatter => {
+                for from in (0..NODES).filter(|&from| self.nodes[from].runs()).collect::<Vec<_>>() {
+                    for to in (0..NODES).filter(|&to| to != from) {
+                        // Asked again when it is lost: only a cut keeps it away.
+                        self.nodes[to].packets += u64::from(!self.links[from][to].cut);
+                    }
+                }
+                self.after(CHATTER_INTERVAL, Happening::Chatter);
+            }
+            Happening::Counted { node, packets } => {
+                if self.nodes[node].runs() {
+                    self.tell(node, |now| Event::Received { now, packets });
+                }
+            }
             Happening::Arrives { to, from, packet } => {
+                self.nodes[to].packets += 1;
                 let from = self.nodes[from].address;
                 match self.nodes[to].process {
                     Process::Running => self.tell(to, |now| Event::Advertisement { now, from, packet }),
@@ -193,6 +245,11 @@ impl World {
                     let delay = self.store.latency(&mut self.random);
                     self.after(delay, Happening::StoreReleases { node: index });
                 }
+            }
+            Effect::CountReceived => {
+                let delay = self.random.between(Duration::ZERO..COUNT_TIME_MAX);
+                let packets = self.nodes[index].packets;
+                self.after(delay, Happening::Counted { node: index, packets });
             }
             Effect::Transition { from, to, cause } => {
                 self.observer.note(now, format_args!("n{index} {from:?} → {to:?}: {cause}"));

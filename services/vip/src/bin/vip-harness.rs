@@ -24,6 +24,8 @@ struct Arguments {
     rfc_checksum: bool,
     auth: Option<[u8; 8]>,
     store: Option<String>,
+    /// Several endpoints of one store.
+    stores: Vec<String>,
     ready_url: Option<String>,
     listen: SocketAddr,
 }
@@ -43,6 +45,7 @@ impl Default for Arguments {
             rfc_checksum: false,
             auth: None,
             store: None,
+            stores: Vec::new(),
             ready_url: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 8183)),
         }
@@ -67,9 +70,10 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         auth: arguments.auth,
         ..VirtualRouter::default()
     };
-    let store = match arguments.store {
-        Some(url) => Some(Arc::new(EtcdClient::connect(&[url], ClientCredentials::None, None)?) as Arc<dyn Store>),
-        None => None,
+    let endpoints: Vec<String> = arguments.stores.into_iter().chain(arguments.store).collect();
+    let store = match endpoints.is_empty() {
+        false => Some(Arc::new(EtcdClient::connect(&endpoints, ClientCredentials::None, None)?) as Arc<dyn Store>),
+        true => None,
     };
     let config = Config {
         node: arguments.node,

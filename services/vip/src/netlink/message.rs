@@ -1,8 +1,10 @@
-//! The handful of rtnetlink messages spoken here, byte for byte (linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h).
+//! The handful of rtnetlink messages spoken here, byte for byte (linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h,
+//! linux/if_link.h).
 //!
 //! ```text
 //! nlmsghdr   length u32 · type u16 · flags u16 · sequence u32 · port u32        native byte order
 //! ifaddrmsg  family u8 · prefix u8 · flags u8 · scope u8 · interface u32
+//! if_stats   family u8 · 0 u8 · 0 u16 · interface u32 · mask u32
 //! attribute  length u16 · type u16 · value, padded to 4
 //! ```
 
@@ -13,6 +15,14 @@ use std::time::Duration;
 const HEADER_BYTES: usize = 16;
 const IFADDRMSG_BYTES: usize = 8;
 const ATTRIBUTE_HEADER_BYTES: usize = 4;
+const IF_STATS_BYTES: usize = 12;
+
+/// An interface's counters: since Linux 4.7, and not in the libc crate.
+const RTM_NEWSTATS: u16 = 92;
+const RTM_GETSTATS: u16 = 94;
+/// `struct rtnl_link_stats64`, which begins with the packets received.
+const IFLA_STATS_LINK_64: u16 = 1;
+const STATS_LINK_64_MASK: u32 = 1 << (IFLA_STATS_LINK_64 - 1);
 
 const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
 const ACK: u16 = libc::NLM_F_ACK as u16;
@@ -79,6 +89,15 @@ pub(super) fn dump(v6: bool, sequence: u32) -> Vec<u8> {
     finish(message)
 }
 
+/// Asks for an interface's counters.
+pub(super) fn count(interface: u32, sequence: u32) -> Vec<u8> {
+    let mut message = begin(RTM_GETSTATS, REQUEST, sequence);
+    message.extend([0; 4]);
+    message.extend(interface.to_ne_bytes());
+    message.extend(STATS_LINK_64_MASK.to_ne_bytes());
+    finish(message)
+}
+
 fn begin(kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
     let mut message = vec![0; 4];
     message.extend(kind.to_ne_bytes());
@@ -131,6 +150,11 @@ pub(crate) enum Said {
     AddressGone(Placed),
     /// Something about an interface changed.
     LinkChanged,
+    /// The packets that the interface asked about has received.
+    Received {
+        sequence: u32,
+        packets: u64,
+    },
     /// The answer to a request: 0, or an errno.
     Answer {
         sequence: u32,
@@ -169,6 +193,7 @@ fn parse_one(kind: u16, sequence: u32, body: &[u8]) -> Option<Said> {
         }
         libc::RTM_DELADDR => parse_address(body).map(|(placed, _)| Said::AddressGone(placed)),
         libc::RTM_NEWLINK | libc::RTM_DELLINK => Some(Said::LinkChanged),
+        RTM_NEWSTATS => Some(Said::Received { sequence, packets: parse_received(body)? }),
         kind if kind == libc::NLMSG_ERROR as u16 => {
             let errno = i32::from_ne_bytes(body.get(..4)?.try_into().ok()?).saturating_neg();
             Some(Said::Answer { sequence, errno })
@@ -182,19 +207,31 @@ fn parse_address(body: &[u8]) -> Option<(Placed, u32)> {
     let head = body.get(..IFADDRMSG_BYTES)?;
     let (mut flags, interface) = (u32::from(head[2]), u32_at(head, 4)?);
     let (mut local, mut address) = (None, None);
-    let mut rest = &body[IFADDRMSG_BYTES..];
-    while let Some(header) = rest.get(..ATTRIBUTE_HEADER_BYTES) {
-        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
-        let Some(value) = rest.get(ATTRIBUTE_HEADER_BYTES..length) else { break };
-        match u16::from_ne_bytes([header[2], header[3]]) {
+    for (kind, value) in attributes(&body[IFADDRMSG_BYTES..]) {
+        match kind {
             libc::IFA_LOCAL => local = read_address(value),
             libc::IFA_ADDRESS => address = read_address(value),
             libc::IFA_FLAGS => flags = u32_at(value, 0)?,
             _ => {}
         }
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     Some((Placed { interface, address: local.or(address)?, prefix: head[1] }, flags))
+}
+
+fn parse_received(body: &[u8]) -> Option<u64> {
+    let (_, counters) = attributes(body.get(IF_STATS_BYTES..)?).find(|(kind, _)| *kind == IFLA_STATS_LINK_64)?;
+    Some(u64::from_ne_bytes(counters.get(..8)?.try_into().ok()?))
+}
+
+/// Their types and values, until the first that is cut short.
+fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let header = rest.get(..ATTRIBUTE_HEADER_BYTES)?;
+        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+        let value = rest.get(ATTRIBUTE_HEADER_BYTES..length)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((u16::from_ne_bytes([header[2], header[3]]), value))
+    })
 }
 
 fn read_address(value: &[u8]) -> Option<IpAddr> {
@@ -241,6 +278,22 @@ mod tests {
         let mut message = begin(libc::NLMSG_ERROR as u16, 0, 3);
         message.extend((-libc::EEXIST).to_ne_bytes());
         assert_eq!(parse(&finish(message)), [Said::Answer { sequence: 3, errno: libc::EEXIST }]);
+    }
+
+    #[test]
+    fn the_counter_of_an_interface_is_read() {
+        let mut message = begin(RTM_NEWSTATS, 0, 3);
+        message.extend([0; IF_STATS_BYTES]);
+        attribute(&mut message, IFLA_STATS_LINK_64, &[7_u64, 8, 9].map(u64::to_ne_bytes).concat());
+        assert_eq!(parse(&finish(message)), [Said::Received { sequence: 3, packets: 7 }]);
+        // The kernel's own word: the loopback interface is always there, and may have received nothing yet.
+        let mut netlink = super::super::Netlink::open().unwrap();
+        let loopback = crate::link::find("lo").unwrap().expect("every namespace has one").index;
+        let before = netlink.received(loopback).unwrap();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.send_to(b"?", socket.local_addr().unwrap()).unwrap();
+        assert!(netlink.received(loopback).unwrap() > before);
+        assert!(netlink.received(u32::MAX >> 1).is_err());
     }
 
     proptest! {

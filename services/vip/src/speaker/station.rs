@@ -124,6 +124,10 @@ impl Station {
         }
     }
 
+    pub fn counted(&mut self, packets: u64) {
+        self.handle(Event::Received { now: clock::now(), packets });
+    }
+
     pub fn receive(&mut self) {
         if let Some(active) = &mut self.active
             && active.deaf_until.is_some_and(|until| clock::now() >= until)
@@ -203,6 +207,7 @@ impl Station {
             Effect::AddAddresses => self.errand(Errand::Place { router }),
             Effect::RemoveAddresses => self.errand(Errand::Remove { router }),
             Effect::Announce { burst } => self.errand(Errand::Announce { router, burst }),
+            Effect::CountReceived => self.errand(Errand::Count { router }),
             // The deadline is read from the router before each wait.
             Effect::SetTimer { .. } => {}
             Effect::AskFence { within } => {
