@@ -1,7 +1,7 @@
 //! The console in a real browser, before a controller made for the test.
 
 use axum::extract::{Path as UrlPath, State};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use identity::{Role, Token, Verifier};
 use serde_json::{Value, json};
@@ -44,6 +44,37 @@ fn app(Belief { instances, running }: Belief) -> Value {
     })
 }
 
+/// One machine leads, one is suspected while the brake is on, one was lost.
+fn machines() -> Value {
+    let machine = |number: u64, more: Value| {
+        let mut machine = json!({
+            "id": format!("n{number}"), "hostname": format!("coreos{number}"), "address": format!("10.64.231.4{number}"),
+            "state": "connected", "runtime": "process", "limits": ["no outbound network", "no seccomp"],
+            "resources": {"cpus": 8, "mem": 24576}, "used": {"cpus": 0.1, "mem": 64}, "tasks": 1,
+            "leader": false, "etcd": "voter", "version": "0.1.0", "since": null, "brake": null
+        });
+        machine.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        machine
+    };
+    let since = "2015-01-11T12:44:39.000Z";
+    let brake = "2 of 3 nodes are silent at once: the fault is more likely the controller's, so nothing is replaced";
+    json!([
+        machine(1, json!({"leader": true})),
+        machine(2, json!({"state": "silent", "suspected": true, "since": since, "brake": brake})),
+        machine(3, json!({"state": "silent", "lost": true, "since": since})),
+    ])
+}
+
+fn cluster() -> Value {
+    let voter = |number: u64, error: Value| json!({"name": format!("n{number}"), "role": "voter", "healthy": error.is_null(), "error": error});
+    json!({
+        "leader": {"node": "n1"}, "settings": {"vips": ["10.64.231.100/24", "fd00::100/64"]},
+        "etcd": {"healthy": true, "members": [
+            voter(1, json!(null)), voter(2, json!(null)), voter(3, json!("the store cannot be reached: tcp connect error"))
+        ]}
+    })
+}
+
 fn router(controller: Controller) -> Router {
     async fn apps(State(controller): State<Controller>) -> Json<Value> {
         let belief = *controller.lock().unwrap();
@@ -76,20 +107,27 @@ fn router(controller: Controller) -> Router {
         let steps = ["StartApplication", "ScaleApplication", "RestartApplication"].map(action);
         Json(json!([{"id": DEPLOYMENT, "affectedApps": ["/s3pics"], "currentStep": 2, "steps": steps}]))
     }
-    async fn nodes() -> Json<Value> {
-        Json(json!([{
-            "id": "n1", "hostname": "coreos1", "address": "10.64.231.45", "state": "connected", "runtime": "process",
-            "resources": {"cpus": 8, "mem": 24576}, "used": {"cpus": 0.1, "mem": 64}, "tasks": 1,
-            "limits": ["no outbound network", "no seccomp"]
-        }]))
+    async fn nodes(State(nodes): State<Arc<Mutex<Value>>>) -> Json<Value> {
+        Json(nodes.lock().unwrap().clone())
     }
+    async fn drain(State(nodes): State<Arc<Mutex<Value>>>, UrlPath(id): UrlPath<String>) -> Json<Value> {
+        for node in nodes.lock().unwrap().as_array_mut().unwrap().iter_mut().filter(|node| node["id"] == id.as_str()) {
+            node["draining"] = json!(true);
+        }
+        Json(json!({"id": id, "draining": true}))
+    }
+    let of_nodes = Router::new()
+        .route("/v1/nodes", get(nodes))
+        .route("/v1/nodes/{id}/drain", post(drain))
+        .route("/v1/cluster", get(|| async { Json(cluster()) }))
+        .with_state(Arc::new(Mutex::new(machines())));
     Router::new()
         .route("/v2/apps", get(apps))
         .route("/v2/apps/{id}", put(change).get(one).delete(destroy))
         .route("/v2/apps/{id}/versions", get(versions))
         .route("/v2/deployments", get(deployments))
-        .route("/v1/nodes", get(nodes))
         .with_state(controller)
+        .merge(of_nodes)
 }
 
 struct Story {
@@ -184,6 +222,12 @@ async fn everything_works_without_scripts() {
     story.browser.click(".question button").await.unwrap();
     story.sees("No app runs yet.").await;
     assert!(story.controller.lock().unwrap().is_none());
+
+    story.open("/nodes").await;
+    story.browser.click("a[href='/nodes?confirm=drain&node=n1']").await.unwrap();
+    story.sees("Drain n1?").await;
+    story.browser.click(".question button").await.unwrap();
+    story.sees("Draining").await;
 }
 
 /// Each page, light, dark and on a phone, kept for people to look at; none may be wider than a phone.
@@ -199,6 +243,7 @@ async fn every_page_fits_a_phone() {
         ("confirm", "/apps/s3pics?confirm=destroy"),
         ("deployments", "/deployments"),
         ("nodes", "/nodes"),
+        ("drain", "/nodes?confirm=drain&node=n1"),
         ("not-found", "/nothing"),
     ];
     for (name, path) in pages {

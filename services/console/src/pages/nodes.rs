@@ -45,7 +45,7 @@ pub fn render(content: &Content<'_>) -> Markup {
             None => p.empty { "This controller does not tell its nodes." },
             Some([]) => p.empty { "No node has joined." },
             Some(nodes) => {
-                (table(nodes, content.cluster.as_ref().ok().copied().flatten(), content.offers_changes))
+                div.wide { (table(nodes, content.cluster.as_ref().ok().copied().flatten(), content.offers_changes)) }
                 (limits(nodes))
             },
         }
