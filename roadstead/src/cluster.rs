@@ -11,7 +11,7 @@ pub mod renew;
 pub mod state;
 
 pub use credentials::registry_key;
-pub use membership::{Membership, Others};
+pub use membership::{Membership, Others, make_directory};
 
 use lifecycle::Stop;
 use std::path::PathBuf;

@@ -87,7 +87,7 @@ pub async fn restore(restore: Restore) -> anyhow::Result<()> {
     dump::verify(&mut state).await.with_context(|| format!("{} holds no state", restore.file.display()))?;
     state.set_position(0);
 
-    fs::create_dir_all(data).with_context(|| format!("make {}", data.display()))?;
+    cluster::make_directory(data)?;
     let store = Embedded::open(data.join("store")).await.context("make the store")?;
     let keys = dump::import(&store, &mut state, Existing::Refuse).await.context("write the state")?.keys;
     cluster::state::forget_machines(&store).await?;

@@ -4,7 +4,7 @@
 
 use super::credentials::{self, Requests};
 use super::found::{outside, own_address, ports};
-use super::membership::{Etcd, Membership, Others, write_whole};
+use super::membership::{Etcd, Membership, Others, make_directory, write_whole};
 use crate::config::{Config, ConfigError};
 use anyhow::{Context, bail};
 use controller::cluster::{JoinAnswer, JoinCredential, JoinRequest};
@@ -52,7 +52,7 @@ pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membersh
         return Err(ConfigError::Usage(message.into()).into());
     }
 
-    std::fs::create_dir_all(data).with_context(|| format!("make {}", data.display()))?;
+    make_directory(data)?;
     write_whole(&mark(data), "")?;
     for identity in answer.identities.values() {
         Identity::from_toml(identity)?.save(data)?;

@@ -4,10 +4,10 @@
 use anyhow::Context;
 use controller::cluster::Settings;
 use serde::{Deserialize, Serialize};
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -126,6 +126,12 @@ impl Others {
     }
 }
 
+/// A data directory: what tasks write, and what objects hold, is nobody else's on this machine.
+pub fn make_directory(data: &Path) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(data);
+    made.with_context(|| format!("make {}", data.display()))
+}
+
 /// A reader sees the old file or the new one, whatever happens in between; nobody but the owner sees any.
 pub fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
     let beside = path.with_extension("new");
@@ -158,6 +164,16 @@ mod tests {
                 initial_cluster: vec![("a".into(), "https://10.0.0.1:2380".into())],
             }),
         }
+    }
+
+    #[test]
+    fn a_data_directory_is_its_owners() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("a/b");
+        make_directory(&data).unwrap();
+        make_directory(&data).unwrap();
+        assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

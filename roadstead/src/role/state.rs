@@ -101,7 +101,7 @@ async fn start_in_cluster(arguments: Arguments, membership: Membership, stop: St
         authority: membership.keeps_state.then(|| Authority::load(data)).transpose()?,
         members,
     };
-    let controller = start_controller(&arguments, client, known(Role::Controller)?.0, Some(in_cluster), &stop).await?;
+    let controller = start_controller(&arguments, client, known(role)?.0, Some(in_cluster), &stop).await?;
     let console = start_console(&arguments, &controller, known(Role::Console)?, &stop).await?;
     Ok(vec![("controller", controller), ("console", console)])
 }

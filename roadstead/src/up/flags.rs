@@ -40,7 +40,8 @@ pub struct Arguments {
 
 #[derive(clap::Args)]
 pub struct JoinArguments {
-    /// What `roadstead node token` printed on a machine of the cluster
+    /// What `roadstead node token` printed on a machine of the cluster; `-`: a line of standard input, which the machine's
+    /// other users do not see
     #[arg(env = "ROADSTEAD_JOIN_TOKEN", hide_env_values = true)]
     token: String,
     /// This machine's address on the network it shares with the others
@@ -121,7 +122,13 @@ impl Arguments {
 
 impl JoinArguments {
     pub fn token_and_config(self) -> Result<(identity::JoinToken, Config), ConfigError> {
-        let token = self.token.parse();
+        let mut token = self.token;
+        if token == "-" {
+            token.clear();
+            let read = std::io::stdin().read_line(&mut token);
+            read.map_err(|error| ConfigError::Usage(format!("the join token cannot be read: {error}")))?;
+        }
+        let token = token.parse();
         let token = token.map_err(|error| ConfigError::Usage(format!("the join token cannot be read: {error}")))?;
         let mut config = self.machine.over(None)?;
         config.cluster.address = Some(self.address);
