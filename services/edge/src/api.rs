@@ -1,12 +1,14 @@
-//! What the edge says of itself over HTTP: `/status`, `/v2/status` (vulcand's), `/ready`, `/routes`, `/explain`, `/metrics`.
+//! What the edge says of itself over HTTP: `/status`, `/v2/status` (vulcand's), `/ready`, `/routes`, `/explain`, `/metrics`;
+//! and `POST /quiesce`.
 
 use crate::current::{Current, Report};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
+use crate::quiesce::Quiesce;
 use crate::ready::Readiness;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::header::CONTENT_TYPE;
 use http::{StatusCode, Uri};
@@ -22,20 +24,23 @@ pub(crate) struct Api {
     pub listeners: Arc<Listeners>,
     pub metrics: Arc<Metrics>,
     pub readiness: Arc<Readiness>,
+    pub quiesce: Arc<Quiesce>,
     pub edge_id: String,
 }
 
-/// The API behind its gate: people and the platform's own may read; there is nothing to write.
+/// The API behind its gate: people and the platform's own may read; whoever moves the address away may ask for quiet.
 pub(crate) fn router(api: Api, verifier: Verifier) -> Router {
-    let gate = Gate::new(verifier, "roadstead edge", |role, method, _| {
+    let gate = Gate::new(verifier, "roadstead edge", |role, method, path| {
         let reads = [Role::Admin, Role::Viewer, Role::Controller, Role::Console, Role::Edge, Role::Node, Role::Vip];
-        method.is_safe() && reads.contains(&role)
+        let quiets = [Role::Admin, Role::Vip];
+        (method.is_safe() && reads.contains(&role)) || (path == "/quiesce" && quiets.contains(&role))
     });
     Router::new()
         .route("/status", get(status))
         .route("/v1/status", get(vulcands_status))
         .route("/v2/status", get(vulcands_status))
         .route("/ready", get(ready))
+        .route("/quiesce", post(quiesce))
         .route("/routes", get(routes))
         .route("/explain", get(explain))
         .route("/metrics", get(metrics))
@@ -75,6 +80,11 @@ async fn ready(State(api): State<Api>) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
         }
     }
+}
+
+/// Answers when this edge is quiet, so that the floating address can move away from it (see [`crate::quiesce`]).
+async fn quiesce(State(api): State<Api>) -> Json<Value> {
+    Json(json!({ "connections": api.quiesce.begin().await }))
 }
 
 async fn vulcands_status() -> Json<Value> {

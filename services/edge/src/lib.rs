@@ -18,6 +18,7 @@ mod limits;
 mod listeners;
 mod metrics;
 mod proxy;
+mod quiesce;
 mod ready;
 mod servers;
 mod session;
@@ -31,6 +32,7 @@ use crate::limits::DRAIN_GRACE;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
+use crate::quiesce::Quiesce;
 use crate::ready::{Probe, Readiness};
 use crate::session::{CONTROLLERS_FILE, Session, Standing};
 use crate::sources::{Assembler, Contact, Source};
@@ -137,7 +139,8 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         tunnels: TaskTracker::new(),
         cut_tunnels: Stop::new(),
     });
-    let faces = Listeners::new(proxy.clone(), stop.clone());
+    let quiesce = Quiesce::new(metrics.clone());
+    let faces = Listeners::new(proxy.clone(), quiesce.clone(), stop.clone());
     for listener in listeners {
         faces.serve(listener);
     }
@@ -157,6 +160,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
             listeners: faces.clone(),
             metrics,
             readiness,
+            quiesce,
             edge_id: config.edge_id.clone(),
         };
         let router = api::router(api, config.verifier);

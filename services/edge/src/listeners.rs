@@ -7,9 +7,12 @@ use crate::limits::{
     LISTENER_RETRY, LISTENERS_MAX,
 };
 use crate::proxy::{CountedIn, Proxy};
+use crate::quiesce::{self, Phase, Quiesce};
 use crate::servers::lock;
 use crate::stall::StallGuard;
 use arc_swap::ArcSwapOption;
+use http::header::{CONNECTION, HeaderValue};
+use http::StatusCode;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -32,6 +35,7 @@ type Scope = Arc<ArcSwapOption<Expression>>;
 pub(crate) struct Listeners {
     proxy: Arc<Proxy>,
     slots: Arc<Semaphore>,
+    quiesce: Arc<Quiesce>,
     stop: Stop,
     running: TaskTracker,
     problems: Mutex<Vec<Problem>>,
@@ -46,9 +50,9 @@ struct Bound {
 }
 
 impl Listeners {
-    pub fn new(proxy: Arc<Proxy>, stop: Stop) -> Arc<Self> {
+    pub fn new(proxy: Arc<Proxy>, quiesce: Arc<Quiesce>, stop: Stop) -> Arc<Self> {
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        Arc::new(Self { proxy, slots, stop, running: TaskTracker::new(), problems: Mutex::default() })
+        Arc::new(Self { proxy, slots, quiesce, stop, running: TaskTracker::new(), problems: Mutex::default() })
     }
 
     /// Serves on a listener that is bound.
@@ -124,13 +128,31 @@ impl Listeners {
         *known = problems;
     }
 
+    /// Resolves when the edge becomes quiet in the life of a connection. One that comes later brings its request along.
+    async fn is_to_close(&self) {
+        let mut phases = self.quiesce.phases();
+        let was_shut = *phases.borrow_and_update() == Phase::Shut;
+        if was_shut || phases.wait_for(|phase| *phase == Phase::Shut).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     async fn accept(self: Arc<Self>, listener: TcpListener, scope: Scope, stop: Stop) {
         let connections = TaskTracker::new();
         let cut = Stop::new();
+        let mut phases = self.quiesce.phases();
         loop {
             let slot = self.slots.clone().acquire_owned();
             let Some(Ok(slot)) = stop.or(slot).await else { break };
-            match stop.or(listener.accept()).await {
+            let accepting = async {
+                loop {
+                    tokio::select! {
+                        accepted = listener.accept() => return accepted,
+                        Ok(()) = phases.changed() => hear(&listener, *phases.borrow_and_update()),
+                    }
+                }
+            };
+            match stop.or(accepting).await {
                 None => break,
                 Some(Ok((stream, peer))) => {
                     let served = self.clone().serve_connection(stream, peer, scope.clone(), stop.clone());
@@ -162,7 +184,15 @@ impl Listeners {
         let _counted = CountedIn::new(&self.proxy.metrics.connections);
         let service = service_fn(|request| {
             let (proxy, scope) = (self.proxy.clone(), scope.load_full());
-            async move { Ok::<_, Infallible>(proxy.handle(request, peer, scope).await) }
+            let quiesce = &self.quiesce;
+            async move {
+                let mut answer = proxy.handle(request, peer, scope).await;
+                let is_last = quiesce.phase() != Phase::Open && answer.status() != StatusCode::SWITCHING_PROTOCOLS;
+                if is_last {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
+            }
         });
         let stream = StallGuard::new(stream, CLIENT_STALL_MAX);
         let mut builder = Builder::new();
@@ -179,10 +209,26 @@ impl Listeners {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+            () = self.is_to_close() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "client connection");
         }
+    }
+}
+
+fn hear(listener: &TcpListener, phase: Phase) {
+    let changed = match phase {
+        Phase::Shut => quiesce::stop_hearing(listener),
+        Phase::Open => quiesce::hear_again(listener),
+        Phase::Closing => Ok(()),
+    };
+    if let Err(error) = changed {
+        // Then new clients are heard until the address goes, and may have to ask again.
+        tracing::warn!(%error, ?phase, "the listener's filter");
     }
 }
 

@@ -1,8 +1,8 @@
 //! Whether this node can serve what the address brings: asked of the edge's own data path, and turned into a priority.
 //!
-//! A node that is not ready keeps the address while no other is there (something is better than nothing), so it only falls
-//! below every ready node; a backup of higher priority then preempts it without a gap. A node that drains is about to
-//! leave, so it gives the address up at once (priority 0), and takes it back only when nobody else does.
+//! A node that is not ready, or drains, gives the address up (priority 0), and takes it back only when nobody else does
+//! (something is better than nothing): then it stands below every ready node. Before it leaves for a reason that can wait
+//! the edge is asked to become quiet, so that no request is in flight when the address moves.
 
 use crate::mailbox::Sender;
 use crate::report::Fitness;
@@ -17,6 +17,8 @@ use tokio::sync::watch;
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// How long it may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long it may take to become quiet: a second in which clients are told, and what is in flight.
+const QUIET_TIMEOUT: Duration = Duration::from_secs(3);
 /// Answers that must fail to come before the node counts as not ready; an answer "not ready" counts at once.
 const MISSES_MAX: u32 = 3;
 /// The most that is read of the reason for not being ready.
@@ -37,19 +39,48 @@ pub(crate) fn priority(configured: u8, fitness: &Fitness) -> u8 {
     }
 }
 
-/// Asks until the stop is requested, and tells the speaker what changes.
+/// The edge whose address this is.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    client: web::Client,
+    ready_url: String,
+    quiesce_url: String,
+}
+
+impl Edge {
+    /// By the URL of its `/ready`; the other lies beside it.
+    pub fn new(ready_url: String, credentials: web::Credentials) -> Self {
+        let base = ready_url.rsplit_once('/').map_or(ready_url.as_str(), |(base, _)| base);
+        let quiesce_url = format!("{base}/quiesce");
+        Self { client: web::Client::new(credentials), ready_url, quiesce_url }
+    }
+
+    /// Waits until no request is in flight, but not for long: an edge that does not answer has nothing to lose.
+    pub async fn become_quiet(&self) {
+        let asking = async {
+            let request = http::Request::post(&self.quiesce_url).body(web::empty_body())?;
+            let answer = self.client.send_within(request, QUIET_TIMEOUT).await?;
+            Ok::<_, lifecycle::BoxError>(answer.status())
+        };
+        match asking.await {
+            Ok(status) => tracing::info!(%status, "the edge is quiet: the address may move"),
+            Err(error) => tracing::warn!(error = %lifecycle::ErrorChain(&*error), "the edge does not become quiet"),
+        }
+    }
+}
+
+/// Asks until the stop is requested, and tells the speaker what changes. `holds`: whether this node has an address to lose.
 pub(crate) async fn watch(
-    url: String,
-    credentials: web::Credentials,
+    edge: Edge,
     priorities: Vec<u8>,
     fitness: watch::Sender<Fitness>,
+    holds: impl Fn() -> bool,
     speaker: Sender<Letter>,
     stop: Stop,
 ) {
-    let client = web::Client::new(credentials);
     let mut misses = 0;
     loop {
-        let found = match ask(&client, &url).await {
+        let found = match ask(&edge.client, &edge.ready_url).await {
             Ok(found) => {
                 misses = 0;
                 Some(found)
@@ -61,9 +92,14 @@ pub(crate) async fn watch(
         };
         if let Some(found) = found {
             let before = fitness.send_replace(found.clone());
+            let leaves = before == Fitness::Ready && found != Fitness::Ready
+                || before != Fitness::Draining && found == Fitness::Draining;
+            if found == Fitness::Draining && leaves && holds() {
+                stop.or(edge.become_quiet()).await;
+            }
             for (router, &configured) in priorities.iter().enumerate() {
                 let now = priority(configured, &found);
-                if found == Fitness::Draining && before != Fitness::Draining {
+                if leaves {
                     speaker.send(Letter::Priority { router, priority: 0 });
                 }
                 if now != priority(configured, &before) {

@@ -49,6 +49,7 @@ pub use settings::{ADVERT_INTERVAL, PRIORITY, SettingsError, VirtualRouter};
 pub use spread::{FloatingAddress, spread};
 pub use vrrp::{Checksum, GarpPolicy, Version};
 
+use crate::health::Edge;
 use crate::report::Fitness;
 use crate::speaker::{Hands, Letter, Speaker};
 use crate::status::{Known, Status};
@@ -156,10 +157,16 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         let (routers, vitals, letters) = (routers.clone(), vitals.clone(), letters.clone());
         tokio::spawn(async move { fence::run(store, node, &routers, &vitals, asked, letters).await })
     });
-    if let Some(url) = ready_url {
-        let watching = health::watch(url, ready_credentials, configured, fitness, letters.clone(), stop.clone());
-        tokio::spawn(watching);
+    let edge = ready_url.map(|url| Edge::new(url, ready_credentials));
+    if let Some(edge) = &edge {
+        let (status, letters) = (status.clone(), letters.clone());
+        let holds = move || status.holds();
+        tokio::spawn(health::watch(edge.clone(), configured, fitness, holds, letters, stop.clone()));
     }
+    let holds = {
+        let status = status.clone();
+        move || status.holds()
+    };
     let serving = listener.map(|listener| {
         let router = face::router(status, verifier);
         tokio::spawn(web::serve(listener, router, web::Bounds::default(), stop.clone()))
@@ -170,6 +177,9 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         let mut speaker_ended = speaker_ended;
         tokio::select! {
             () = stop.requested() => {
+                if let Some(edge) = edge.filter(|_| holds()) {
+                    edge.become_quiet().await;
+                }
                 letters.send(Letter::Stop);
                 speaker_ended.await?;
             }

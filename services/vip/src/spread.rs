@@ -35,6 +35,8 @@ pub fn spread(node: &str, addresses: &[FloatingAddress]) -> Vec<VirtualRouter> {
         interface: floating.interface.clone(),
         addresses: vec![(floating.address, floating.prefix)],
         priority: priority(node, floating.address),
+        // A node that comes back takes nothing from one that serves: every move breaks connections.
+        preempt: false,
         ..VirtualRouter::default()
     };
     vrids.zip(ordered).map(router).collect()

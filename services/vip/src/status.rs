@@ -214,6 +214,11 @@ pub(crate) fn name(state: State) -> &'static str {
 }
 
 impl Status {
+    /// Whether this node has an address now.
+    pub fn holds(&self) -> bool {
+        self.routers.iter().any(Known::is_active)
+    }
+
     pub fn views(&self) -> Vec<View> {
         self.routers.iter().map(|known| known.view(&self.node)).collect()
     }
