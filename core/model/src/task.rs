@@ -83,6 +83,7 @@ pub struct Observation {
     pub state: TaskState,
     pub message: String,
     pub started_at: Option<Timestamp>,
+    /// When it was first seen in this state.
     pub observed_at: Timestamp,
     /// One per health check of the app, in its order.
     pub checks: Vec<CheckResult>,

@@ -15,7 +15,7 @@ pub fn next_deadline(world: &World, now: Timestamp, policy: &Policy) -> Option<T
     let tasks = world.tasks.values().filter_map(|record| match &record.task.intent {
         Intent::Drain { since, .. } => Some(since.after(policy.drain_grace)),
         Intent::Run if record.seen.state == TaskState::Staging => {
-            Some(record.task.staged_at.after(policy.staging_timeout))
+            Some(record.seen.observed_at.after(policy.staging_timeout))
         }
         _ => None,
     });

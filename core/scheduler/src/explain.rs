@@ -119,7 +119,7 @@ fn what_it_waits_for(world: &World, record: &TaskRecord, now: Timestamp) -> Opti
         Intent::Stop { reason, .. } => Some(format!("{} stops ({reason})", task.id)),
         Intent::Run if !record.is_known() => Some(format!("{} was not reported yet by its agent", task.id)),
         Intent::Run if record.seen.state == TaskState::Staging => {
-            let seconds = now.since(task.staged_at).as_secs_f64();
+            let seconds = now.since(record.seen.observed_at).as_secs_f64();
             Some(format!("{} is staging since {seconds:.1} s on {} {}", task.id, task.host, record.seen.message))
         }
         Intent::Run if !world.is_healthy(record) => {

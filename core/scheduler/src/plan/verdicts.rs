@@ -45,11 +45,12 @@ impl Pass<'_> {
     pub(super) fn judge_health(&mut self) {
         let mut verdicts: Vec<(TaskId, RetireReason)> = Vec::new();
         for record in self.world.tasks.values().filter(|record| record.is_active() && record.is_known()) {
-            // What a node that is away has come to cannot be known.
+            // What a node that is away has come to cannot be known. A task that its machine has to begin again (it was
+            // rebooted) has the whole time again.
             let staged = record.seen.state == TaskState::Staging && self.world.is_connected(&record.task.node);
             if record.seen.state == TaskState::Running && record.seen.is_given_up() {
                 verdicts.push((record.task.id.clone(), RetireReason::Unhealthy));
-            } else if staged && self.now.since(record.task.staged_at) >= self.policy.staging_timeout {
+            } else if staged && self.now.since(record.seen.observed_at) >= self.policy.staging_timeout {
                 verdicts.push((record.task.id.clone(), RetireReason::NeverStarted));
             }
         }

@@ -1,9 +1,11 @@
 //! Ends, verdicts, delays.
 
 use super::worlds::{Bench, app, id};
-use crate::{Change, RetireReason, TaskRecord, launch_delay};
+use crate::{Change, Policy, RetireReason, TaskRecord, launch_delay};
 use model::{App, Intent, TaskState};
 use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn settled(instances: u32) -> Bench {
     let mut bench = Bench::new(&["a"]);
@@ -40,6 +42,27 @@ fn a_finished_task_is_replaced_too_and_a_lost_one_at_once() {
         bench.pass();
         assert_eq!(bench.running("x"), 1, "{state:?}");
     }
+}
+
+#[test]
+fn a_task_that_does_not_start_in_time_is_replaced_and_the_time_begins_anew_with_its_machine() {
+    let never_started = |change: &Change| matches!(change, Change::Retire { reason: RetireReason::NeverStarted, .. });
+    let mut bench = settled(1);
+    let task = bench.tasks("x")[0].id.clone();
+    // Its machine was rebooted after an hour.
+    bench.wait(3600.0);
+    bench.see(&task, TaskState::Staging);
+    assert_eq!(bench.pass().changes.len(), 0);
+    bench.wait(299.0);
+    assert_eq!(bench.pass().changes.len(), 0);
+    let deadline = crate::next_deadline(
+        &bench.world,
+        bench.now,
+        &Policy { suspect_after: HOUR, lost_after: HOUR, ..bench.policy },
+    );
+    assert_eq!(deadline, Some(bench.now.after(Duration::from_secs(1))));
+    bench.wait(1.0);
+    assert!(bench.pass().changes.iter().any(never_started));
 }
 
 #[test]

@@ -106,11 +106,12 @@ fn observation(report: &TaskReport, record: &TaskRecord, now: Timestamp) -> Opti
         protocol::TaskState::TaskError => TaskState::Error,
         protocol::TaskState::TaskLost => TaskState::Lost,
     };
+    let is_repeated = is_reported(record) && record.seen.state == state;
     Some(Observation {
         state,
         message: report.message.clone(),
         started_at: time(report.started_at_ms),
-        observed_at: later(record, now),
+        observed_at: if is_repeated { record.seen.observed_at } else { later(record, now) },
         checks: report.checks.iter().map(check).collect(),
         exit_code: state.is_terminal().then_some(report.exit_code),
     })
@@ -179,6 +180,21 @@ mod tests {
         strange.state = 99;
         observe(&mut world, &node, vec![strange], NOW, |_| false);
         assert_eq!(world.tasks[&second].seen.state, TaskState::Staging);
+    }
+
+    #[test]
+    fn a_state_that_is_repeated_was_observed_when_it_began() {
+        let (mut world, node, first, _) = two();
+        let mut see = |state, at: Timestamp| {
+            observe(&mut world, &node, vec![report(&first, state)], at, |_| false);
+            world.tasks[&first].seen.observed_at
+        };
+        let after = |seconds| NOW.after(Duration::from_secs(seconds));
+        assert_eq!(see(protocol::TaskState::TaskStaging, NOW), NOW);
+        assert_eq!(see(protocol::TaskState::TaskStaging, after(1)), NOW);
+        assert_eq!(see(protocol::TaskState::TaskRunning, after(2)), after(2));
+        assert_eq!(see(protocol::TaskState::TaskStaging, after(3)), after(3), "its machine was rebooted");
+        assert_eq!(see(protocol::TaskState::TaskStaging, after(4)), after(3));
     }
 
     #[test]
