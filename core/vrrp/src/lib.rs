@@ -81,7 +81,7 @@
 //! | one of them is dead, or is not run | [`ADDRESS_LIFETIME`], and not longer than it sleeps |
 //! | both run; of the better one's advertisements fewer than `A` in a row are lost | `A × I` |
 //! | both run and can ask the store, whatever they hear | `2 ×` [`FENCE_CHECK_INTERVAL`]: the next check, and its answer |
-//! | both run, and the better one hears the other, is not heard, and cannot ask the store | [`UNHEARD_MAX`]` + A × I` |
+//! | both run, and the better one hears the other, is not heard, and cannot ask the store | [`UNHEARD_MAX`]` + 2 × A × I` |
 //! | both run, neither is heard, the store cannot be asked, yet something is received | no bound: plain VRRP |
 //!
 //! The bounds count from the moment at which the row began to be true; timers that fire late and the delay of the network

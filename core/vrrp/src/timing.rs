@@ -96,7 +96,8 @@ impl RouterConfig {
             asleep: ADDRESS_LIFETIME,
             heard: self.advert_interval * self.down_timer_adverts,
             fenced: self.fenced.then_some(FENCE_CHECK_INTERVAL * 2),
-            unheard: self.fenced.then_some(UNHEARD_MAX + self.advert_interval * self.down_timer_adverts),
+            // The first advertisement that is heard may be so late, and the last as well.
+            unheard: self.fenced.then_some(UNHEARD_MAX + self.advert_interval * self.down_timer_adverts * 2),
         }
     }
 
