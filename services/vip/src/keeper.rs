@@ -275,7 +275,12 @@ impl Keeper {
             if found != kept.link || !std::mem::replace(&mut kept.told, true) {
                 let renamed = found.as_ref().map(|link| link.index) != kept.link.as_ref().map(|link| link.index);
                 if renamed {
-                    kept.placed.clear();
+                    // Gone with its interface; or still there, under a name that is not ours.
+                    for (placed, _) in kept.placed.drain().filter(|(_, added)| *added == Added::Ours) {
+                        if let Err(error) = self.netlink.remove(placed) {
+                            self.reporter.problem(Some(router), format!("remove {}: {error}", placed.address));
+                        }
+                    }
                 }
                 kept.link.clone_from(&found);
                 if !self.speaker.send(Letter::Link { router, link: found }) {

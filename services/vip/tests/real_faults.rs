@@ -175,13 +175,21 @@ async fn a_pulled_cable_gives_up_and_comes_back() {
     ring.lab.remove().await.unwrap();
 }
 
-/// Everything of a node's network that a service could leave behind. What counts or ages is left out.
+/// Everything of a node's network that a service could leave behind.
+const INVENTORY: &str = r#"
+    ip -oneline address; ip route show table all; ip -6 route show table all; ip rule
+    ip -oneline link; ip maddress; iptables-save | grep -v '^#'
+    tail -n +2 /proc/net/raw /proc/net/raw6 /proc/net/packet
+    awk 'FNR > 1 { print $2, $3, $4 }' /proc/net/netlink | sort
+    awk '$4 == "0A" { print "listens", $2 }' /proc/net/tcp /proc/net/tcp6
+    awk 'FNR > 1 { print "datagrams", $2 }' /proc/net/udp /proc/net/udp6
+    grep -r . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/ipv4/ip_nonlocal_bind \
+        /proc/sys/net/ipv4/ip_forward 2>/dev/null | sort
+"#;
+
+/// What counts or ages is left out.
 async fn inventory(node: &Node) -> String {
-    let script = "ip -oneline address; ip route show table all; ip -6 route show table all; ip rule; \
-                  ip -oneline link; ip maddress; tail -n +2 /proc/net/raw /proc/net/raw6 /proc/net/packet; \
-                  iptables-save | grep -v '^#'; grep -r . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf \
-                  /proc/sys/net/ipv4/ip_nonlocal_bind /proc/sys/net/ipv4/ip_forward 2>/dev/null | sort";
-    let text = run(node, "sh", &["-c", script]).await;
+    let text = run(node, "sh", &["-c", INVENTORY]).await;
     let stable = text.lines().filter(|line| !line.contains("stable_secret") && !line.contains("/proc/net/"));
     stable.map(|line| format!("{line}\n")).collect()
 }
@@ -209,7 +217,8 @@ async fn nothing_is_left_behind() {
         let first = addresses[0][0].as_str().unwrap().to_owned();
         let mut a = ring.ours(0, json!({ "addresses": addresses })).await;
         ring.held_only_by(0, &first, SOON).await;
-        assert_ne!(inventory(&ring.nodes[0]).await, before);
+        let during = inventory(&ring.nodes[0]).await;
+        assert!(during.contains(&first) && during.contains("listens"), "{during}");
         a.stop().await;
         same(&before, &inventory(&ring.nodes[0]).await);
         // Killed, it leaves addresses for as long as they live.
@@ -218,6 +227,35 @@ async fn nothing_is_left_behind() {
         ring.nodes[0].kill().await.unwrap();
         until("the kernel has dropped them", SOON, async || inventory(&ring.nodes[0]).await == before).await;
     }
+    ring.lab.remove().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interface_that_vanishes_is_left_and_taken_again() {
+    let ring = Ring::new(2).await;
+    let mut a = ring.ours(0, json!({ "priority": 200 })).await;
+    ring.held_only_by(0, FLOATING, SOON).await;
+    let mut b = ring.ours(1, json!({})).await;
+    until("b listens", SOON, async || ring.state(1).await == "backup").await;
+    // Another name, and back.
+    let rename = "ip link set eth0 down && ip link set eth0 name away0";
+    run(&ring.nodes[0], "sh", &["-c", &format!("{rename} && ip link set away0 up")]).await;
+    let vanished_at = Instant::now();
+    until("b holds", SOON, async || ring.holders(FLOATING).await == [1]).await;
+    assert!(!run(&ring.nodes[0], "ip", &["address"]).await.contains(FLOATING), "it stays on the old interface");
+    assert!(vanished_at.elapsed() < vrrp::ADDRESS_LIFETIME, "{:?}", vanished_at.elapsed());
+    let fault = async || ring.status(0).await["routers"][0]["fault"].as_str().map(str::to_owned);
+    until("a says why", SOON, async || fault().await.as_deref() == Some("there is no interface eth0")).await;
+    let back = "ip link set away0 down && ip link set away0 name eth0 && ip link set eth0 up";
+    run(&ring.nodes[0], "sh", &["-c", back]).await;
+    ring.held_only_by(0, FLOATING, SOON).await;
+    // For good: it goes on without, and ends as ever.
+    run(&ring.nodes[0], "ip", &["link", "del", "eth0"]).await;
+    until("a says why", SOON, async || fault().await.as_deref() == Some("there is no interface eth0")).await;
+    until("b holds", SOON, async || ring.state(1).await == "active").await;
+    assert!(a.child.try_wait().unwrap().is_none(), "the service ended");
+    a.stop().await;
+    b.stop().await;
     ring.lab.remove().await.unwrap();
 }
 
