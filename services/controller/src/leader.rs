@@ -38,7 +38,7 @@ const PENDING_INTERVAL: Duration = Duration::from_millis(100);
 /// …and this often otherwise, or when a silence, a grace or a delay ends before.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 /// The agent beside a leader that died is heard by the next leader within this time, or is suspected.
-const FORMER_LEADER_PATIENCE: Duration = Duration::from_millis(500);
+const FORMER_LEADER_PATIENCE: Duration = Duration::from_millis(250);
 /// Messages of sessions taken in before the next pass.
 const MESSAGES_PER_PASS_MAX: usize = 256;
 /// Forgotten tasks whose node is remembered.
@@ -144,8 +144,8 @@ impl Leader {
         }
     }
 
-    /// The machine on which the leader before this one ran may well be dead with it. It has half a second to be heard, less
-    /// than any other, before its servers leave the routes.
+    /// The machine on which the leader before this one ran may well be dead with it: it has less time than any other to be
+    /// heard before its servers leave the routes.
     pub(crate) fn succeeding(mut self, former: Option<NodeId>) -> Self {
         let silence = self.settings.policy.suspect_after.saturating_sub(FORMER_LEADER_PATIENCE);
         if let Some(record) = former.and_then(|former| self.world.nodes.get_mut(&former)) {

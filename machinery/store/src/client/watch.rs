@@ -19,9 +19,9 @@ use tonic::{Response, Streaming};
 
 /// A watch that is silent for this long is asked whether it is there (a progress request, which any etcd takes at any
 /// pace, unlike HTTP/2's pings) ...
-const SILENCE_MAX: Duration = Duration::from_secs(1);
+const SILENCE_MAX: Duration = Duration::from_millis(500);
 /// ... and is dead when nothing comes within this time. A machine that is merely busy answers sooner.
-const ANSWER_MAX: Duration = Duration::from_millis(1500);
+const ANSWER_MAX: Duration = Duration::from_millis(700);
 
 /// The watch of an answer that is everyone's on the stream: an asked-for progress.
 const NO_WATCH: i64 = -1;
