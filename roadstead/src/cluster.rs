@@ -20,5 +20,6 @@ use std::path::PathBuf;
 pub async fn upkeep(data: PathBuf, membership: Membership, stop: Stop) {
     let renewing = renew::run(&data, &membership);
     let following = others::run(&data, &membership);
-    stop.or(async { tokio::join!(renewing, following) }).await;
+    let granting = state::grant_rights(&data, &membership);
+    stop.or(async { tokio::join!(renewing, following, granting) }).await;
 }

@@ -119,6 +119,12 @@ impl Cluster {
     }
 }
 
+fn run_alone(test: impl Future<Output = ()>) {
+    let _alone = support::alone();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime can be made").block_on(test);
+}
+
 fn argument(pid: u32, index: usize) -> Option<String> {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let word = line.split(|byte| *byte == 0).nth(index)?.to_vec();
@@ -161,9 +167,12 @@ fn deploy(data: Vec<String>, stop: &AtomicBool) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_process_is_killed_in_turn_under_deployments_and_nothing_is_doubled_lost_or_left() {
-    let _alone = support::alone();
+#[test]
+fn every_process_is_killed_in_turn_under_deployments_and_nothing_is_doubled_lost_or_left() {
+    run_alone(kill_every_process());
+}
+
+async fn kill_every_process() {
     let kills = std::env::var(KILLS_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS_DEFAULT);
     let mut cluster = Cluster::begin().await;
     let run = [
@@ -236,9 +245,12 @@ async fn every_process_is_killed_in_turn_under_deployments_and_nothing_is_double
     cluster.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_machine_that_was_alone_brings_what_it_ran_into_its_cluster() {
-    let _alone = support::alone();
+#[test]
+fn a_machine_that_was_alone_brings_what_it_ran_into_its_cluster() {
+    run_alone(begin_a_cluster_where_something_runs());
+}
+
+async fn begin_a_cluster_where_something_runs() {
     let lab = Lab::new("alone").await.expect("root, ip, tc and nsenter are there");
     let node = lab.node("m1", ([10, 89, 0, 11].into(), 24)).await.unwrap();
     let data = tempfile::Builder::new().prefix("roadstead-cluster-").tempdir().unwrap();
@@ -263,9 +275,12 @@ async fn a_machine_that_was_alone_brings_what_it_ran_into_its_cluster() {
     lab.remove().await.expect("the lab can be removed");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_state_is_exported_into_an_etcd_of_the_users_and_the_platform_runs_on_it() {
-    let _alone = support::alone();
+#[test]
+fn the_state_is_exported_into_an_etcd_of_the_users_and_the_platform_runs_on_it() {
+    run_alone(run_on_an_etcd_of_the_users());
+}
+
+async fn run_on_an_etcd_of_the_users() {
     let lab = Lab::new("outside").await.expect("root, ip, tc and nsenter are there");
     let node = lab.node("m1", ([10, 89, 0, 11].into(), 24)).await.unwrap();
     let data = tempfile::Builder::new().prefix("roadstead-cluster-").tempdir().unwrap();

@@ -7,11 +7,13 @@ use serde_json::Value;
 use std::process::{Command, Stdio};
 use support::{BINARY, OrdinaryUser, Process, until};
 
-/// Of a node that is silent no server is left in any route after this time, and its tasks run elsewhere after that.
-const ENDPOINTS_OUT_MAX_S: f64 = 2.0;
-const TASKS_ELSEWHERE_MAX_S: f64 = 8.0;
-/// Requests that can be in flight on a node when it dies: the load's connections and slow POSTs.
-const IN_FLIGHT_MAX: u64 = 20;
+/// Of a node that is silent no server is left in any route after this time, and its tasks run elsewhere after that. The aim is
+/// 2 s and 8 s, which docs/benchmarks.md measures; here they are bounds on a machine that may be busy with other things.
+const ENDPOINTS_OUT_MAX_S: f64 = 6.0;
+const TASKS_ELSEWHERE_MAX_S: f64 = 20.0;
+/// Requests that can be in flight on a node when it dies: one on each of the load's connections and slow POSTs, and as many
+/// that left in the same moment.
+const IN_FLIGHT_MAX: u64 = 40;
 
 fn demo(arguments: &[&str]) -> (std::process::ExitStatus, Value, String) {
     let mut command = Command::new(BINARY);

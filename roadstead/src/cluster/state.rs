@@ -18,6 +18,8 @@ use store::{ClientCredentials, Embedded, EtcdClient, KeyRange, Operation, Store,
 /// The list of the others is looked at this often.
 const OTHERS_INTERVAL: Duration = Duration::from_secs(2);
 
+const GRANT_RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
 /// What is of machines, not of what shall run on them.
 const MACHINES_KEYS: [&str; 2] = ["/roadstead/cluster", "/roadstead/controller"];
 const MACHINES_PREFIXES: [&str; 5] =
@@ -82,6 +84,21 @@ pub async fn settle(config: &Config, membership: &Membership) -> anyhow::Result<
     let mut settled = membership.clone();
     settled.etcd = membership.etcd.clone().map(|etcd| Etcd { existing: true, ..etcd });
     settled.write(data)
+}
+
+/// Gives each role the rights that this binary knows, once the state answers: a later one may have given it others.
+pub async fn grant_rights(data: &Path, membership: &Membership) {
+    if membership.etcd.is_none() {
+        return;
+    }
+    loop {
+        let granting = async { administrator(data)?.enable_auth().await.context("give each role its rights") };
+        match granting.await {
+            Ok(()) => return,
+            Err(error) => tracing::debug!(error = %ErrorChain(error.as_ref()), "the roles' rights in the state"),
+        }
+        tokio::time::sleep(GRANT_RETRY_INTERVAL).await;
+    }
 }
 
 /// A state that moved keeps what shall run, not where it ran: the machines join anew, and tasks are started on those that
