@@ -3,6 +3,7 @@
 
 mod demo;
 mod idle;
+mod nodes;
 mod server;
 mod statistics;
 mod store;
@@ -22,6 +23,11 @@ enum Subject {
         #[arg(long, default_value_t = 15)]
         runs: usize,
     },
+    /// Three machines that are killed, cut, paused and restarted: what each fault cost
+    Nodes {
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+    },
     /// Three machines at rest: memory and CPU of every process
     Idle {
         #[arg(long, default_value_t = 60)]
@@ -38,6 +44,7 @@ enum Subject {
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().subject {
         Subject::Demo { runs } => demo::run(runs),
+        Subject::Nodes { runs } => nodes::run(runs),
         Subject::Idle { seconds } => idle::run(seconds).await,
         Subject::Store { pairs } => store::run(pairs).await,
     }

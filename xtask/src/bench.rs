@@ -10,6 +10,11 @@ pub enum Subject {
         #[arg(long, default_value_t = 15)]
         runs: u32,
     },
+    /// Three machines that are killed, cut, paused and restarted: what each fault cost (root)
+    Nodes {
+        #[arg(long, default_value_t = 5)]
+        runs: u32,
+    },
     /// Three machines at rest: memory and CPU of every process (root)
     Idle {
         /// How long they are watched
@@ -49,6 +54,7 @@ pub fn run(subject: Subject) -> anyhow::Result<()> {
     shell::run("cargo", &["build", "--release", "--package", "roadstead", "--package", "bench"])?;
     match subject {
         Subject::Demo { runs } => shell::run("target/release/bench", &["demo", "--runs", &runs.to_string()]),
+        Subject::Nodes { runs } => shell::run("target/release/bench", &["nodes", "--runs", &runs.to_string()]),
         Subject::Idle { seconds } => shell::run("target/release/bench", &["idle", "--seconds", &seconds.to_string()]),
         Subject::Vip { rounds, soak } => vip(rounds, soak),
         Subject::Store { pairs } => {
