@@ -68,6 +68,20 @@ impl Ring {
         }
     }
 
+    /// Watches for a while: this one must hold all the time, and another beside it no longer than that.
+    pub async fn keeps(&self, number: usize, address: &str, duration: Duration, both_max: Duration) {
+        let end = Instant::now() + duration;
+        let mut both_since = None;
+        while Instant::now() < end {
+            let holders = self.holders(address).await;
+            assert!(holders.contains(&number), "held by {holders:?}");
+            both_since = (holders.len() > 1).then(|| both_since.unwrap_or_else(Instant::now));
+            let both = both_since.map_or(Duration::ZERO, |since| since.elapsed());
+            assert!(both <= both_max, "held by {holders:?} for {both:?}");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     pub async fn ours(&self, number: usize, options: Value) -> Running {
         self.ours_on(&self.nodes[number], options).await
     }
