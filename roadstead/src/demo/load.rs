@@ -1,5 +1,6 @@
 //! Load in an open loop: requests leave on schedule whether or not earlier ones have been answered, so that a stall is
-//! seen as what it is. Half of the connections are kept, half are new for every request; nothing is retried.
+//! seen as what it is. Half of them take turns on kept connections that are free, half bring a connection of their own;
+//! nothing is retried.
 //!
 //! Beside the pages a few slow POSTs are always in flight. No proxy may send a POST twice, so they show what a stop without
 //! drain would lose; they pause while an instance is killed by SIGKILL, which only a GET can survive.
@@ -14,23 +15,23 @@ use http_body_util::{Empty, StreamBody};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use lifecycle::Stop;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedRwLockWriteGuard, RwLock, mpsc};
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// Connections (or makers of connections) at work.
-const CONNECTIONS: usize = 16;
+/// Connections that are kept between requests.
+const KEPT: usize = 8;
 /// One request leaves this often: 125 a second.
 const INTERVAL: Duration = Duration::from_millis(8);
 /// Anything but the expected answer within this time, counted from the schedule, is a failure.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Requests scheduled for one connection that may wait for it; one more fails at once.
-const QUEUED_MAX: usize = 256;
+/// Requests in flight at once; one more fails at once.
+const IN_FLIGHT_MAX: usize = 512;
 /// Failures described in full.
 const DESCRIBED_MAX: usize = 20;
 
@@ -114,22 +115,16 @@ impl Load {
     pub fn start(edge: SocketAddr, host: String) -> Self {
         let tally = Arc::new(Mutex::new(Tally::default()));
         let mut workers = JoinSet::new();
-        let mut queues = Vec::new();
-        for index in 0..CONNECTIONS {
-            let (queue, scheduled) = mpsc::channel(QUEUED_MAX);
-            queues.push(queue);
-            let target = Target { edge, host: host.clone(), keep: index % 2 == 0 };
-            workers.spawn(work(target, scheduled, tally.clone()));
-        }
         let ending = Stop::new();
-        workers.spawn(schedule(queues, tally.clone(), ending.clone()));
+        let pages = Arc::new(Pages { target: Target { edge, host: host.clone() }, kept: Mutex::default() });
+        workers.spawn(schedule(pages, tally.clone(), ending.clone()));
         Self { tally, workers, posts: Arc::default(), ending, edge, host }
     }
 
     /// Adds the slow POSTs.
     pub fn with_posts(mut self) -> Self {
         for _ in 0..POSTS {
-            let target = Target { edge: self.edge, host: self.host.clone(), keep: false };
+            let target = Target { edge: self.edge, host: self.host.clone() };
             self.workers.spawn(post_forever(target, self.posts.clone(), self.tally.clone(), self.ending.clone()));
         }
         self
@@ -165,61 +160,91 @@ impl Load {
     }
 }
 
-/// Feeds the connections until `ending`; then their queues close and they end, too.
-async fn schedule(queues: Vec<mpsc::Sender<Instant>>, tally: Arc<Mutex<Tally>>, ending: Stop) {
+/// Sends a request at every tick until `ending`, then waits for those in flight.
+async fn schedule(pages: Arc<Pages>, tally: Arc<Mutex<Tally>>, ending: Stop) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    for queue in queues.iter().cycle() {
-        let Some(scheduled) = ending.or(ticks.tick()).await else { return };
-        if queue.try_send(scheduled).is_err() {
-            let error = anyhow::anyhow!("{QUEUED_MAX} requests wait for one connection");
+    let mut in_flight = JoinSet::new();
+    for keep in [true, false].into_iter().cycle() {
+        let Some(scheduled) = ending.or(ticks.tick()).await else { break };
+        while in_flight.try_join_next().is_some() {}
+        if in_flight.len() >= IN_FLIGHT_MAX {
+            let error = anyhow::anyhow!("{IN_FLIGHT_MAX} requests are in flight");
             lock(&tally).note(scheduled, Err(error));
+            continue;
         }
+        let (pages, tally) = (pages.clone(), tally.clone());
+        in_flight.spawn(async move {
+            let asking = async { if keep { pages.ask_on_a_kept_connection().await } else { pages.ask_anew().await } };
+            let result = match tokio::time::timeout_at(scheduled + ANSWER_TIMEOUT, asking).await {
+                Ok(result) => result,
+                Err(_) => Err(anyhow::anyhow!("no answer within {ANSWER_TIMEOUT:?}")),
+            };
+            lock(&tally).note(scheduled, result.map(Some));
+        });
     }
+    while in_flight.join_next().await.is_some() {}
 }
 
 struct Target {
     edge: SocketAddr,
     host: String,
-    /// Keep the connection between requests.
-    keep: bool,
 }
 
-async fn work(target: Target, mut scheduled: mpsc::Receiver<Instant>, tally: Arc<Mutex<Tally>>) {
-    let mut kept: Option<SendRequest<Empty<Bytes>>> = None;
-    while let Some(start) = scheduled.recv().await {
-        let deadline = start + ANSWER_TIMEOUT;
-        let result = match tokio::time::timeout_at(deadline, ask(&target, &mut kept)).await {
-            Ok(result) => result,
-            Err(_) => Err(anyhow::anyhow!("no answer within {ANSWER_TIMEOUT:?}")),
+type Connection = SendRequest<Empty<Bytes>>;
+
+/// Who asks for pages.
+struct Pages {
+    target: Target,
+    /// Free connections, the one that was free longest first: all of them take their turns.
+    kept: Mutex<VecDeque<Connection>>,
+}
+
+impl Pages {
+    async fn ask_on_a_kept_connection(&self) -> anyhow::Result<String> {
+        let free = {
+            let mut kept = self.kept.lock().expect("nobody panics while holding the connections");
+            kept.retain(|connection| !connection.is_closed());
+            // Until there are enough of them each request brings one.
+            if kept.len() >= KEPT / 2 { kept.pop_front() } else { None }
         };
-        if result.is_err() || !target.keep {
-            kept = None;
+        let mut connection = match free {
+            Some(connection) => connection,
+            None => connect(self.target.edge).await?,
+        };
+        let name = ask(&mut connection, &self.target.host, true).await?;
+        let mut kept = self.kept.lock().expect("nobody panics while holding the connections");
+        if kept.len() < KEPT {
+            kept.push_back(connection);
         }
-        lock(&tally).note(start, result.map(Some));
+        Ok(name)
     }
+
+    async fn ask_anew(&self) -> anyhow::Result<String> {
+        ask(&mut connect(self.target.edge).await?, &self.target.host, false).await
+    }
+}
+
+async fn connect(edge: SocketAddr) -> anyhow::Result<Connection> {
+    let stream = TcpStream::connect(edge).await.context("connect")?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.context("handshake")?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "load connection");
+        }
+    });
+    Ok(sender)
 }
 
 /// One request; the name of the instance that answered.
-async fn ask(target: &Target, kept: &mut Option<SendRequest<Empty<Bytes>>>) -> anyhow::Result<String> {
-    if kept.as_ref().is_none_or(SendRequest::is_closed) {
-        let stream = TcpStream::connect(target.edge).await.context("connect")?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.context("handshake")?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "load connection");
-            }
-        });
-        *kept = Some(sender);
-    }
-    let sender = kept.as_mut().context("a connection was just made")?;
-    sender.ready().await.context("wait for the connection")?;
-    let mut request = Request::get("/").header(header::HOST, &target.host);
-    if !target.keep {
+async fn ask(connection: &mut Connection, host: &str, keep: bool) -> anyhow::Result<String> {
+    connection.ready().await.context("wait for the connection")?;
+    let mut request = Request::get("/").header(header::HOST, host);
+    if !keep {
         request = request.header(header::CONNECTION, "close");
     }
-    let response = sender.send_request(request.body(Empty::new())?).await.context("send")?;
+    let response = connection.send_request(request.body(Empty::new())?).await.context("send")?;
     let status = response.status();
     let body = response.into_body().collect().await.context("read the answer")?.to_bytes();
     let text = String::from_utf8_lossy(&body);
