@@ -17,6 +17,7 @@ pub use bucket::{make_pictures_bucket, s3};
 pub use connection::socket_path;
 pub use export::Command as StoreCommand;
 pub use image::pack_pics;
+pub use state::refuse_half_restored;
 pub use vip::Command as VipCommand;
 
 use clap::Subcommand;

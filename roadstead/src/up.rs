@@ -11,6 +11,7 @@ pub use flags::{Arguments, JoinArguments, parse_time};
 pub use platform::{Addresses, Platform};
 pub use routes::operations as platform_routes;
 
+use crate::cli::refuse_half_restored;
 use crate::cluster::{self, Membership};
 use crate::config::Config;
 use anyhow::Context;
@@ -28,6 +29,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             }
             None => {
                 cluster::join::refuse_half_joined(&config.data)?;
+                refuse_half_restored(&config.data)?;
                 let is_first = config.cluster.address.is_some();
                 is_first.then(|| cluster::found::found(&config)).transpose()?
             }

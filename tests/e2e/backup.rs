@@ -38,6 +38,13 @@ fn a_backup_is_restored_on_another_machine_and_its_apps_run_there() {
     });
     restored.cli(&["app", "remove", "/kept"]);
 
+    // Cut off in between, nothing is started there.
+    let half = second.path().join("half");
+    std::fs::create_dir_all(half.join("store.restoring")).unwrap();
+    let refused = std::process::Command::new(support::BINARY).args(["up", "--data"]).arg(&half).output();
+    let refused = String::from_utf8(refused.expect("the binary starts").stderr).unwrap();
+    assert!(refused.contains("was cut off"), "{refused}");
+
     let again = std::process::Command::new(support::BINARY).args(["restore", file, "--data", data_text]).output();
     let refused = String::from_utf8(again.expect("the binary starts").stderr).unwrap();
     assert!(refused.contains("is there already"), "{refused}");

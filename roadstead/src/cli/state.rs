@@ -26,6 +26,8 @@ pub const RESTORE_EXAMPLES: &str = "Examples:
 const STATE: &str = "state";
 /// What goes with it, relative to the data directory; a machine that was never of a cluster has the first only.
 const FILES: [&str; 3] = ["identity/authority.toml", "identity/ca.pem", "identity/ca.key"];
+/// Where the store is while it is restored.
+const RESTORING: &str = "store.restoring";
 /// One of those files.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -53,9 +55,14 @@ pub struct Restore {
 pub async fn backup(backup: Backup) -> anyhow::Result<()> {
     let data = backup.connection.data();
     let store = open_state(&backup.connection).await?;
+    if backup.file.try_exists()? {
+        bail!("{} is there already", backup.file.display());
+    }
+    // What bears the name is whole.
+    let beside = backup.file.with_added_extension("part");
     let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(&backup.file);
-    let file = file.with_context(|| format!("make {}", backup.file.display()))?;
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside);
+    let file = file.with_context(|| format!("make {}", beside.display()))?;
     let mut archive = tar::Builder::new(file);
     let mut state = Vec::new();
     let summary = dump::export(&store, &mut state).await.context("read the state")?;
@@ -69,14 +76,16 @@ pub async fn backup(backup: Backup) -> anyhow::Result<()> {
     }
     let mut file = archive.into_inner().context("end the archive")?;
     file.flush()?;
-    file.sync_all().with_context(|| format!("write {}", backup.file.display()))?;
+    file.sync_all().with_context(|| format!("write {}", beside.display()))?;
+    fs::rename(&beside, &backup.file).with_context(|| format!("name {}", backup.file.display()))?;
     let text = format!("{} keys at revision {}: {}", summary.keys, summary.revision, backup.file.display());
     backup.output.say(&text, &json!({ "keys": summary.keys, "revision": summary.revision, "file": backup.file }))
 }
 
 pub async fn restore(restore: Restore) -> anyhow::Result<()> {
     let data = &restore.data;
-    for there in [Authority::path(data), Membership::path(data), data.join("store")] {
+    let restoring = data.join(RESTORING);
+    for there in [Authority::path(data), Membership::path(data), data.join("store"), restoring.clone()] {
         if there.try_exists()? {
             bail!("{} is there already: restore makes a new data directory", there.display());
         }
@@ -88,16 +97,27 @@ pub async fn restore(restore: Restore) -> anyhow::Result<()> {
     state.set_position(0);
 
     cluster::make_directory(data)?;
-    let store = Embedded::open(data.join("store")).await.context("make the store")?;
+    let store = Embedded::open(restoring.clone()).await.context("make the store")?;
     let keys = dump::import(&store, &mut state, Existing::Refuse).await.context("write the state")?.keys;
     cluster::state::forget_machines(&store).await?;
     if let Some(ca) = held.ca {
         ca.save(&data.join("identity"))?;
     }
-    // Last: with it the data directory is a platform's.
     held.authority.save(data)?;
+    drop(store);
+    // Last: without it `up` starts nothing here.
+    fs::rename(&restoring, data.join("store")).context("name the store")?;
     let text = format!("{keys} keys restored; go on with `roadstead up --data {}`", data.display());
     restore.output.say(&text, &json!({ "keys": keys, "data": data }))
+}
+
+/// A restore that was cut off left half a platform.
+pub fn refuse_half_restored(data: &Path) -> anyhow::Result<()> {
+    let restoring = data.join(RESTORING);
+    if restoring.try_exists()? {
+        bail!("a restore into {} was cut off: remove that directory and restore again", data.display());
+    }
+    Ok(())
 }
 
 /// What a backup holds.
