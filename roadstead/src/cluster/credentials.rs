@@ -38,6 +38,11 @@ impl Requests {
         Ok(Self(requests))
     }
 
+    pub fn with_node(mut self, request: Request) -> Self {
+        self.0.insert(Role::Node, request);
+        self
+    }
+
     /// The requests as they are sent.
     pub fn by_role(&self) -> BTreeMap<Role, String> {
         self.0.iter().map(|(role, request)| (*role, request.csr_pem.clone())).collect()

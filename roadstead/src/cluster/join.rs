@@ -9,7 +9,7 @@ use crate::config::{Config, ConfigError};
 use anyhow::{Context, bail};
 use controller::cluster::{JoinAnswer, JoinCredential, JoinRequest};
 use http::Method;
-use identity::{Authority, Ca, Identity, JoinToken};
+use identity::{Authority, Ca, Identity, JoinToken, Request};
 use lifecycle::ErrorChain;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,8 +32,9 @@ pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membersh
         return Err(ConfigError::Usage(message).into());
     }
     let address = own_address(config)?;
+    make_directory(data)?;
     // Whether this machine keeps a part of the state is the cluster's to say.
-    let requests = Requests::generate(credentials::roles(true))?;
+    let requests = Requests::generate(credentials::roles(true))?.with_node(node_key(data)?);
     let ports = ports(config);
     let at = |port| SocketAddr::new(address, port);
     let request = JoinRequest {
@@ -52,8 +53,6 @@ pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membersh
         return Err(ConfigError::Usage(message.into()).into());
     }
 
-    make_directory(data)?;
-    write_whole(&mark(data), "")?;
     for identity in answer.identities.values() {
         Identity::from_toml(identity)?.save(data)?;
     }
@@ -91,9 +90,21 @@ pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membersh
     Ok(membership)
 }
 
-/// There while a machine is handed what it needs, and after that was cut off.
+/// There while a machine joins, and after that was cut off. It holds the machine's key: by it the cluster knows one that
+/// asks again.
 fn mark(data: &Path) -> PathBuf {
     data.join("joining")
+}
+
+fn node_key(data: &Path) -> anyhow::Result<Request> {
+    let path = mark(data);
+    if path.try_exists()? {
+        let key_pem = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        return Request::renewing(&key_pem).with_context(|| format!("{} holds no key: remove it", path.display()));
+    }
+    let request = Request::generate().context("make a key")?;
+    write_whole(&path, &request.key_pem)?;
+    Ok(request)
 }
 
 /// What was handed over half-way starts nothing: alone, it would take the cluster's authority for its own.

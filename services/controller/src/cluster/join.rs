@@ -103,7 +103,7 @@ impl Registrar {
         let settings = self.settings().await?;
         let known = machines.get(&wanted.name).filter(|known| is_repetition(known, &wanted, now));
         let member = match known {
-            Some(known) => Member { node_key: wanted.node_key, ..known.clone() },
+            Some(known) => known.clone(),
             None => {
                 refuse_taken(&machines, &wanted)?;
                 let state = machines.values().filter(|member| member.state).count() < settings.state_nodes;
@@ -284,8 +284,9 @@ fn candidate(request: &JoinRequest, now: Timestamp) -> Result<Member, Refusal> {
 fn is_repetition(known: &Member, wanted: &Member, now: Timestamp) -> bool {
     let joined_at: Timestamp = known.joined_at.parse().unwrap_or(Timestamp::EPOCH);
     let is_recent = now.since(joined_at) <= REPEAT_MAX;
-    let is_same =
-        (&known.join_token, known.address, &known.peers) == (&wanted.join_token, wanted.address, &wanted.peers);
+    // The same key: whoever else has the token is not handed what is this machine's.
+    let is_same = (&known.join_token, known.address, &known.peers, &known.node_key)
+        == (&wanted.join_token, wanted.address, &wanted.peers, &wanted.node_key);
     is_recent && is_same
 }
 

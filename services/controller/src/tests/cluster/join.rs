@@ -101,6 +101,22 @@ async fn a_machine_joins_through_any_node_and_its_certificates_work() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_asks_again_is_known_by_its_key() {
+    let lab = Lab::open().await;
+    let nodes = [lab.start("a", |_| ()).await];
+    leader(&nodes).await;
+    until("the founder is written down", || async { lab.store.get(&keys::member("a")).await.unwrap().is_some() }).await;
+    let node = &nodes[0];
+    let token = token(node, json!({})).await;
+    let own = requests(&[Role::Node]);
+    for _ in 0..2 {
+        assert_eq!(join(node, &token, ask(&token, "b", 1, &own)).await.status, StatusCode::OK);
+    }
+    let anothers = join(node, &token, ask(&token, "b", 1, &requests(&[Role::Node]))).await;
+    assert_eq!(anothers.status, StatusCode::CONFLICT, "whoever has the token, too: {}", anothers.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_and_an_address_are_given_once_and_free_again_after_removal() {
     let lab = Lab::open().await;
     let nodes = [lab.start("a", |_| ()).await];
