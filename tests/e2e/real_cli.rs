@@ -117,7 +117,7 @@ fn an_app_is_run_listed_shown_scaled_restarted_and_removed() {
     assert_eq!(app["reasons"].as_array().map(Vec::len), Some(0), "{app}");
 
     let node = row(&tour.cli(&["node", "list"]), &text_of(&tour.cli_json(&["node", "list"])[0]["hostname"]));
-    assert_eq!(node[2..7], ["connected", "process", "0.2 / 4", "64 / 4096", "2"]);
+    assert_eq!(node[2..8], ["connected", "-", "process", "0.2 / 4", "64 / 4096", "2"]);
 
     assert_eq!(tour.cli(&["app", "restart", "page"]), format!("/page  restarted, 2 of 2 running  {url}"));
     assert!(tour.tasks("page").iter().all(|task| !tasks.contains(task)), "every task was replaced");
