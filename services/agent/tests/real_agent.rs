@@ -6,6 +6,7 @@ mod controller;
 use controller::{Controller, DEADLINE};
 use protocol::{Check, PortBinding, TaskReport, TaskSpec, TaskState};
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 
@@ -18,8 +19,13 @@ fn agent(controller: &Controller, data: &Path) -> Child {
         .unwrap()
 }
 
+/// Below the ports that the kernel hands out to everyone else meanwhile (`ip_local_port_range` begins at 32768).
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 100) as u16 * 100;
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed) % 100);
+    ports.by_ref().take(100).find(is_free).expect("one of a hundred ports is free")
 }
 
 /// A web server on the host's own files, behind a forwarded port.

@@ -33,6 +33,8 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 const ATTEMPTS_MAX: u32 = 64;
 /// A leader answers within its own bound and a little more.
 const ANSWER_MAX: Duration = api::ANSWER_TIMEOUT.saturating_add(Duration::from_secs(5));
+/// One who gave the lead away answers what it had begun: it has this long after another leads.
+const LAST_ANSWERS_MAX: Duration = Duration::from_millis(300);
 
 /// For whom a controller asks; read from controllers only.
 const CALLER_ROLE: HeaderName = HeaderName::from_static("x-roadstead-role");
@@ -140,7 +142,7 @@ impl Proxy {
         let sent = self.client.send_within(request, ANSWER_MAX);
         let response = tokio::select! {
             response = sent => response,
-            () = following.stop.requested() => return Attempt::Lost("another leads by now".to_owned()),
+            () = another_leads(following) => return Attempt::Lost("another leads by now".to_owned()),
         };
         match response {
             Ok(response) if response.headers().contains_key(NOT_LEADING) => Attempt::NotSent,
@@ -264,4 +266,9 @@ pub(crate) fn answer(status: StatusCode, message: &str) -> Response {
 /// A client of other controllers.
 pub(crate) fn client(shared: &Arc<Shared>) -> web::Client {
     web::Client::default().with_tls(shared.cluster.tls.client(Some(Role::Controller)))
+}
+
+async fn another_leads(following: &Following) {
+    following.stop.requested().await;
+    sleep(LAST_ANSWERS_MAX).await;
 }
