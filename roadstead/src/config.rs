@@ -107,6 +107,10 @@ pub struct Edge {
 #[serde(default, deny_unknown_fields)]
 pub struct Objects {
     pub listen: SocketAddr,
+    /// An S3 elsewhere keeps the objects instead: `http://HOST:PORT`, and a pair of its keys for the registry.
+    pub elsewhere: Option<String>,
+    pub access_key: String,
+    pub secret_key: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -225,7 +229,7 @@ impl Default for Edge {
 
 impl Default for Objects {
     fn default() -> Self {
-        Self { listen: loopback(9000) }
+        Self { listen: loopback(9000), elsewhere: None, access_key: String::new(), secret_key: String::new() }
     }
 }
 
@@ -246,7 +250,7 @@ impl Config {
             controller: Controller { listen: free, sessions: free, drain: true },
             console: listener(),
             edge: Edge { listen: free, api: free },
-            objects: Objects { listen: free },
+            objects: Objects { listen: free, ..Objects::default() },
             registry: listener(),
             ..Self::default()
         }
@@ -274,6 +278,16 @@ impl Config {
             && (address.is_unspecified() || address.is_multicast())
         {
             return refuse(format!("--address {address}: the others must be able to reach this machine by it"));
+        }
+        if let Some(url) = &self.objects.elsewhere {
+            let target = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+            let is_target = |target: &str| target.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+            if !target.is_some_and(is_target) {
+                return refuse(format!("--s3 {url}: expected http://HOST:PORT"));
+            }
+            if self.objects.access_key.is_empty() || self.objects.secret_key.is_empty() {
+                return refuse("--s3: its keys are needed, ROADSTEAD_S3_ACCESS_KEY and ROADSTEAD_S3_SECRET_KEY".into());
+            }
         }
         if !matches!(cluster.state_nodes, 3 | 5) {
             return refuse(format!("cluster.state_nodes is 3 or 5, not {}", cluster.state_nodes));
@@ -329,6 +343,8 @@ mod tests {
         assert!(check("[cluster]\naddress = \"10.0.0.1\"\nname = \"node-1\"\n").is_ok());
         for (wrong, told) in [
             ("address = \"0.0.0.0\"", "reach this machine"),
+            ("[objects]\nelsewhere = \"https://s3.lan\"", "expected http://HOST:PORT"),
+            ("[objects]\nelsewhere = \"http://s3.lan:9000\"", "its keys are needed"),
             ("name = \"a/b\"", "letters, digits, dots and dashes"),
             ("state_nodes = 4", "3 or 5"),
             ("vip_advert_ms = 5", "10 to 40950 ms"),

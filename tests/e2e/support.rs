@@ -72,7 +72,13 @@ pub struct Up {
 }
 
 impl Up {
+    /// On free ports.
     pub fn start(data: &Path, arguments: &[&str]) -> Self {
+        Self::start_with_config(data, &[&["--free-ports"], arguments].concat())
+    }
+
+    /// On the ports that a configuration file among the arguments names.
+    pub fn start_with_config(data: &Path, arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let process = spawn_up(data, &arguments);
         let token = text(&["token", "show", "--data", &data.display().to_string()]);
@@ -134,7 +140,7 @@ impl Up {
 
 fn spawn_up(data: &Path, arguments: &[String]) -> Process {
     let mut child = Command::new(BINARY)
-        .args(["up", "--free-ports", "--data"])
+        .args(["up", "--data"])
         .arg(data)
         .args(arguments)
         .stdin(Stdio::null())

@@ -93,6 +93,23 @@ pub async fn dial(listener: TcpListener, tls: Arc<ClientConfig>, server: String,
     run(listener, accept, stop).await;
 }
 
+/// What connects to `listener` reaches `target` (`host:port`), in the clear: for a target whose own protocol protects itself.
+pub async fn forward(listener: TcpListener, target: String, stop: Stop) {
+    let accept = |inside: TcpStream| {
+        let target = target.clone();
+        async move {
+            match connect(&target).await {
+                Ok(outside) => carry(inside, outside).await,
+                Err(error) => {
+                    reset(&inside);
+                    Err(error)
+                }
+            }
+        }
+    };
+    run(listener, accept, stop).await;
+}
+
 /// Accepts streams until the stop, then waits for the open ones, but not for long.
 async fn run<W>(listener: TcpListener, accept: impl Fn(TcpStream) -> W, stop: Stop)
 where

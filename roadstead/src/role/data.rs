@@ -1,11 +1,11 @@
 //! The `data` process of `up`: objects and registry. The registry is a client of the objects' S3 and of the store. In a
 //! cluster one machine holds the objects; on every other the same S3 address leads to them through a tunnel, so that
-//! whoever asks S3 asks its own machine.
+//! whoever asks S3 asks its own machine. So it is where an S3 elsewhere keeps the objects.
 
 use super::{REGISTRY_BUCKET, Services};
 use crate::cluster::{self, Membership, Others};
 use anyhow::Context;
-use identity::{AccessKey, Authority, Identity, Role, Tls, Verifier};
+use identity::{AccessKey, Authority, Identity, Role, Tls, Token, Verifier};
 use lifecycle::{Started, Stop};
 use s3client::Config as S3Config;
 use std::net::SocketAddr;
@@ -26,6 +26,13 @@ pub struct Arguments {
     objects: SocketAddr,
     #[arg(long)]
     registry: SocketAddr,
+    /// An S3 elsewhere that keeps the objects: http://HOST:PORT
+    #[arg(long)]
+    s3: Option<String>,
+    #[arg(long, env = "ROADSTEAD_S3_ACCESS_KEY", hide_env_values = true, default_value = "")]
+    s3_access_key: String,
+    #[arg(long, env = "ROADSTEAD_S3_SECRET_KEY", hide_env_values = true, default_value = "")]
+    s3_secret_key: String,
     /// Where other machines' tunnels arrive
     #[arg(long)]
     tunnel: Option<SocketAddr>,
@@ -44,7 +51,10 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
 
 async fn start_alone(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
     let authority = Authority::load(&arguments.data)?;
-    let objects = start_objects(&arguments, &authority, &stop).await?;
+    let (objects, key) = match &arguments.s3 {
+        Some(url) => (forward_to(arguments.objects, url, &stop).await?, arguments.elsewheres_key()),
+        None => (start_objects(&arguments, &authority, &stop).await?, key(&authority, "registry")?.clone()),
+    };
     let (credentials, verifier) = if arguments.open {
         (ClientCredentials::None, Verifier::Open)
     } else {
@@ -54,7 +64,7 @@ async fn start_alone(arguments: Arguments, stop: Stop) -> anyhow::Result<Service
     let etcd = arguments.etcd.as_ref().context("--etcd is needed on a machine alone")?;
     let store = Arc::new(EtcdClient::connect(std::slice::from_ref(etcd), credentials, None)?);
     let s3 = objects.address("").context("objects listens")?;
-    let registry = start_registry(&arguments, store, verifier, s3_of(s3, key(&authority, "registry")?), &stop).await?;
+    let registry = start_registry(&arguments, store, verifier, s3_of(s3, &key), &stop).await?;
     Ok(vec![("objects", objects), ("registry", registry)])
 }
 
@@ -62,11 +72,16 @@ async fn start_in_cluster(arguments: Arguments, membership: Membership, stop: St
     let certificates = arguments.data.join("identity");
     let tls = Tls::open(&certificates, Role::Registry)?;
     let mut services = Vec::new();
-    let objects = if membership.holds_objects {
-        let authority = Authority::load(&arguments.data)?;
-        start_objects(&arguments, &authority, &stop).await?
-    } else {
-        tunnel_to(arguments.objects, &membership.settings.objects, &tls, &stop).await?
+    let (objects, key) = match &arguments.s3 {
+        Some(url) => (forward_to(arguments.objects, url, &stop).await?, arguments.elsewheres_key()),
+        None if membership.holds_objects => {
+            let authority = Authority::load(&arguments.data)?;
+            (start_objects(&arguments, &authority, &stop).await?, cluster::registry_key(&arguments.data)?)
+        }
+        None => {
+            let tunnel = tunnel_to(arguments.objects, &membership.settings.objects, &tls, &stop).await?;
+            (tunnel, cluster::registry_key(&arguments.data)?)
+        }
     };
     let s3 = objects.address("").context("the objects' address is bound")?;
     services.push(("objects", objects));
@@ -75,7 +90,7 @@ async fn start_in_cluster(arguments: Arguments, membership: Membership, stop: St
     }
     let store = cluster::state::client(&Others::path(&arguments.data), Some(tls.client(Some(Role::Store))))?;
     let verifier = Identity::read(&Identity::path(&arguments.data, Role::Registry))?.verifier();
-    let s3 = s3_of(s3, &cluster::registry_key(&arguments.data)?);
+    let s3 = s3_of(s3, &key);
     services.push(("registry", start_registry(&arguments, store, verifier, s3, &stop).await?));
     Ok(services)
 }
@@ -94,6 +109,26 @@ async fn start_objects(arguments: &Arguments, authority: &Authority, stop: &Stop
         metrics: None,
     };
     ::objects::start(config, stop.child()).await.context("start objects")
+}
+
+impl Arguments {
+    fn elsewheres_key(&self) -> AccessKey {
+        let secret_key = Token::from_text(self.s3_secret_key.clone());
+        AccessKey { access_key: self.s3_access_key.clone(), secret_key }
+    }
+}
+
+/// This machine's S3 address, where an S3 elsewhere keeps the objects: requests are signed, and pass as they are.
+async fn forward_to(listen: SocketAddr, url: &str, stop: &Stop) -> anyhow::Result<Started> {
+    let listener = web::bind(listen).await?;
+    let address = listener.local_addr()?;
+    let target = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let stop = stop.child();
+    let work = async move {
+        web::tunnel::forward(listener, target, stop).await;
+        Ok(())
+    };
+    Ok(Started::new(work).listening("", address))
 }
 
 /// The same S3 address as on the machine that holds the objects; its bytes go there.

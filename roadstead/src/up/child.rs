@@ -24,6 +24,8 @@ const WELL_AFTER: Duration = Duration::from_secs(10);
 pub struct Program {
     pub name: &'static str,
     pub arguments: Vec<String>,
+    /// What other users of the machine must not see among the arguments.
+    pub secrets: Vec<(&'static str, String)>,
     /// What it logs, unless the environment says.
     pub log: String,
     /// Lines of `ready` that must be seen.
@@ -128,6 +130,7 @@ impl Running {
         if std::env::var_os(FILTER_VARIABLE).is_none() {
             command.env(FILTER_VARIABLE, &program.log);
         }
+        command.envs(program.secrets.iter().map(|(name, value)| (name, value)));
         // The child ends when its standard input does: so none outlives a supervisor that was killed.
         command.arg("--supervised").stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         // A signal from the terminal is for the supervisor, which stops its children in order.

@@ -72,6 +72,13 @@ struct Machine {
     /// What this node offers: "cpus:N;mem:N;ports:[31000-32000]" (mem in MiB); default: what the machine has
     #[arg(long, env = "ROADSTEAD_RESOURCES")]
     resources: Option<String>,
+    /// Keep the objects on an S3 elsewhere: http://HOST:PORT; its keys in ROADSTEAD_S3_ACCESS_KEY and ROADSTEAD_S3_SECRET_KEY
+    #[arg(long, env = "ROADSTEAD_S3", value_name = "URL")]
+    s3: Option<String>,
+    #[arg(long, env = "ROADSTEAD_S3_ACCESS_KEY", hide = true, hide_env_values = true)]
+    s3_access_key: Option<String>,
+    #[arg(long, env = "ROADSTEAD_S3_SECRET_KEY", hide = true, hide_env_values = true)]
+    s3_secret_key: Option<String>,
     /// The etcd program that keeps a cluster's state
     #[arg(long, env = "ROADSTEAD_ETCD_BINARY", value_name = "PROGRAM", help_heading = "Many machines")]
     etcd_binary: Option<PathBuf>,
@@ -148,6 +155,9 @@ impl Machine {
         over(&mut config.data, self.data);
         over(&mut config.cluster.name, self.name);
         over(&mut config.edge.listen, self.listen);
+        config.objects.elsewhere = self.s3.or(config.objects.elsewhere.take());
+        over(&mut config.objects.access_key, self.s3_access_key);
+        over(&mut config.objects.secret_key, self.s3_secret_key);
         over(&mut config.agent.runtime, self.runtime);
         over(&mut config.agent.resources, self.resources);
         over(&mut config.cluster.etcd_binary, self.etcd_binary);

@@ -14,6 +14,10 @@ pub struct Programs<'a> {
     pub membership: Option<&'a Membership>,
 }
 
+/// What `up` and `data` read the keys of an S3 elsewhere from.
+const ACCESS_KEY_VARIABLE: &str = "ROADSTEAD_S3_ACCESS_KEY";
+const SECRET_KEY_VARIABLE: &str = "ROADSTEAD_S3_SECRET_KEY";
+
 const FREE_ON_LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 impl Programs<'_> {
@@ -66,10 +70,22 @@ impl Programs<'_> {
             listener("--objects", "objects", self.config.objects.listen),
             listener("--registry", "registry", self.config.registry.listen),
         ];
-        if let Some(membership) = self.membership.filter(|membership| membership.holds_objects) {
+        let objects = &self.config.objects;
+        let secrets = match &objects.elsewhere {
+            None => Vec::new(),
+            Some(url) => {
+                arguments.extend(["--s3".into(), url.clone()]);
+                vec![
+                    (ACCESS_KEY_VARIABLE, objects.access_key.clone()),
+                    (SECRET_KEY_VARIABLE, objects.secret_key.clone()),
+                ]
+            }
+        };
+        let holder = self.membership.filter(|membership| membership.holds_objects && objects.elsewhere.is_none());
+        if let Some(membership) = holder {
             listeners.push(listener("--tunnel", "tunnel", membership.at(membership.ports.tunnel)));
         }
-        self.program("data", arguments, listeners)
+        Program { secrets, ..self.program("data", arguments, listeners) }
     }
 
     pub fn edge(&self, alone: Option<(SocketAddr, SocketAddr)>) -> Program {
@@ -120,7 +136,7 @@ impl Programs<'_> {
     }
 
     fn program(&self, name: &'static str, arguments: Vec<String>, listeners: Vec<Listener>) -> Program {
-        Program { name, arguments, log: self.config.log.clone(), listeners, is_awaited: true }
+        Program { name, arguments, secrets: Vec::new(), log: self.config.log.clone(), listeners, is_awaited: true }
     }
 
     fn data(&self) -> Vec<String> {
