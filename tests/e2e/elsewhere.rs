@@ -33,8 +33,11 @@ fn objects_are_kept_on_an_s3_elsewhere_and_images_run_from_there() {
     up.cli(&["image", "push", &layout, "page:1"]);
     assert!(!data.join("objects").exists(), "nothing is kept here");
     let image = format!("{}/page:1", up.address("registry"));
-    up.cli(&["app", "run", "/page", "--image", &image, "--cmd", "exec sleep 100000", "--cpus", "0.1", "--mem", "32"]);
-    until("it runs", || (up.cli_json(&["app", "show", "/page"])["tasksRunning"] == 1).then_some(()));
+    let cmd =
+        "cd /s3pics; exec ./s3pics -AccessKey=a -SecretKey=b -EndPoint=http://s3 -Namespace=s3 --listen 0.0.0.0:8000";
+    let run = ["app", "run", "/page", "--image", &image, "--cmd", cmd, "--port", "8000", "--health", "/"];
+    up.cli(&[run.as_slice(), &["--cpus", "0.1", "--mem", "32"]].concat());
+    assert_eq!(up.cli_json(&["app", "show", "/page"])["tasksRunning"], 1, "it runs");
     let buckets = holder.cli(&["bucket", "list"]);
     assert!(buckets.contains("registry"), "{buckets}");
     up.cli(&["app", "remove", "/page"]);

@@ -79,8 +79,8 @@ fn after_kill_9_of_any_process_apps_come_back_and_no_task_is_doubled() {
             up.children().iter().any(|(name, other)| name == role && *other != pid).then_some(())
         });
         until(&format!("the app answers after {role} was killed"), || answers(&up, "lasting.localhost"));
-        until("the controller knows its tasks", || (up.tasks("/lasting").len() == 2).then_some(()));
-        let mut now = up.tasks("/lasting");
+        let mut now =
+            until("the controller knows its tasks", || up.tasks_if_told("/lasting").filter(|all| all.len() == 2));
         let mut before = tasks.clone();
         now.sort();
         before.sort();
@@ -99,7 +99,7 @@ fn after_a_restart_of_everything_running_tasks_are_taken_back() {
     up.end(Signal::SIGTERM);
     up.again();
     until("the app answers again", || answers(&up, "lasting.localhost"));
-    let mut after = until("both tasks are known", || Some(up.tasks("/lasting")).filter(|tasks| tasks.len() == 2));
+    let mut after = until("both tasks are known", || up.tasks_if_told("/lasting").filter(|all| all.len() == 2));
     let again: Vec<Vec<u32>> = before.iter().map(|task| processes_of_task(task)).collect();
     assert_eq!(processes, again, "the very processes are still there");
     before.sort();

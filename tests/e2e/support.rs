@@ -125,17 +125,28 @@ impl Up {
         serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"))
     }
 
-    /// The tasks of an app: id to host port.
+    /// The ids of an app's tasks.
     pub fn tasks(&self, app: &str) -> Vec<String> {
-        let app = self.cli_json(&["app", "show", app]);
-        let tasks = app["tasks"].as_array().cloned().unwrap_or_default();
-        tasks.iter().map(|task| task["id"].as_str().expect("a task has an id").to_owned()).collect()
+        task_ids(&self.cli_json(&["app", "show", app]))
+    }
+
+    /// The ids of an app's tasks, if anyone answers: a role that was killed may be on its way back.
+    pub fn tasks_if_told(&self, app: &str) -> Option<Vec<String>> {
+        let mut command = Command::new(BINARY);
+        command.args(["app", "show", app, "--output", "json", "--data"]).arg(&self.data).stdin(Stdio::null());
+        let output = command.output().expect("the binary starts");
+        output.status.success().then(|| task_ids(&serde_json::from_slice(&output.stdout).expect("JSON")))
     }
 
     /// `GET path` through the edge under a host name: status and body.
     pub fn visit(&self, host: &str, path: &str) -> Option<(u16, String)> {
         http_get(self.address("edge"), host, path)
     }
+}
+
+fn task_ids(app: &Value) -> Vec<String> {
+    let tasks = app["tasks"].as_array().cloned().unwrap_or_default();
+    tasks.iter().map(|task| task["id"].as_str().expect("a task has an id").to_owned()).collect()
 }
 
 fn spawn_up(data: &Path, arguments: &[String]) -> Process {
