@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::{ClientCredentials, EtcdClient, Store};
+use tokio::net::TcpListener;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -120,36 +121,34 @@ impl Arguments {
 
 /// This machine's S3 address, where an S3 elsewhere keeps the objects: requests are signed, and pass as they are.
 async fn forward_to(listen: SocketAddr, url: &str, stop: &Stop) -> anyhow::Result<Started> {
-    let listener = web::bind(listen).await?;
-    let address = listener.local_addr()?;
     let target = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
     let stop = stop.child();
-    let work = async move {
-        web::tunnel::forward(listener, target, stop).await;
-        Ok(())
-    };
-    Ok(Started::new(work).listening("", address))
+    bound(listen, |listener| web::tunnel::forward(listener, target, stop)).await
 }
 
 /// The same S3 address as on the machine that holds the objects; its bytes go there.
 async fn tunnel_to(listen: SocketAddr, holder: &str, tls: &Tls, stop: &Stop) -> anyhow::Result<Started> {
-    let listener = web::bind(listen).await?;
-    let address = listener.local_addr()?;
     let (tls, holder, stop) = (tls.client(Some(Role::Registry)), holder.to_owned(), stop.child());
-    let work = async move {
-        web::tunnel::dial(listener, tls, holder, stop).await;
-        Ok(())
-    };
-    Ok(Started::new(work).listening("", address))
+    bound(listen, |listener| web::tunnel::dial(listener, tls, holder, stop)).await
 }
 
 /// Where the tunnels of the other machines arrive.
 async fn tunnel_from(listen: SocketAddr, tls: &Tls, objects: SocketAddr, stop: &Stop) -> anyhow::Result<Started> {
+    let (tls, stop) = (tls.server(identity::ClientCertificates::Required), stop.child());
+    let allowed = identity::names_one_of(&[Role::Registry]);
+    bound(listen, |listener| web::tunnel::serve(listener, tls, allowed, objects, stop)).await
+}
+
+/// Binds `listen`, so that its address is known, and lets `serve` work on it.
+async fn bound<Work>(listen: SocketAddr, serve: impl FnOnce(TcpListener) -> Work) -> anyhow::Result<Started>
+where
+    Work: Future<Output = ()> + Send + 'static,
+{
     let listener = web::bind(listen).await?;
     let address = listener.local_addr()?;
-    let (tls, stop) = (tls.server(identity::ClientCertificates::Required), stop.child());
+    let work = serve(listener);
     let work = async move {
-        web::tunnel::serve(listener, tls, identity::names_one_of(&[Role::Registry]), objects, stop).await;
+        work.await;
         Ok(())
     };
     Ok(Started::new(work).listening("", address))
