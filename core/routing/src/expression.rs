@@ -11,6 +11,10 @@
 //! `HostRegexp` ignores case, where vulcand lower-cases the pattern and so turns `\D` into `\d`. `||` and `!` are not in
 //! the language: two routes say "or".
 
+mod head;
+
+pub use head::{HOST_BYTES_MAX, Headers, RequestHead};
+
 use crate::lexer::{NESTING_MAX, ParseError, Token, Words};
 use crate::pattern::{Pattern, Separator};
 use regex::{Regex, RegexBuilder};
@@ -24,38 +28,6 @@ pub const MATCHERS_MAX: usize = 64;
 const REGEX_BYTES_MAX: usize = 1 << 20;
 /// Nesting of groups in a regexp.
 const REGEX_NESTING_MAX: u32 = 100;
-
-/// What a request shows to a route.
-#[derive(Clone, Copy)]
-pub struct RequestHead<'a> {
-    pub method: &'a str,
-    /// As it came (`Name.Example:8181`); see [`RequestHead::host_name`].
-    pub host: &'a str,
-    /// Raw: percent-encoded as it came, without query.
-    pub path: &'a str,
-    pub headers: &'a dyn Headers,
-}
-
-/// Looks up request headers.
-pub trait Headers {
-    /// The first value of a header, when it is UTF-8. `name` is lower-case.
-    fn first(&self, name: &str) -> Option<&str>;
-}
-
-impl<const N: usize> Headers for [(&str, &str); N] {
-    fn first(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
-    }
-}
-
-impl RequestHead<'_> {
-    /// Lower-cased, without port; an IPv6 literal keeps its brackets.
-    pub fn host_name(&self) -> String {
-        let bracket = self.host.find(']').map_or(0, |end| end + 1);
-        let end = self.host[bracket..].find(':').map_or(self.host.len(), |colon| bracket + colon);
-        self.host[..end].to_ascii_lowercase()
-    }
-}
 
 /// A parsed route expression.
 #[derive(Clone, Debug)]
@@ -112,7 +84,7 @@ impl Expression {
     }
 
     pub fn matches(&self, head: &RequestHead<'_>) -> bool {
-        self.first_failing(head, &head.host_name()).is_none()
+        self.first_failing(head, head.host_name().as_str()).is_none()
     }
 
     /// The first matcher a request does not satisfy. `host_name` is [`RequestHead::host_name`], computed once per request.

@@ -88,7 +88,7 @@ impl Table {
     /// The winner's position in [`Table::routes`].
     pub fn find_position(&self, head: &RequestHead<'_>) -> Option<usize> {
         let host_name = head.host_name();
-        let of_host = self.by_host.get(&host_name).map_or(&[][..], Vec::as_slice);
+        let of_host = self.by_host.get(host_name.as_str()).map_or(&[][..], Vec::as_slice);
         let mut of_host = of_host.iter().copied().peekable();
         let mut of_any = self.any_host.iter().copied().peekable();
         loop {
@@ -98,7 +98,7 @@ impl Table {
                 (_, Some(_)) => of_any.next(),
                 (_, None) => of_host.next(),
             }?;
-            if self.routes[position].expression.first_failing(head, &host_name).is_none() {
+            if self.routes[position].expression.first_failing(head, host_name.as_str()).is_none() {
                 return Some(position);
             }
         }
@@ -110,7 +110,7 @@ impl Table {
         let mut winner: Option<&Arc<Route>> = None;
         let mut routes = Vec::with_capacity(self.routes.len());
         for route in &self.routes {
-            let verdict = match (route.expression.first_failing(head, &host_name), winner) {
+            let verdict = match (route.expression.first_failing(head, host_name.as_str()), winner) {
                 (Some(matcher), _) => Verdict::DoesNotMatch { matcher: matcher.to_string() },
                 (None, Some(winner)) => Verdict::Loses {
                     by: winner.id.clone(),

@@ -16,6 +16,7 @@ use identity::{Gate, Role, Verifier};
 use routing::{Explanation, Headers, RequestHead, Route, Service};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 #[derive(Clone)]
@@ -151,11 +152,12 @@ impl Headers for Given {
     }
 }
 
-/// `?method=GET&url=http://host/path&header=Name:value…`: which route wins, which lose, and why.
+/// `?method=GET&url=http://host/path&header=Name:value…&client=10.0.0.1`: which route wins, which lose, and why.
 async fn explain(State(api): State<Api>, Query(query): Query<Vec<(String, String)>>) -> Response {
     let mut method = "GET";
     let mut url = None;
     let mut headers = Given(Vec::new());
+    let mut client = IpAddr::V4(Ipv4Addr::LOCALHOST);
     for (name, value) in &query {
         match name.as_str() {
             "method" => method = value,
@@ -164,13 +166,17 @@ async fn explain(State(api): State<Api>, Query(query): Query<Vec<(String, String
                 Some((name, value)) => headers.0.push((name.trim().to_owned(), value.trim().to_owned())),
                 None => return refuse(&format!("header {value:?} is not of the form Name: value")),
             },
-            other => return refuse(&format!("unknown parameter {other:?}: expected method, url or header")),
+            "client" => match value.parse() {
+                Ok(address) => client = address,
+                Err(_) => return refuse(&format!("client {value:?} is no IP address")),
+            },
+            other => return refuse(&format!("unknown parameter {other:?}: expected method, url, header or client")),
         }
     }
     let Some(url) = url else { return refuse("the parameter url is missing") };
     let Ok(uri) = url.parse::<Uri>() else { return refuse(&format!("{url:?} is no URL")) };
     let host = headers.first("host").or(uri.authority().map(|authority| authority.as_str())).unwrap_or_default();
-    let head = RequestHead { method, host, path: uri.path(), headers: &headers };
+    let head = RequestHead { method, host, path: uri.path(), query: uri.query(), headers: &headers, client };
     let snapshot = api.current.load();
     let Explanation { winner, routes } = snapshot.table.explain(&head);
     let servers = winner.as_ref().and_then(|id| snapshot.table.routes().iter().find(|route| route.id == *id));

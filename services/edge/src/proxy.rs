@@ -330,7 +330,9 @@ fn head_of(incoming: &Incoming) -> RequestHead<'_> {
         method: incoming.method.as_str(),
         host: &incoming.host,
         path: incoming.target.path(),
+        query: incoming.target.query(),
         headers: incoming,
+        client: incoming.client,
     }
 }
 

@@ -1,8 +1,11 @@
 use super::*;
 use proptest::prelude::*;
+use std::net::{IpAddr, Ipv4Addr};
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
 
 fn head<'a>(method: &'a str, host: &'a str, path: &'a str, headers: &'a dyn Headers) -> RequestHead<'a> {
-    RequestHead { method, host, path, headers }
+    RequestHead { method, host, path, query: None, headers, client: CLIENT }
 }
 
 fn matches(expression: &str, method: &str, host: &str, path: &str) -> bool {

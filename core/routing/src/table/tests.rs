@@ -1,6 +1,9 @@
 use super::*;
 use crate::route::RouteSpec;
 use proptest::prelude::*;
+use std::net::{IpAddr, Ipv4Addr};
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
 
 fn route(id: &str, rule: &str, priority: Option<i64>) -> Arc<Route> {
     let spec = RouteSpec { id: id.into(), rule: rule.into(), priority, ..RouteSpec::default() };
@@ -12,7 +15,7 @@ fn table(rules: &[&str]) -> Table {
 }
 
 fn head<'a>(method: &'a str, host: &'a str, path: &'a str) -> RequestHead<'a> {
-    RequestHead { method, host, path, headers: &[] }
+    RequestHead { method, host, path, query: None, headers: &[], client: CLIENT }
 }
 
 fn winner<'a>(table: &'a Table, method: &str, host: &str, path: &str) -> Option<&'a str> {
@@ -114,8 +117,8 @@ proptest! {
         let table = Table::new(routes);
         let none: [(&str, &str); 0] = [];
         let head = match &header {
-            Some(header) => RequestHead { method, host, path, headers: header },
-            None => RequestHead { method, host, path, headers: &none },
+            Some(header) => RequestHead { method, host, path, query: None, headers: header, client: CLIENT },
+            None => RequestHead { method, host, path, query: None, headers: &none, client: CLIENT },
         };
         let naive = table.routes().iter().find(|route| route.expression.matches(&head)).map(|route| route.id.clone());
         prop_assert_eq!(table.find(&head).map(|route| route.id.clone()), naive.clone());
