@@ -44,6 +44,8 @@ pub enum Cause {
     Isolated { silence: Duration },
     /// Another holder does not give way to our advertisements, and the store does not answer: ours do not arrive.
     Unheard { holder: IpAddr, theirs: u8, ours: u8, contested: Duration },
+    /// Another node is to have the addresses, though nothing is wrong with this one.
+    HandedOver { to: String },
     /// Health or an operator forbids this node to hold the addresses.
     Unfit,
     /// The interface is down.
@@ -100,6 +102,7 @@ impl fmt::Display for Cause {
                  answer: this node is not heard",
                 Seconds(*contested)
             ),
+            Cause::HandedOver { to } => write!(f, "handed the address over to {to}, which asked for it"),
             Cause::Unfit => f.write_str("this node is not fit to hold the address (priority 0)"),
             Cause::LinkDown => f.write_str("the interface is down"),
             Cause::Stopped => f.write_str("stopped in an orderly way"),

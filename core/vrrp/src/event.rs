@@ -49,6 +49,8 @@ pub enum Event {
     Received { now: Moment, packets: u64 },
     /// The interface is down: nothing can be sent, nothing will be heard. [`Event::Start`] when it is back.
     LinkDown { now: Moment },
+    /// Resign in favour of a better placed node, and stay as a backup. Only a holder heeds it.
+    HandOver { now: Moment, to: String },
     /// Leave in an orderly way.
     Stop { now: Moment },
 }
@@ -63,6 +65,7 @@ impl Event {
             | Event::Fence { now, .. }
             | Event::Received { now, .. }
             | Event::LinkDown { now }
+            | Event::HandOver { now, .. }
             | Event::Stop { now } => now,
         }
     }

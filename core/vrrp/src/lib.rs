@@ -72,6 +72,11 @@
 //! nothing at all ([`Effect::CountReceived`], [`Cause::Isolated`]), and after [`UNHEARD_MAX`] in which a worse holder did
 //! not give way ([`Cause::Unheard`]). A lone survivor hears its clients and keeps the addresses.
 //!
+//! **Handing over.** Every move of the addresses breaks the connections to them, so whoever cares sets
+//! [`RouterConfig::preempt`] to false: a better router that comes (back) then takes nothing from one that serves. A holder
+//! that is *asked* ([`Event::HandOver`]) resigns and keeps its priority: the best of the others has the addresses after its
+//! skew, and if nobody comes it has them back. Who asks, and when, is not decided here.
+//!
 //! **Causes.** Every transition carries a [`Cause`] that reads as a sentence.
 //!
 //! # How long there can be two holders

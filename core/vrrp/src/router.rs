@@ -171,6 +171,7 @@ impl Router {
             Event::Start { now } => self.start(now, effects),
             Event::Stop { now } => self.leave(now, Cause::Stopped, effects),
             Event::LinkDown { now } => self.leave(now, Cause::LinkDown, effects),
+            Event::HandOver { now, to } => self.hand_over(now, to, effects),
             Event::PriorityChanged { now, priority } => self.set_priority(now, priority, effects),
             // Our own multicast comes back on some sockets.
             Event::Advertisement { from, .. } if from == self.own_primary => {}
@@ -220,6 +221,14 @@ impl Router {
         let resigns = cause == Cause::Stopped;
         self.let_go(resigns, effects);
         self.enter(now, Role::Initialize, cause, effects);
+    }
+
+    /// Its priority stays, so that it takes the addresses back when nobody comes. `to` should have the highest of all.
+    fn hand_over(&mut self, now: Moment, to: String, effects: &mut Vec<Effect>) {
+        if self.state() == State::Active {
+            self.let_go(true, effects);
+            self.become_backup(now, self.config.advert_interval, Cause::HandedOver { to }, effects);
+        }
     }
 
     fn set_priority(&mut self, now: Moment, priority: u8, effects: &mut Vec<Effect>) {

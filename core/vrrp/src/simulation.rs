@@ -93,6 +93,7 @@ fn the_simulation_reaches_every_cause() {
     }
     let expected = [
         "Fenced",
+        "HandedOver",
         "HigherAddress",
         "HigherPriority",
         "HolderResigned",

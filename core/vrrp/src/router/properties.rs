@@ -13,6 +13,7 @@ enum Step {
     Start,
     Stop,
     LinkDown,
+    HandOver,
     Hear {
         neighbour: u8,
         priority: u8,
@@ -39,6 +40,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Start),
         1 => Just(Step::Stop),
         1 => Just(Step::LinkDown),
+        1 => Just(Step::HandOver),
         4 => (1..=3_u8, prop_oneof![Just(0), Just(99), Just(100), Just(101), any::<u8>()])
             .prop_map(|(neighbour, priority)| Step::Hear { neighbour, priority }),
         8 => prop_oneof![4 => Just(0), 1 => 0..1_000_u64].prop_map(|late_ms| Step::Timer { late_ms }),
@@ -85,6 +87,7 @@ impl Observer {
             Step::Start => Event::Start { now },
             Step::Stop => Event::Stop { now },
             Step::LinkDown => Event::LinkDown { now },
+            Step::HandOver => Event::HandOver { now, to: "n9".to_owned() },
             Step::Hear { neighbour, priority } => {
                 let packet = self.router.config().advertisement(priority);
                 Event::Advertisement { now, from: IpAddr::from([10, 0, 0, neighbour]), packet }
@@ -193,7 +196,7 @@ impl Observer {
         if matches!(event, Event::Timer { .. }) && state != State::Initialize {
             prop_assert!(self.router.deadline() > Some(self.now), "a timer that fires for ever");
         }
-        if before == State::Active && matches!(event, Event::Stop { .. }) {
+        if before == State::Active && matches!(event, Event::Stop { .. } | Event::HandOver { .. }) {
             let resigned = effects.contains(&Effect::SendAdvertisement { priority: 0 });
             let slept = self.now - self.spoke_at >= silence_bound(self.router.config());
             prop_assert!(resigned || slept, "left without a word");

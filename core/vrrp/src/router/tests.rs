@@ -71,6 +71,10 @@ impl Scene {
         self.router.handle(Event::Received { now: self.now, packets })
     }
 
+    fn hand_over(&mut self) -> Vec<Effect> {
+        self.router.handle(Event::HandOver { now: self.now, to: "n9".to_owned() })
+    }
+
     fn verdict(&mut self, verdict: Fence) -> Vec<Effect> {
         self.router.handle(Event::Fence { now: self.now, verdict })
     }

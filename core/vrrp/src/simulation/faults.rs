@@ -28,6 +28,8 @@ pub(super) enum Fault {
     Mute(usize),
     /// The store cannot be asked.
     StoreAway(usize),
+    /// Nothing is wrong: a holder is asked to hand over.
+    HandOver(usize),
     /// Health takes priority away; at 0 all of it.
     Health { node: usize, priority: u8 },
 }
@@ -36,7 +38,7 @@ impl Fault {
     pub(super) fn random(random: &mut Random) -> Fault {
         let node = random.below(NODES);
         let to = (node + 1 + random.below(NODES - 1)) % NODES;
-        match random.below(19) {
+        match random.below(20) {
             0..=4 => Fault::Pause(node),
             5 => Fault::Kill(node),
             6 => Fault::Stop(node),
@@ -46,6 +48,7 @@ impl Fault {
             13 | 14 => Fault::StoreAway(node),
             15 | 16 => Fault::Deaf(node),
             17 => Fault::Mute(node),
+            18 => Fault::HandOver(node),
             _ => Fault::Health { node, priority: [0, 50, 110][random.below(3)] },
         }
     }
@@ -98,6 +101,10 @@ impl World {
             Fault::StoreAway(node) => self.nodes[node].reaches_store = false,
             Fault::Deaf(node) => self.deafen(node, true),
             Fault::Mute(node) => self.mute(node, true),
+            Fault::HandOver(node) if !self.nodes[node].runs() => return false,
+            Fault::HandOver(node) => {
+                self.tell(node, |now| Event::HandOver { now, to: "another".to_owned() });
+            }
             Fault::Health { node, .. } if !self.nodes[node].runs() => return false,
             Fault::Health { node, priority } => self.tell(node, |now| Event::PriorityChanged { now, priority }),
         }
@@ -122,6 +129,7 @@ impl World {
             Fault::StoreAway(node) => self.nodes[node].reaches_store = true,
             Fault::Deaf(node) => self.deafen(node, false),
             Fault::Mute(node) => self.mute(node, false),
+            Fault::HandOver(_) => {}
             Fault::Health { node, .. } => {
                 let priority = self.nodes[node].router.config().priority;
                 if self.nodes[node].runs() {

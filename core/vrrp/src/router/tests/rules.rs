@@ -222,6 +222,35 @@ fn an_unfit_holder_resigns_and_does_not_come_back_before_it_is_fit() {
 }
 
 #[test]
+fn a_holder_that_hands_over_resigns_and_takes_it_back_when_nobody_comes() {
+    let mut scene = Scene::active(RouterConfig { preempt: false, ..config() });
+    let effects = scene.hand_over();
+    assert_eq!(
+        effects[..3],
+        [
+            Effect::RemoveAddresses,
+            Effect::SendAdvertisement { priority: 0 },
+            Effect::Transition {
+                from: State::Active,
+                to: State::Backup,
+                cause: Cause::HandedOver { to: "n9".to_owned() }
+            },
+        ]
+    );
+    assert_eq!(scene.hand_over(), [], "a backup has nothing to hand over");
+    assert_eq!(scene.router.priority(), 100);
+    let effects = scene.until(2 * DOWN_MS);
+    assert!(matches!(causes(&effects)[..], [Cause::HolderSilent { .. }]), "{effects:?}");
+    // Somebody comes: it follows, though its own priority may be higher.
+    scene.hand_over();
+    for at in (2 * DOWN_MS + 50..=2_000).step_by(100) {
+        assert_eq!(scene.until(at), []);
+        scene.hear(HIGHER_ADDRESS, 50);
+    }
+    assert_eq!(scene.state(), State::Backup);
+}
+
+#[test]
 fn a_holder_says_its_new_priority_at_once() {
     let mut scene = Scene::active(config());
     let effects = scene.router.handle(Event::PriorityChanged { now: scene.now, priority: 40 });
@@ -312,6 +341,7 @@ fn causes_read_as_sentences() {
         said(Cause::Slept { silence: ms(2_004), bound: ms(300) }),
         "slept: said nothing for 2004 ms, and others take over after 300 ms"
     );
+    assert_eq!(said(Cause::HandedOver { to: "n1".into() }), "handed the address over to n1, which asked for it");
     assert_eq!(said(Cause::Fenced { holder: "n1".into() }), "the store says that n1 holds the address");
     assert_eq!(said(Cause::HolderResigned { holder: LOWER_ADDRESS }), "10.0.0.1 gave the address up (priority 0)");
 }
