@@ -1,15 +1,15 @@
 //! The cluster's certificate authority: one key that signs who is who.
 //!
-//! Its key lies on the state nodes only. A certificate is good for a day and is not revoked: who was removed is not given
-//! the next one. TLS names only what the authority was told to sign, never what a request asks for.
+//! Its key lies on the state nodes only. A certificate is good for a day; who was removed is not given the next one, and
+//! the one there is is revoked. TLS names only what the authority was told to sign, never what a request asks for.
 
 use crate::private_file::{self, FileError};
 use crate::validity::{CERTIFICATE_LIFETIME, Validity};
-use crate::{Peer, Role, is_node_name};
+use crate::{Issued, LIST_LIFETIME, Peer, RevocationList, Role, is_node_name};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
-    SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PublicKeyData, RevocationReason, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -70,6 +70,10 @@ pub enum CaError {
     KeyKind,
     #[error("sign the certificate")]
     Sign { source: rcgen::Error },
+    #[error("sign the list of revoked certificates")]
+    Revoke { source: rcgen::Error },
+    #[error("`{serial}` is no certificate's serial number")]
+    Serial { serial: String },
 }
 
 impl Ca {
@@ -151,6 +155,31 @@ impl Ca {
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&request.public_key, &self.issuer);
         Ok(certificate.map_err(|source| CaError::Sign { source })?.pem())
+    }
+
+    /// The list of these certificates. Of two lists the one with the greater `number` is the later.
+    pub fn revoke(&self, certificates: &[Issued], number: u64, now: SystemTime) -> Result<RevocationList, CaError> {
+        let revoked = certificates.iter().map(|certificate| {
+            let serial = hex::decode(&certificate.serial).ok().filter(|serial| (1..=20).contains(&serial.len()));
+            let serial = serial.ok_or_else(|| CaError::Serial { serial: certificate.serial.clone() })?;
+            Ok(RevokedCertParams {
+                serial_number: SerialNumber::from(serial),
+                revocation_time: now.into(),
+                reason_code: Some(RevocationReason::CessationOfOperation),
+                invalidity_date: None,
+            })
+        });
+        let dates = Validity::lasting(now, LIST_LIFETIME);
+        let params = CertificateRevocationListParams {
+            this_update: dates.not_before.into(),
+            next_update: dates.not_after.into(),
+            crl_number: SerialNumber::from(number),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect::<Result<_, CaError>>()?,
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.issuer).map_err(|source| CaError::Revoke { source })?;
+        Ok(RevocationList::from_der(list.der().to_vec()).expect("what was just written can be read"))
     }
 }
 

@@ -2,18 +2,20 @@
 
 use crate::private_file::{self, FileError};
 use crate::validity::{NotACertificate, Validity};
-use crate::{Ca, CaError, Request, RequestError, Role, Subject};
+use crate::{Ca, CaError, Request, RequestError, RevocationList, Role, Subject};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::path::{Path, PathBuf};
 
-/// The three files of one role, as TLS (and etcd) reads them.
+/// The files of one role, as TLS (and etcd) reads them. The authority's and its list are every role's on the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFiles {
     pub ca: PathBuf,
     pub certificate: PathBuf,
     pub key: PathBuf,
+    /// The list of revoked certificates, DER. It may be absent.
+    pub revoked: PathBuf,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,7 @@ impl CertificateFiles {
             ca: identity_dir.join("ca.pem"),
             certificate: identity_dir.join(format!("{role}.pem")),
             key: identity_dir.join(format!("{role}.key")),
+            revoked: RevocationList::path(identity_dir),
         }
     }
 

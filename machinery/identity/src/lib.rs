@@ -6,7 +6,8 @@
 //! [`Identity`]: its own token and what it accepts.
 //!
 //! Between machines a role has a certificate, too, signed by the cluster's [`Ca`], and speaks mutual [`Tls`]; [`Peer`] is
-//! whom a certificate names. A machine comes in with a [`JoinToken`], which tells it where the cluster is and how to know it.
+//! whom a certificate names. A machine comes in with a [`JoinToken`], which tells it where the cluster is and how to know it. The certificates of one that was removed are
+//! refused by the authority's [`RevocationList`].
 //!
 //! [`Gate`] is the HTTP face of both: it lets a request in by the certificate of its connection or by its token.
 
@@ -16,8 +17,9 @@ mod certificate_files;
 mod gate;
 mod join_token;
 mod peer;
-mod private_file;
+pub mod private_file;
 mod request;
+mod revocation;
 mod role;
 mod tls;
 mod token;
@@ -29,8 +31,8 @@ pub use certificate_files::{CertificateFiles, InstallError};
 pub use gate::{Caller, Gate, GateLayer, authorization_token};
 pub use join_token::{JoinToken, JoinTokenError};
 pub use peer::{Peer, PeerError, is_node_name, names_one_of};
-pub use private_file::FileError;
 pub use request::{Request, RequestError};
+pub use revocation::{Issued, LIST_LIFETIME, RevocationError, RevocationList};
 pub use role::{Access, Role, StoreRight};
 pub use tls::{ClientCertificates, Tls, TlsError, pinned_client, provider};
 pub use token::{Accepted, OpenBeyondLoopback, Token, Verifier};

@@ -17,6 +17,15 @@ pub fn read(path: &Path) -> Result<String, FileError> {
     fs::read_to_string(path).map_err(|source| FileError { action: "read", path: path.to_owned(), source })
 }
 
+/// `None` for a file that is not there.
+pub fn read_bytes_if_there(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(FileError { action: "read", path: path.to_owned(), source }),
+    }
+}
+
 /// Like [`read`], with `None` for a file that is not there.
 pub fn read_if_there(path: &Path) -> Result<Option<String>, FileError> {
     match read(path) {
@@ -27,7 +36,7 @@ pub fn read_if_there(path: &Path) -> Result<Option<String>, FileError> {
 
 /// Written beside and renamed, so that a reader sees the old file or the new one; mode 0600, its directory 0700. The
 /// directory is flushed, so that the file is there after the machine lost its power.
-pub fn write(path: &Path, text: &str) -> Result<(), FileError> {
+pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), FileError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
@@ -40,7 +49,7 @@ pub fn write(path: &Path, text: &str) -> Result<(), FileError> {
             _ => {}
         }
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(content.as_ref())?;
         file.sync_all()?;
         fs::rename(&beside, path)?;
         fs::File::open(directory)?.sync_all()

@@ -1,19 +1,20 @@
 //! Mutual TLS with the cluster's certificates, by configurations that follow their files.
 //!
 //! ```text
-//!  identity/{ca.pem, ROLE.pem, ROLE.key} ── Source ──┬── ServerConfig   shows ROLE, verifies clients
-//!                                  (re-read on change)└── ClientConfig   shows ROLE, verifies servers and their role
+//!  identity/{ca.pem, revoked.crl, ROLE.pem, ROLE.key} ── Source ──┬── ServerTls      shows ROLE, verifies clients
+//!                                               (re-read on change)└── ClientConfig   shows ROLE, verifies servers, their role
 //! ```
 //!
 //! A configuration is made once and lives as long as its listener or client; what it shows and trusts is looked up at each
-//! handshake, so that a renewed certificate is used by the next connection, while those in being go on. Sessions are never
+//! handshake, so that a renewed certificate is used by the next connection, while those in being go on (until the peer's is
+//! revoked). Sessions are never
 //! resumed: every connection verifies both certificates anew, with their dates. TLS 1.3 only: both ends are ours, or etcd.
 
 mod source;
 mod verifier;
 
 use crate::certificate_files::{CertificateFiles, InstallError};
-use crate::{Peer, PeerError, Role, Validity};
+use crate::{Peer, PeerError, RevocationList, Role, Validity};
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::NoServerSessionStorage;
@@ -23,6 +24,7 @@ use source::{Resolver, Source};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use verifier::{ClientVerifier, ServerVerifier, Trust};
+use web::{PeerCertificate, ServerTls};
 
 /// What one role shows and whom it trusts. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -61,7 +63,7 @@ impl Tls {
 
     /// For a listener. HTTP/2 and HTTP/1.1 are offered by ALPN. A `node` whose certificate ended within
     /// [`LATE_RENEWAL_MAX`](crate::LATE_RENEWAL_MAX) is let in, to renew it.
-    pub fn server(&self, clients: ClientCertificates) -> Arc<ServerConfig> {
+    pub fn server(&self, clients: ClientCertificates) -> ServerTls {
         let verifier = ClientVerifier { source: self.source.clone(), clients };
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])
@@ -71,7 +73,15 @@ impl Tls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.alpn_protocols = vec![web::ALPN_HTTP2.to_vec(), web::ALPN_HTTP1.to_vec()];
-        Arc::new(config)
+        let source = self.source.clone();
+        let is_revoked = move |certificate: &PeerCertificate| {
+            source.current().revoked.as_ref().is_some_and(|list| list.names(&certificate.0))
+        };
+        ServerTls { config: Arc::new(config), is_revoked: Arc::new(is_revoked) }
+    }
+
+    pub(crate) fn is_of_authority(&self, list: &RevocationList) -> bool {
+        self.source.current().is_of_authority(list)
     }
 
     /// For a client of servers of this cluster: checks the chain, that the certificate bears the address or name that was

@@ -18,4 +18,4 @@ pub use client::{Body, Client, ClientError, Credentials, empty_body, full_body};
 pub use grpc::grpc_or;
 pub use hyper::body::Incoming;
 pub use serve::{Bounds, bind, bind_unix, serve, serve_tls, serve_unix};
-pub use tls::{ALPN_HTTP1, ALPN_HTTP2, HANDSHAKE_TIMEOUT, HandshakeError, PeerCertificate};
+pub use tls::{ALPN_HTTP1, ALPN_HTTP2, HANDSHAKE_TIMEOUT, HandshakeError, PeerCertificate, ServerTls};

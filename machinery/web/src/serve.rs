@@ -3,16 +3,14 @@
 mod connections;
 
 use crate::keepalive::watch_over;
-use crate::tls::{Handshakes, PeerCertificate, Places};
+use crate::tls::{Handshakes, PeerCertificate, Places, ServerTls};
 use axum::Router;
 use connections::{Connections, Origin};
 use lifecycle::{ErrorChain, Stop};
-use rustls::ServerConfig;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener, UnixSocket};
 
@@ -87,10 +85,10 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: 
 
 /// Serves `router` over TLS. A request of a peer that showed a certificate the configuration verified carries it as
 /// [`PeerCertificate`] in its extensions. Handshakes are bounded in time and number, connections without a certificate in
-/// number: peers that dawdle over theirs, and strangers, hold up nobody.
-pub async fn serve_tls(listener: TcpListener, router: Router, bounds: Bounds, tls: Arc<ServerConfig>, stop: Stop) {
+/// number: peers that dawdle over theirs, and strangers, hold up nobody. A connection ends when its certificate is revoked.
+pub async fn serve_tls(listener: TcpListener, router: Router, bounds: Bounds, tls: ServerTls, stop: Stop) {
     let connections = Connections::new(bounds);
-    let handshakes = Handshakes::among(bounds.connections_max, tls);
+    let handshakes = Handshakes::among(bounds.connections_max, tls.config.clone());
     let strangers = Places::of_strangers(bounds.connections_max);
     loop {
         let Some(permit) = stop.or(connections.permit()).await else { break };
@@ -99,7 +97,7 @@ pub async fn serve_tls(listener: TcpListener, router: Router, bounds: Bounds, tl
             Some(Ok((stream, peer))) => {
                 watch_over(&stream);
                 let (handshake, seat) = (handshakes.begin(), connections.seat());
-                let (router, strangers, stop) = (router.clone(), strangers.clone(), stop.clone());
+                let (router, strangers, tls, stop) = (router.clone(), strangers.clone(), tls.clone(), stop.clone());
                 tokio::spawn(async move {
                     let Some(shaken) = stop.or(handshake.accept(stream)).await else { return };
                     let stream = match shaken {
@@ -108,10 +106,14 @@ pub async fn serve_tls(listener: TcpListener, router: Router, bounds: Bounds, tl
                     };
                     let origin = Origin { address: Some(peer), certificate: PeerCertificate::of(&stream) };
                     let place = origin.certificate.is_none().then(|| Places::take(&strangers));
-                    let served = seat.serve(stream, router, origin, permit);
-                    match place {
+                    let shown = origin.certificate.clone();
+                    let served = tls.while_good(shown.as_ref(), seat.serve(stream, router, origin, permit));
+                    let ended = match &place {
                         None => served.await,
-                        Some(place) => drop(place.give_way.or(served).await),
+                        Some(place) => place.give_way.or(served).await.flatten(),
+                    };
+                    if shown.is_some() && ended.is_none() {
+                        tracing::info!(%peer, "the peer's certificate was revoked: its connection ends");
                     }
                 });
             }

@@ -28,11 +28,21 @@ const STRANGERS_SHARE: usize = 8;
 /// What a refused peer may still send, and for how long, before its connection is closed.
 const LINGER_BYTES_MAX: u64 = 64 * 1024;
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+/// A connection ends this long after its certificate was revoked, at the latest.
+const REVOKED_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The certificate a peer showed in its handshake, verified by the listener's configuration: its chain, its dates, and
 /// that the peer has its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCertificate(pub CertificateDer<'static>);
+
+/// What a listener shows and trusts.
+#[derive(Clone)]
+pub struct ServerTls {
+    pub config: Arc<ServerConfig>,
+    /// Whether a certificate that was let in would be refused by now.
+    pub is_revoked: Arc<dyn Fn(&PeerCertificate) -> bool + Send + Sync>,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
@@ -82,6 +92,26 @@ impl PeerCertificate {
     pub(crate) fn of(stream: &server::TlsStream<TcpStream>) -> Option<Self> {
         let (_, session) = stream.get_ref();
         session.peer_certificates()?.first().map(|certificate| Self(certificate.clone().into_owned()))
+    }
+}
+
+impl ServerTls {
+    /// Works for the bearer of a certificate until that is revoked; `None`: it was.
+    pub(crate) async fn while_good<T>(
+        &self,
+        certificate: Option<&PeerCertificate>,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let Some(certificate) = certificate else { return Some(work.await) };
+        let revoked = async {
+            while !(self.is_revoked)(certificate) {
+                tokio::time::sleep(REVOKED_INTERVAL).await;
+            }
+        };
+        tokio::select! {
+            done = work => Some(done),
+            () = revoked => None,
+        }
     }
 }
 

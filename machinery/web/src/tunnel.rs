@@ -9,9 +9,9 @@
 
 use crate::keepalive::watch_over;
 use crate::serve::rest_after;
-use crate::tls::{self, HandshakeError, Handshakes, PeerCertificate, speaking};
+use crate::tls::{self, HandshakeError, Handshakes, PeerCertificate, ServerTls, speaking};
 use lifecycle::{ErrorChain, Stop};
-use rustls::{ClientConfig, ServerConfig};
+use rustls::ClientConfig;
 use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
@@ -40,30 +40,36 @@ enum TunnelError {
     Handshake { source: HandshakeError },
     #[error("the peer's certificate does not open this tunnel")]
     Refused,
+    #[error("the peer's certificate was revoked: the stream ends")]
+    Revoked,
     #[error("the stream broke")]
     Broken { source: io::Error },
 }
 
 /// The machine's end at the target: accepts mutual TLS, asks `allow` about the certificate shown (none shown is refused),
-/// and connects each stream to `target`.
+/// and connects each stream to `target`. A stream is cut when its certificate is revoked.
 pub async fn serve(
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    tls: ServerTls,
     allow: impl Fn(&PeerCertificate) -> bool + Send + Sync + 'static,
     target: SocketAddr,
     stop: Stop,
 ) {
-    let (handshakes, allow, target) = (Handshakes::among(STREAMS_MAX, tls), Arc::new(allow), target.to_string());
+    let handshakes = Handshakes::among(STREAMS_MAX, tls.config.clone());
+    let (allow, target) = (Arc::new(allow), target.to_string());
     let accept = move |stream: TcpStream| {
-        let (handshake, allow, target) = (handshakes.begin(), allow.clone(), target.clone());
+        let (handshake, tls, allow, target) = (handshakes.begin(), tls.clone(), allow.clone(), target.clone());
         async move {
             let shaken = handshake.accept(stream).await;
             let outside = shaken.map_err(|source| TunnelError::Handshake { source })?;
-            if !PeerCertificate::of(&outside).is_some_and(|certificate| allow(&certificate)) {
-                return Err(TunnelError::Refused);
-            }
-            let inside = connect(&target).await?;
-            carry(inside, outside).await
+            let shown = PeerCertificate::of(&outside).filter(|certificate| allow(certificate));
+            let Some(certificate) = shown else { return Err(TunnelError::Refused) };
+            let mut inside = connect(&target).await?;
+            let carried = tls.while_good(Some(&certificate), carry(&mut inside, outside)).await;
+            carried.unwrap_or_else(|| {
+                reset(&inside);
+                Err(TunnelError::Revoked)
+            })
         }
     };
     run(listener, accept, stop).await;
@@ -74,7 +80,7 @@ pub async fn serve(
 pub async fn dial(listener: TcpListener, tls: Arc<ClientConfig>, server: String, stop: Stop) {
     let tls = speaking(&tls, &[]);
     let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host).to_owned();
-    let accept = move |inside: TcpStream| {
+    let accept = move |mut inside: TcpStream| {
         let (tls, server, host) = (tls.clone(), server.clone(), host.clone());
         async move {
             let secured = async {
@@ -82,7 +88,7 @@ pub async fn dial(listener: TcpListener, tls: Arc<ClientConfig>, server: String,
                 tls::connect(tls, &host, stream).await.map_err(|source| TunnelError::Handshake { source })
             };
             match secured.await {
-                Ok(outside) => carry(inside, outside).await,
+                Ok(outside) => carry(&mut inside, outside).await,
                 Err(error) => {
                     reset(&inside);
                     Err(error)
@@ -95,11 +101,11 @@ pub async fn dial(listener: TcpListener, tls: Arc<ClientConfig>, server: String,
 
 /// What connects to `listener` reaches `target` (`host:port`), in the clear: for a target whose own protocol protects itself.
 pub async fn forward(listener: TcpListener, target: String, stop: Stop) {
-    let accept = |inside: TcpStream| {
+    let accept = |mut inside: TcpStream| {
         let target = target.clone();
         async move {
             match connect(&target).await {
-                Ok(outside) => carry(inside, outside).await,
+                Ok(outside) => carry(&mut inside, outside).await,
                 Err(error) => {
                     reset(&inside);
                     Err(error)
@@ -156,10 +162,10 @@ async fn connect(target: &str) -> Result<TcpStream, TunnelError> {
 
 /// Both directions until both have ended. A TLS stream that is dropped without its closing alert tells its peer of a break by
 /// itself; the plain side needs a reset.
-async fn carry(mut inside: TcpStream, mut outside: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), TunnelError> {
-    let copied = tokio::io::copy_bidirectional_with_sizes(&mut inside, &mut outside, COPY_BYTES, COPY_BYTES).await;
+async fn carry(inside: &mut TcpStream, mut outside: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), TunnelError> {
+    let copied = tokio::io::copy_bidirectional_with_sizes(inside, &mut outside, COPY_BYTES, COPY_BYTES).await;
     if copied.is_err() {
-        reset(&inside);
+        reset(inside);
     }
     copied.map(|_| ()).map_err(|source| TunnelError::Broken { source })
 }

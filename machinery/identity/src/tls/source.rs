@@ -2,20 +2,20 @@
 
 use super::{TlsError, provider};
 use crate::certificate_files::{CertificateFiles, InstallError, certified_key};
-use crate::{Peer, Role, Validity, private_file};
+use crate::{Peer, RevocationList, Role, Validity, private_file};
 use arc_swap::ArcSwap;
 use lifecycle::ErrorChain;
-use rustls::RootCertStore;
-use rustls::SignatureScheme;
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, Error, RootCertStore, SignatureScheme};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 #[derive(Debug)]
 pub struct Source {
@@ -26,7 +26,7 @@ pub struct Source {
 
 #[derive(Debug)]
 struct Loaded {
-    stamps: [Option<Stamp>; 3],
+    stamps: [Option<Stamp>; 4],
     material: Arc<Material>,
 }
 
@@ -38,6 +38,9 @@ pub struct Material {
     pub shown: Arc<CertifiedKey>,
     pub servers: Arc<WebPkiServerVerifier>,
     pub clients: Arc<dyn ClientCertVerifier>,
+    /// Who is refused by both, though the dates are right.
+    pub revoked: Option<RevocationList>,
+    roots: Arc<RootCertStore>,
 }
 
 /// Changes when a file is replaced. Its number is part of it: two files may be written in one tick of the clock.
@@ -56,7 +59,7 @@ impl Source {
         Ok(Self { files, role, loaded: ArcSwap::from_pointee(Loaded { stamps, material }) })
     }
 
-    /// What the files hold now; what they held before when they cannot be used. Three `stat` calls when nothing changed.
+    /// What the files hold now; what they held before when they cannot be used. Four `stat` calls when nothing changed.
     pub fn current(&self) -> Arc<Material> {
         let loaded = self.loaded.load_full();
         // Before reading: what changes while it is read is seen the next time.
@@ -66,7 +69,7 @@ impl Source {
         }
         let (stamps, material) = match Material::read(&self.files, self.role) {
             Ok(material) => {
-                tracing::info!(role = %self.role, "the certificate was renewed");
+                tracing::info!(role = %self.role, "the certificate or the list of revoked ones was renewed");
                 (stamps, Arc::new(material))
             }
             Err(error) => {
@@ -102,20 +105,57 @@ impl Material {
         let mut roots = RootCertStore::empty();
         roots.add(ca).map_err(|_| authority())?;
         let roots = Arc::new(roots);
-        let servers = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider()).build();
-        let clients = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
-        Ok(Self {
+        let without = Self {
             own,
             validity,
+            servers: servers(&roots, None).ok_or_else(authority)?,
+            clients: clients(&roots, None).ok_or_else(authority)?,
             shown: Arc::new(shown),
-            servers: servers.map_err(|_| authority())?,
-            clients: clients.map_err(|_| authority())?,
-        })
+            revoked: None,
+            roots,
+        };
+        let list = private_file::read_bytes_if_there(&files.revoked);
+        match list.map_err(|source| load(InstallError::File(source)))?.map(RevocationList::from_der) {
+            None => Ok(without),
+            Some(Ok(list)) if without.is_of_authority(&list) => without.refusing(list).ok_or_else(authority),
+            // It says nothing of our certificates. Whoever follows the cluster's list replaces it.
+            Some(_) => {
+                tracing::warn!(path = %files.revoked.display(), "no list of this authority's revoked certificates");
+                Ok(without)
+            }
+        }
+    }
+
+    /// Whether our authority signed a list: it is tried on our own certificate, as of its last moment.
+    pub fn is_of_authority(&self, list: &RevocationList) -> bool {
+        let Some(clients) = clients(&self.roots, Some(list)) else { return false };
+        let last = self.validity.not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let tried = clients.verify_client_cert(&self.shown.cert[0], &[], UnixTime::since_unix_epoch(last));
+        !matches!(
+            tried,
+            Err(Error::InvalidCertRevocationList(_)
+                | Error::InvalidCertificate(CertificateError::UnknownRevocationStatus))
+        )
+    }
+
+    fn refusing(self, list: RevocationList) -> Option<Self> {
+        let (servers, clients) = (servers(&self.roots, Some(&list))?, clients(&self.roots, Some(&list))?);
+        Some(Self { servers, clients, revoked: Some(list), ..self })
     }
 }
 
-fn stamps(files: &CertificateFiles) -> [Option<Stamp>; 3] {
-    [&files.ca, &files.certificate, &files.key].map(|path| {
+fn servers(roots: &Arc<RootCertStore>, list: Option<&RevocationList>) -> Option<Arc<WebPkiServerVerifier>> {
+    let builder = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider());
+    builder.with_crls(list.map(RevocationList::to_rustls)).only_check_end_entity_revocation().build().ok()
+}
+
+fn clients(roots: &Arc<RootCertStore>, list: Option<&RevocationList>) -> Option<Arc<dyn ClientCertVerifier>> {
+    let builder = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider());
+    builder.with_crls(list.map(RevocationList::to_rustls)).only_check_end_entity_revocation().build().ok()
+}
+
+fn stamps(files: &CertificateFiles) -> [Option<Stamp>; 4] {
+    [&files.ca, &files.certificate, &files.key, &files.revoked].map(|path| {
         let metadata = std::fs::metadata(path).ok()?;
         Some(Stamp {
             inode: metadata.ino(),

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::routing::get;
 use identity::{
-    Ca, Caller, CertificateFiles, ClientCertificates, Gate, Peer, Role, Subject, Tls, Token, Validity, Verifier,
+    Ca, Caller, CertificateFiles, ClientCertificates, Gate, Issued, Peer, Role, Subject, Tls, Token, Validity, Verifier,
 };
 use lifecycle::{ErrorChain, Stop};
 use std::net::SocketAddr;
@@ -52,6 +52,14 @@ impl Cluster {
     pub fn tls_within(&self, role: Role, node: &str, validity: Validity) -> Tls {
         self.certify(role, node, validity);
         Tls::open(&self.identity_dir(node), role).unwrap()
+    }
+
+    /// Signs a list of the certificates there are now, and installs it where `at` has its own.
+    pub fn revoke(&self, at: &Tls, certificates: &[&CertificateFiles]) {
+        let issued =
+            |files: &&CertificateFiles| Issued::of_pem(&std::fs::read_to_string(&files.certificate).unwrap()).unwrap();
+        let issued: Vec<Issued> = certificates.iter().map(issued).collect();
+        assert!(at.install_revoked(&self.ca.revoke(&issued, 1, SystemTime::now()).unwrap()).unwrap());
     }
 
     pub fn identity_dir(&self, node: &str) -> PathBuf {

@@ -4,5 +4,6 @@ mod cluster;
 mod faces;
 mod joining;
 mod refusals;
+mod removal;
 mod renewal;
 mod tunnel;

@@ -10,9 +10,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use web::tunnel;
 
-struct Tunnel {
+pub struct Tunnel {
     /// What connects here reaches the target.
-    entrance: SocketAddr,
+    pub entrance: SocketAddr,
     /// The end that speaks TLS.
     served_at: SocketAddr,
     stop: Stop,
@@ -21,7 +21,7 @@ struct Tunnel {
 }
 
 impl Tunnel {
-    async fn open(server: &Tls, client: &Tls, expects: Role, target: SocketAddr) -> Self {
+    pub async fn open(server: &Tls, client: &Tls, expects: Role, target: SocketAddr) -> Self {
         let stop = Stop::new();
         let [outside, inside] = [listener().await, listener().await];
         let (served_at, entrance) = (outside.local_addr().unwrap(), inside.local_addr().unwrap());
@@ -41,12 +41,12 @@ impl Tunnel {
     }
 }
 
-async fn listener() -> TcpListener {
+pub async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
 /// Reads until the end, then sends everything back, turned around.
-async fn reverser() -> SocketAddr {
+pub async fn reverser() -> SocketAddr {
     let listener = listener().await;
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -63,7 +63,7 @@ async fn reverser() -> SocketAddr {
 }
 
 /// What comes back for `bytes` through the entrance; an error when the stream broke.
-async fn exchange(entrance: SocketAddr, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+pub async fn exchange(entrance: SocketAddr, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     let exchange = async {
         let mut stream = TcpStream::connect(entrance).await?;
         stream.write_all(bytes).await?;
@@ -130,7 +130,7 @@ async fn open_stream() -> (Tunnel, TcpStream, TcpStream) {
 }
 
 /// Sends a few bytes and waits until they have arrived.
-async fn pass(from: &mut TcpStream, to: &mut TcpStream) {
+pub async fn pass(from: &mut TcpStream, to: &mut TcpStream) {
     from.write_all(b"some").await.unwrap();
     let mut bytes = [0; 4];
     tokio::time::timeout(DEADLINE, to.read_exact(&mut bytes)).await.expect("bytes in time").unwrap();
