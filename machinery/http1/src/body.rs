@@ -1,0 +1,126 @@
+//! Where a message's body ends, found in whatever pieces it comes.
+
+use crate::Framing;
+use crate::chunk::Chunks;
+use crate::refusal::BadChunk;
+
+/// Follows the body of one message.
+///
+/// Either [`Body::advance`] for bytes that are passed on as they are, or [`Body::decode`] for the data in them; mixing them
+/// is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    state: State,
+    data_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    Done,
+    Length(u64),
+    Chunked(Chunks),
+    UntilClose,
+}
+
+/// A piece of a body, taken out of its framing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decoded<'a> {
+    /// Empty if the bytes were framing only.
+    pub data: &'a [u8],
+    /// Bytes that were taken, framing included.
+    pub consumed: usize,
+}
+
+impl Body {
+    pub fn new(framing: Framing) -> Self {
+        let state = match framing {
+            Framing::None | Framing::Length(0) => State::Done,
+            Framing::Length(length) => State::Length(length),
+            Framing::Chunked => State::Chunked(Chunks::default()),
+            Framing::UntilClose => State::UntilClose,
+        };
+        Self { state, data_bytes: 0 }
+    }
+
+    /// How many of `bytes` belong to this message: all of them, unless it ends among them.
+    #[inline]
+    pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, BadChunk> {
+        if !matches!(self.state, State::Chunked(_)) {
+            return Ok(self.take_plain(bytes));
+        }
+        let mut at = 0;
+        while at < bytes.len() && !self.is_done() {
+            at += self.decode(&bytes[at..])?.consumed;
+        }
+        Ok(at)
+    }
+
+    /// The next piece of data: call it again with the bytes after `consumed` until none are left or the body is done.
+    pub fn decode<'a>(&mut self, bytes: &'a [u8]) -> Result<Decoded<'a>, BadChunk> {
+        let State::Chunked(chunks) = &mut self.state else {
+            let consumed = self.take_plain(bytes);
+            return Ok(Decoded { data: &bytes[..consumed], consumed });
+        };
+        let decoded = chunks.decode(bytes)?;
+        self.data_bytes = self.data_bytes.saturating_add(decoded.data.len() as u64);
+        if chunks.are_done() {
+            self.state = State::Done;
+        }
+        Ok(decoded)
+    }
+
+    #[inline]
+    fn take_plain(&mut self, bytes: &[u8]) -> usize {
+        let taken = match &mut self.state {
+            State::Done | State::Chunked(_) => 0,
+            State::UntilClose => bytes.len(),
+            State::Length(left) => {
+                let taken = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= taken as u64;
+                if *left == 0 {
+                    self.state = State::Done;
+                }
+                taken
+            }
+        };
+        self.data_bytes = self.data_bytes.saturating_add(taken as u64);
+        taken
+    }
+
+    /// `taken` bytes went by unseen (splice); at most [`Body::remaining_length`].
+    pub fn skip(&mut self, taken: u64) {
+        if let State::Length(left) = &mut self.state {
+            *left = left.saturating_sub(taken);
+            if *left == 0 {
+                self.state = State::Done;
+            }
+        }
+        self.data_bytes = self.data_bytes.saturating_add(taken);
+    }
+
+    /// Whether all of it was seen. Never true of a body that ends with the connection.
+    #[inline]
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Whether the connection may close here: the body is done, or ends that way.
+    pub fn may_end_here(&self) -> bool {
+        matches!(self.state, State::Done | State::UntilClose)
+    }
+
+    /// How many bytes are to come, if that is known.
+    #[inline]
+    pub fn remaining_length(&self) -> Option<u64> {
+        match self.state {
+            State::Done => Some(0),
+            State::Length(left) => Some(left),
+            State::Chunked(_) | State::UntilClose => None,
+        }
+    }
+
+    /// Bytes of data so far, framing not counted.
+    pub fn data_bytes(&self) -> u64 {
+        self.data_bytes
+    }
+}
