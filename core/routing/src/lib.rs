@@ -18,9 +18,11 @@ mod table;
 mod url;
 
 pub use balance::WeightedRoundRobin;
-pub use expression::{EXPRESSION_BYTES_MAX, Expression, HOST_BYTES_MAX, Headers, MATCHERS_MAX, RequestHead};
+pub use expression::{
+    ALTERNATIVES_MAX, EXPRESSION_BYTES_MAX, Expression, HOST_BYTES_MAX, Headers, MATCHERS_MAX, RequestHead,
+};
 pub use lexer::ParseError;
 pub use predicate::{Attempt, DEFAULT_PREDICATE, PREDICATE_BYTES_MAX, Predicate, RETRIES_MAX};
 pub use route::{Route, RouteError, RouteSpec, Server, Service};
-pub use table::{Explanation, Table, Verdict};
+pub use table::{Explained, Explanation, Order, Table, Verdict};
 pub use url::{ServerUrl, UrlError};

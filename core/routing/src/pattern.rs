@@ -11,12 +11,17 @@ pub(crate) struct Pattern {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub(crate) enum Part {
     Literal(String),
     Name,
     Integer,
     Rest,
 }
+
+/// Bytes one pattern may have. Patterns become the depth of a tree.
+pub(crate) const PATTERN_BYTES_MAX: usize = 1024;
+/// Holes one pattern may have.
+pub(crate) const HOLES_MAX: usize = 32;
 
 /// What ends a `<name>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +30,9 @@ pub(crate) struct Separator(pub char);
 impl Pattern {
     /// The error says what is wrong and at which character of `text` (from 0).
     pub fn parse(text: &str, separator: Separator) -> Result<Self, (usize, String)> {
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err((0, format!("a pattern has at most {PATTERN_BYTES_MAX} bytes, this one has {}", text.len())));
+        }
         let mut parts = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
@@ -49,7 +57,29 @@ impl Pattern {
             }
             parts.push(part);
         }
+        let holes = parts.iter().filter(|part| !matches!(part, Part::Literal(_))).count();
+        if holes > HOLES_MAX {
+            return Err((0, format!("a pattern has at most {HOLES_MAX} holes, this one has {holes}")));
+        }
         Ok(Self { parts, separator })
+    }
+
+    /// What begins like the pattern.
+    pub fn prefix(text: &str, separator: Separator) -> Result<Self, (usize, String)> {
+        let mut pattern = Self::parse(text, separator)?;
+        if !pattern.is_open() {
+            pattern.parts.push(Part::Rest);
+        }
+        Ok(pattern)
+    }
+
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Whether anything may follow what it begins with.
+    pub fn is_open(&self) -> bool {
+        self.parts.last() == Some(&Part::Rest)
     }
 
     /// The text itself, when there is no hole.

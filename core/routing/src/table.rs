@@ -1,198 +1,204 @@
-//! The routing table: every route, in the order they are tried. Immutable; a change makes a new one, sharing the routes
-//! that did not change.
+//! The routing table: every route, and which of them a request takes. Immutable; a change makes a new one beside it, which
+//! shares what did not change.
 //!
 //! # Which route wins
 //! Of the routes that match a request, the first by this order:
 //! 1. higher explicit priority (a route without one has 0);
-//! 2. host: exact, then pattern (more literal text first), then regexp, then none;
-//! 3. path: the same;
+//! 2. host: exact, then pattern (more literal text first), then regexp (the longer first), then none;
+//! 3. path: the same; of two patterns with as much literal text the open one (`PathPrefix`, `<path:…>`) goes last;
 //! 4. method: the same;
-//! 5. more header matchers;
-//! 6. more matchers in all;
-//! 7. id, in alphabetical order.
+//! 5. more header and query matchers;
+//! 6. client: the block with fewer addresses, then none;
+//! 7. more matchers in all;
+//! 8. id, in alphabetical order.
 //!
-//! vulcand differs in two ways, both left behind on purpose. It tries routes in the *reverse alphabetical order of their
-//! text*, so that `PathRegexp("/.*")` takes what `Host("a")` asks for and quoting decides who wins. And it merges
-//! neighbouring expressions into one trie without comparing their last matchers, so that beside
-//! `Host("a") && Method("POST")` the route `Host("a") && Path("/x")` becomes unreachable.
+//! `a || b` counts as two routes: what decides is the alternative that matches. `!a` asks for nothing in particular and
+//! counts in 7 only.
+//!
+//! vulcand differs in two ways. It tries routes in the *reverse alphabetical order of their text*, so that
+//! `PathRegexp("/.*")` takes what `Host("a")` asks for and quoting decides who wins; [`Order::Vulcand`] does so after the
+//! priority, for those who rely on it. And it merges neighbouring expressions into one trie without comparing their last
+//! matchers, so that beside `Host("a") && Method("POST")` the route `Host("a") && Path("/x")` becomes unreachable; that is
+//! left behind in either order.
 //!
 //! # Lookup
-//! Routes with an exact host are found by a hash of it, so that thousands of hosts cost a request no more than ten; the
-//! others are tried one by one.
+//! One walk along the host, one along the path per host pattern that matched: ten thousand routes cost a request what ten
+//! do. See `table/index.rs` for what is tried one by one.
 
-use crate::expression::{Expression, RequestHead, Subject, Test};
+mod explain;
+mod index;
+mod rank;
+mod tree;
+
+pub use explain::{Explained, Explanation, Verdict};
+pub use rank::Order;
+
+use crate::expression::{HostBuffer, RequestHead};
 use crate::route::Route;
-use serde::Serialize;
-use std::cmp::Reverse;
-use std::collections::HashMap;
+use index::{Candidate, Index};
+use rank::Rank;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    /// In the order they are tried.
+    order: Order,
     routes: Vec<Arc<Route>>,
-    /// Positions of the routes with this exact host, ascending.
-    by_host: HashMap<String, Vec<usize>>,
-    /// Positions of all others, ascending.
-    any_host: Vec<usize>,
-}
-
-/// Why a route was or was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "verdict", rename_all = "snake_case")]
-pub enum Verdict {
-    Wins,
-    /// Matches too, but `by` goes first.
-    Loses {
-        by: String,
-        because: &'static str,
-    },
-    /// This matcher says no.
-    DoesNotMatch {
-        matcher: String,
-    },
-}
-
-/// All routes for one request, in the order they are tried.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Explanation {
-    pub winner: Option<String>,
-    pub routes: Vec<(String, Verdict)>,
+    /// Positions of the routes, by id.
+    by_id: Vec<usize>,
+    index: Index,
 }
 
 impl Table {
+    /// Of two routes with one id the later counts.
     pub fn new(routes: impl IntoIterator<Item = Arc<Route>>) -> Self {
-        let mut ranked: Vec<(Rank, Arc<Route>)> = routes.into_iter().map(|route| (Rank::of(&route), route)).collect();
-        ranked.sort_by(|(left, a), (right, b)| left.cmp(right).then_with(|| a.id.cmp(&b.id)));
-        let routes: Vec<Arc<Route>> = ranked.into_iter().map(|(_, route)| route).collect();
-        let mut table = Self { routes: Vec::new(), by_host: HashMap::new(), any_host: Vec::new() };
-        for (position, route) in routes.iter().enumerate() {
-            match exact_host(&route.expression) {
-                Some(host) => table.by_host.entry(host.to_owned()).or_default().push(position),
-                None => table.any_host.push(position),
-            }
+        Self::ordered(Order::default(), routes)
+    }
+
+    pub fn ordered(order: Order, routes: impl IntoIterator<Item = Arc<Route>>) -> Self {
+        let routes: BTreeMap<String, Arc<Route>> = routes.into_iter().map(|route| (route.id.clone(), route)).collect();
+        let mut table = Self { order, ..Self::default() };
+        for route in routes.into_values() {
+            table.by_id.push(table.routes.len());
+            table.push(route);
         }
-        table.routes = routes;
         table
     }
 
-    /// In the order they are tried.
+    /// By position. A route keeps its position from one table to the next, but that the last one takes the place of one
+    /// that goes.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
+    }
+
+    /// The positions of all routes in the order of precedence (of their first alternatives in it).
+    pub fn in_order(&self) -> Vec<usize> {
+        let mut ranked: Vec<(Rank, usize)> =
+            self.routes.iter().enumerate().map(|(position, route)| (rank_of(route, self.order), position)).collect();
+        ranked.sort();
+        ranked.into_iter().map(|(_, position)| position).collect()
+    }
+
+    /// The position of the route with this id.
+    pub fn position(&self, id: &str) -> Option<usize> {
+        self.place(id).ok().map(|place| self.by_id[place])
     }
 
     pub fn find(&self, head: &RequestHead<'_>) -> Option<&Arc<Route>> {
         self.find_position(head).map(|position| &self.routes[position])
     }
 
-    /// The winner's position in [`Table::routes`].
+    /// The winner's position in [`Table::routes`]. Allocates nothing.
     pub fn find_position(&self, head: &RequestHead<'_>) -> Option<usize> {
-        let host_name = head.host_name();
-        let of_host = self.by_host.get(host_name.as_str()).map_or(&[][..], Vec::as_slice);
-        let mut of_host = of_host.iter().copied().peekable();
-        let mut of_any = self.any_host.iter().copied().peekable();
-        loop {
-            // Both lists ascend: the smaller head is the next in the order of precedence.
-            let position = match (of_host.peek(), of_any.peek()) {
-                (Some(a), Some(b)) if a < b => of_host.next(),
-                (_, Some(_)) => of_any.next(),
-                (_, None) => of_host.next(),
-            }?;
-            if self.routes[position].expression.first_failing(head, host_name.as_str()).is_none() {
-                return Some(position);
+        let mut buffer = HostBuffer::new();
+        let found = self.index.find(head, head.host_name(&mut buffer));
+        found.best.map(|candidate| candidate.position)
+    }
+
+    /// The table after a change: some routes are gone, by id, then others are new or new in content.
+    pub fn updated<'a>(
+        &self,
+        gone: impl IntoIterator<Item = &'a str>,
+        changed: impl IntoIterator<Item = Arc<Route>>,
+    ) -> Self {
+        let mut table = self.clone();
+        for id in gone {
+            table.remove(id);
+        }
+        for route in changed {
+            table.upsert(route);
+        }
+        table
+    }
+
+    /// The table of exactly these routes. Those that are in this one, as the same `Arc`, are shared and cost next to
+    /// nothing.
+    pub fn rebuilt(&self, routes: &[Arc<Route>]) -> Self {
+        let addresses = |routes: &[Arc<Route>]| {
+            let mut addresses: Vec<*const Route> = routes.iter().map(Arc::as_ptr).collect();
+            addresses.sort_unstable();
+            addresses
+        };
+        let (before, after) = (addresses(&self.routes), addresses(routes));
+        let is_in = |known: &[*const Route], route: &Arc<Route>| known.binary_search(&Arc::as_ptr(route)).is_ok();
+        let changed: Vec<&Arc<Route>> = routes.iter().filter(|route| !is_in(&before, route)).collect();
+        let mut stays: Vec<&str> = changed.iter().map(|route| route.id.as_str()).collect();
+        stays.sort_unstable();
+        let gone = self.routes.iter().filter(|route| !is_in(&after, route)).map(|route| route.id.as_str());
+        let gone = gone.filter(|id| stays.binary_search(id).is_err());
+        self.updated(gone, changed.into_iter().cloned())
+    }
+
+    fn upsert(&mut self, route: Arc<Route>) {
+        match self.place(&route.id) {
+            Ok(place) => {
+                let position = self.by_id[place];
+                self.unlist(position);
+                self.routes[position] = route;
+                self.list(position);
+            }
+            Err(place) => {
+                self.by_id.insert(place, self.routes.len());
+                self.push(route);
             }
         }
     }
 
-    /// What [`Table::find`] decides for a request, and why.
-    pub fn explain(&self, head: &RequestHead<'_>) -> Explanation {
-        let host_name = head.host_name();
-        let mut winner: Option<&Arc<Route>> = None;
-        let mut routes = Vec::with_capacity(self.routes.len());
-        for route in &self.routes {
-            let verdict = match (route.expression.first_failing(head, host_name.as_str()), winner) {
-                (Some(matcher), _) => Verdict::DoesNotMatch { matcher: matcher.to_string() },
-                (None, Some(winner)) => Verdict::Loses {
-                    by: winner.id.clone(),
-                    because: Rank::of(winner).first_difference(&Rank::of(route)),
-                },
-                (None, None) => {
-                    winner = Some(route);
-                    Verdict::Wins
-                }
-            };
-            routes.push((route.id.clone(), verdict));
-        }
-        Explanation { winner: winner.map(|route| route.id.clone()), routes }
+    fn push(&mut self, route: Arc<Route>) {
+        self.routes.push(route);
+        self.list(self.routes.len() - 1);
     }
-}
 
-/// The order of precedence; smaller goes first. Fields in the order they count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    priority: Reverse<i64>,
-    host: Precision,
-    path: Precision,
-    method: Precision,
-    headers: Reverse<usize>,
-    matchers: Reverse<usize>,
-}
-
-/// How precisely a part of the request is asked for; smaller is more precise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Precision {
-    Exact,
-    Pattern { literal_bytes: Reverse<usize> },
-    Regexp { bytes: Reverse<usize> },
-    None,
-}
-
-impl Rank {
-    fn of(route: &Route) -> Self {
-        let matchers = route.expression.matchers();
-        let precision = |subject: &Subject| {
-            let tests = matchers.iter().filter(|matcher| matcher.subject == *subject);
-            tests.map(|matcher| Precision::of(&matcher.test)).min().unwrap_or(Precision::None)
-        };
-        Self {
-            priority: Reverse(route.priority.unwrap_or(0)),
-            host: precision(&Subject::Host),
-            path: precision(&Subject::Path),
-            method: precision(&Subject::Method),
-            headers: Reverse(matchers.iter().filter(|m| matches!(m.subject, Subject::Header(_))).count()),
-            matchers: Reverse(matchers.len()),
+    fn remove(&mut self, id: &str) {
+        let Ok(place) = self.place(id) else { return };
+        let (position, last) = (self.by_id[place], self.routes.len() - 1);
+        self.unlist(position);
+        if position != last {
+            self.unlist(last);
+            if let Ok(place) = self.place(&self.routes[last].id) {
+                self.by_id[place] = position;
+            }
+        }
+        self.by_id.remove(place);
+        self.routes.swap_remove(position);
+        if position != last {
+            self.list(position);
         }
     }
 
-    fn first_difference(&self, other: &Self) -> &'static str {
-        match () {
-            () if self.priority != other.priority => "it has the higher priority",
-            () if self.host != other.host => "its host is more precise",
-            () if self.path != other.path => "its path is more precise",
-            () if self.method != other.method => "its method is more precise",
-            () if self.headers != other.headers => "it asks for more headers",
-            () if self.matchers != other.matchers => "it has more matchers",
-            () => "its id comes first",
+    /// Where the id stands in `by_id`, or would.
+    fn place(&self, id: &str) -> Result<usize, usize> {
+        self.by_id.binary_search_by(|position| self.routes[*position].id.as_str().cmp(id))
+    }
+
+    fn list(&mut self, position: usize) {
+        for candidate in candidates(&self.routes[position], position, self.order) {
+            self.index.insert(candidate);
+        }
+    }
+
+    fn unlist(&mut self, position: usize) {
+        for candidate in candidates(&self.routes[position], position, self.order) {
+            self.index.remove(&candidate);
         }
     }
 }
 
-impl Precision {
-    fn of(test: &Test) -> Self {
-        match test {
-            Test::Pattern(pattern) if pattern.exact().is_some() => Self::Exact,
-            Test::Pattern(pattern) => Self::Pattern { literal_bytes: Reverse(pattern.literal_bytes()) },
-            Test::Regexp(regexp) => Self::Regexp { bytes: Reverse(regexp.as_str().len()) },
-        }
-    }
-}
-
-/// A host without which the expression cannot match.
-fn exact_host(expression: &Expression) -> Option<&str> {
-    expression.matchers().iter().find_map(|matcher| match (&matcher.subject, &matcher.test) {
-        (Subject::Host, Test::Pattern(pattern)) => pattern.exact(),
-        _ => None,
+fn candidates(route: &Arc<Route>, position: usize, order: Order) -> impl Iterator<Item = Candidate> + use<> {
+    let route = route.clone();
+    let id: Arc<str> = route.id.as_str().into();
+    let alternatives = route.expression.alternatives().len();
+    (0..alternatives).map(move |alternative| {
+        let rank = Rank::of(&route, route.expression.alternative(alternative), order, &id);
+        Candidate { rank, route: route.clone(), position, alternative }
     })
+}
+
+/// Of the route's best alternative.
+fn rank_of(route: &Route, order: Order) -> Rank {
+    let id = route.id.as_str().into();
+    let ranks = route.expression.alternatives().map(|alternative| Rank::of(route, alternative, order, &id));
+    ranks.min().expect("an expression has an alternative: its parser makes one from every matcher")
 }
 
 #[cfg(test)]

@@ -72,13 +72,9 @@ fn describe(method: &str, url: &str, answer: &Value) -> String {
     let routes = answer["routes"].as_array().map_or(&[][..], Vec::as_slice);
     if !routes.is_empty() {
         let rows = routes.iter().map(|route| {
-            let (verdict, why) = match route["verdict"].as_str() {
-                Some("wins") => ("wins", String::new()),
-                Some("loses") => ("loses", format!("{} goes first: {}", text(&route["by"]), text(&route["because"]))),
-                Some("does_not_match") => ("does not match", text(&route["matcher"])),
-                other => (other.unwrap_or_default(), String::new()),
-            };
-            vec![text(&route["route"]), verdict.to_owned(), why]
+            let verdict = text(&route["verdict"]).replace('_', " ");
+            let why = if verdict == "wins" { String::new() } else { text(&route["reason"]) };
+            vec![text(&route["route"]), verdict, why]
         });
         lines.push(format!("\n{}", table(&["route", "verdict", "why"], rows.collect())));
     }
@@ -96,8 +92,8 @@ mod tests {
             "winner": "app.web", "servers": ["http://127.0.0.1:31000"],
             "routes": [
                 { "route": "app.web", "verdict": "wins" },
-                { "route": "old", "verdict": "loses", "by": "app.web", "because": "higher priority" },
-                { "route": "s3", "verdict": "does_not_match", "matcher": "Host(\"s3.localhost\")" },
+                { "route": "old", "verdict": "loses", "reason": "app.web goes first: it has the higher priority" },
+                { "route": "s3", "verdict": "does_not_match", "reason": "Host(\"s3.localhost\") does not hold" },
             ],
         });
         let expected = "GET http://web.localhost/ takes the route app.web
@@ -105,8 +101,8 @@ mod tests {
 
 ROUTE    VERDICT         WHY
 app.web  wins
-old      loses           app.web goes first: higher priority
-s3       does not match  Host(\"s3.localhost\")";
+old      loses           app.web goes first: it has the higher priority
+s3       does not match  Host(\"s3.localhost\") does not hold";
         assert_eq!(describe("GET", "http://web.localhost/", &answer), expected);
         let nothing = json!({ "winner": null, "servers": [], "routes": [] });
         assert!(describe("GET", "http://x/", &nothing).contains("takes no route"));

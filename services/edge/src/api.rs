@@ -13,7 +13,7 @@ use axum::{Json, Router};
 use http::header::CONTENT_TYPE;
 use http::{StatusCode, Uri};
 use identity::{Gate, Role, Verifier};
-use routing::{Explanation, Headers, RequestHead, Route, Service};
+use routing::{Explanation, Headers, RequestHead, Service};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
@@ -118,7 +118,8 @@ struct ServerView<'a> {
 /// In the order they are tried.
 async fn routes(State(api): State<Api>) -> Json<Value> {
     let snapshot = api.current.load();
-    let view = |(route, turns): (&Arc<Route>, &crate::current::Turns)| {
+    let view = |position: usize| {
+        let (route, turns) = (&snapshot.table.routes()[position], &snapshot.turns[position]);
         let servers = route.servers.iter().zip(&turns.servers).map(|(server, state)| ServerView {
             id: &server.id,
             url: server.url.as_str(),
@@ -139,7 +140,7 @@ async fn routes(State(api): State<Api>) -> Json<Value> {
             servers: servers.collect(),
         })
     };
-    let routes: Vec<Value> = snapshot.table.routes().iter().zip(&snapshot.turns).map(view).collect();
+    let routes: Vec<Value> = snapshot.table.in_order().into_iter().map(view).collect();
     Json(json!({ "revision": snapshot.revision(), "routes": routes }))
 }
 
@@ -182,15 +183,7 @@ async fn explain(State(api): State<Api>, Query(query): Query<Vec<(String, String
     let servers = winner.as_ref().and_then(|id| snapshot.table.routes().iter().find(|route| route.id == *id));
     let servers: Vec<&str> =
         servers.iter().flat_map(|route| &route.servers).map(|server| server.url.as_str()).collect();
-    let verdicts: Vec<Value> = routes
-        .iter()
-        .map(|(id, verdict)| {
-            let mut value = json!(verdict);
-            value["route"] = json!(id);
-            value
-        })
-        .collect();
-    Json(json!({ "winner": winner, "servers": servers, "routes": verdicts })).into_response()
+    Json(json!({ "winner": winner, "servers": servers, "routes": routes })).into_response()
 }
 
 fn refuse(message: &str) -> Response {

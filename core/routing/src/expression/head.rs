@@ -39,40 +39,35 @@ impl<'a> RequestHead<'a> {
         parameters.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    pub(crate) fn host_name(&self) -> HostName<'a> {
-        HostName::of(self.host)
-    }
-}
-
-/// A host, lower-cased and without port; an IPv6 literal keeps its brackets. Made once per request, on the stack.
-pub(crate) enum HostName<'a> {
-    AsItCame(&'a str),
-    Lowered { bytes: [u8; HOST_BYTES_MAX], length: usize },
-}
-
-impl<'a> HostName<'a> {
-    fn of(host: &'a str) -> Self {
+    /// The host, lower-cased and without port; an IPv6 literal keeps its brackets.
+    pub(crate) fn host_name<'b>(&self, buffer: &'b mut HostBuffer) -> &'b str
+    where
+        'a: 'b,
+    {
+        let host = self.host;
         let bracket = if host.starts_with('[') { host.find(']').map_or(0, |end| end + 1) } else { 0 };
         let end = host[bracket..].find(':').map_or(host.len(), |colon| bracket + colon);
         let name = &host[..end];
         if name.len() > HOST_BYTES_MAX {
-            return Self::AsItCame("");
+            return "";
         }
         if !name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Self::AsItCame(name);
+            return name;
         }
-        let mut bytes = [0; HOST_BYTES_MAX];
-        bytes[..name.len()].copy_from_slice(name.as_bytes());
-        bytes[..name.len()].make_ascii_lowercase();
-        Self::Lowered { bytes, length: name.len() }
+        let lowered = &mut buffer.0[..name.len()];
+        lowered.copy_from_slice(name.as_bytes());
+        lowered.make_ascii_lowercase();
+        // Lowering ASCII letters leaves UTF-8 what it was.
+        std::str::from_utf8(lowered).unwrap_or_default()
     }
+}
 
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::AsItCame(name) => name,
-            // Lowering ASCII letters leaves UTF-8 what it was.
-            Self::Lowered { bytes, length } => std::str::from_utf8(&bytes[..*length]).unwrap_or_default(),
-        }
+/// Room for a host name that has to be lower-cased.
+pub(crate) struct HostBuffer([u8; HOST_BYTES_MAX]);
+
+impl HostBuffer {
+    pub fn new() -> Self {
+        Self([0; HOST_BYTES_MAX])
     }
 }
 
@@ -80,6 +75,15 @@ impl<'a> HostName<'a> {
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
+
+    fn head(host: &str) -> RequestHead<'_> {
+        let client = Ipv4Addr::LOCALHOST.into();
+        RequestHead { method: "GET", host, path: "/", query: None, headers: &[], client }
+    }
+
+    fn host_name(host: &str) -> String {
+        head(host).host_name(&mut HostBuffer::new()).to_owned()
+    }
 
     #[test]
     fn a_host_is_lower_cased_and_loses_its_port() {
@@ -94,17 +98,16 @@ mod tests {
             ("[::1", "["),
             ("É.Example", "É.example"),
         ] {
-            assert_eq!(HostName::of(host).as_str(), name, "{host}");
+            assert_eq!(host_name(host), name, "{host}");
         }
         let longest = "A".repeat(HOST_BYTES_MAX);
-        assert_eq!(HostName::of(&longest).as_str(), longest.to_ascii_lowercase());
-        assert_eq!(HostName::of(&format!("{longest}a")).as_str(), "");
+        assert_eq!(host_name(&longest), longest.to_ascii_lowercase());
+        assert_eq!(host_name(&format!("{longest}a")), "");
     }
 
     #[test]
     fn the_first_parameter_of_a_name_counts() {
-        let client = Ipv4Addr::LOCALHOST.into();
-        let head = |query| RequestHead { method: "GET", host: "", path: "/", query, headers: &[], client };
+        let head = |query| RequestHead { query, ..head("") };
         assert_eq!(head(Some("a=1&b=2&a=3")).parameter("a"), Some("1"));
         assert_eq!(head(Some("flag&b=x=y")).parameter("flag"), Some(""));
         assert_eq!(head(Some("flag&b=x=y")).parameter("b"), Some("x=y"));

@@ -27,8 +27,14 @@ async fn status_routes_and_explanations() {
     assert_eq!(
         explained["routes"],
         json!([
-            { "route": "a", "verdict": "wins" },
-            { "route": "b", "verdict": "does_not_match", "matcher": "Host(\"b\")" },
+            {
+                "route": "a", "rule": "Host(`a`)",
+                "verdict": "wins", "matched": "Host(\"a\")", "reason": "Host(\"a\") matches",
+            },
+            {
+                "route": "b", "rule": "Host(`b`)",
+                "verdict": "does_not_match", "failing": ["Host(\"b\")"], "reason": "Host(\"b\") does not hold",
+            },
         ])
     );
     let wrong = edge.client.get(&url("/explain?method=GET")).await.unwrap();

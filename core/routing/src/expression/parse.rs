@@ -1,0 +1,227 @@
+//! Reads a route expression, straight into its alternatives.
+//!
+//! The grammar is Go's for these operators: `!` binds tighter than `&&`, `&&` tighter than `||`. An expression is kept as
+//! its disjunctive normal form, a list of conjunctions. It comes out of the descent itself: whether a part stands under an
+//! odd number of `!` is handed down, and where it does, `||` multiplies and `&&` adds (De Morgan).
+
+use super::matcher::{Condition, Matcher, Subject, Test};
+use super::network::Network;
+use super::{ALTERNATIVES_MAX, MATCHERS_MAX, Term};
+use crate::lexer::{NESTING_MAX, ParseError, Token, Words};
+use crate::pattern::{Pattern, Separator};
+use regex::{Regex, RegexBuilder};
+
+/// Bytes one compiled regexp may take, and again its lazily built automaton.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+/// Nesting of groups in a regexp.
+const REGEX_NESTING_MAX: u32 = 100;
+
+const MATCHER_NAMES: &str = "Host, HostRegexp, Path, PathPrefix, PathRegexp, Method, MethodRegexp, Header, HeaderRegexp, \
+                             Query, QueryRegexp or ClientIP";
+
+pub(super) fn read(text: &str) -> Result<(Vec<Matcher>, Vec<Vec<Term>>), ParseError> {
+    let mut parser = Parser { words: Words::read(text)?, matchers: Vec::new() };
+    let alternatives = parser.any(false, 0)?;
+    let end = parser.words.take();
+    if end.token != Token::End {
+        return Err(no_operator(end.column, &end.token));
+    }
+    Ok((parser.matchers, alternatives))
+}
+
+struct Parser {
+    words: Words,
+    matchers: Vec<Matcher>,
+}
+
+type Alternatives = Vec<Vec<Term>>;
+
+impl Parser {
+    /// `all || all …`
+    fn any(&mut self, negated: bool, depth: usize) -> Result<Alternatives, ParseError> {
+        let mut alternatives = self.all(negated, depth)?;
+        while self.words.peek().token == Token::Or {
+            let column = self.words.take().column;
+            let more = self.all(negated, depth)?;
+            alternatives =
+                if negated { product(alternatives, &more, column) } else { sum(alternatives, more, column) }?;
+        }
+        Ok(alternatives)
+    }
+
+    /// `term && term …`
+    fn all(&mut self, negated: bool, depth: usize) -> Result<Alternatives, ParseError> {
+        let mut alternatives = self.term(negated, depth)?;
+        while self.words.peek().token == Token::And {
+            let column = self.words.take().column;
+            let more = self.term(negated, depth)?;
+            alternatives =
+                if negated { sum(alternatives, more, column) } else { product(alternatives, &more, column) }?;
+        }
+        Ok(alternatives)
+    }
+
+    /// A matcher, `!term`, or anything in parentheses.
+    fn term(&mut self, negated: bool, depth: usize) -> Result<Alternatives, ParseError> {
+        let word = self.words.take();
+        if depth == NESTING_MAX && matches!(word.token, Token::Open | Token::Not) {
+            return Err(ParseError::new(word.column, format!("more than {NESTING_MAX} nested parentheses or `!`")));
+        }
+        match word.token {
+            Token::Not => self.term(!negated, depth + 1),
+            Token::Open => {
+                let inner = self.any(negated, depth + 1)?;
+                let close = self.words.take();
+                if close.token != Token::Close {
+                    return Err(no_operator(close.column, &close.token));
+                }
+                Ok(inner)
+            }
+            Token::Name(name) => {
+                if self.matchers.len() == MATCHERS_MAX {
+                    return Err(ParseError::new(word.column, format!("more than {MATCHERS_MAX} matchers")));
+                }
+                let matcher = matcher(&name, word.column, &mut self.words)?;
+                self.matchers.push(matcher);
+                Ok(vec![vec![Term { matcher: self.matchers.len() - 1, negated }]])
+            }
+            other => {
+                let message = format!("expected a matcher ({MATCHER_NAMES}), found {other}");
+                Err(ParseError::new(word.column, message))
+            }
+        }
+    }
+}
+
+fn sum(mut alternatives: Alternatives, more: Alternatives, column: usize) -> Result<Alternatives, ParseError> {
+    check(alternatives.len() + more.len(), column)?;
+    alternatives.extend(more);
+    Ok(alternatives)
+}
+
+fn product(left: Alternatives, right: &Alternatives, column: usize) -> Result<Alternatives, ParseError> {
+    check(left.len() * right.len(), column)?;
+    let pairs = left.iter().flat_map(|left| right.iter().map(move |right| [left.as_slice(), right].concat()));
+    Ok(pairs.collect())
+}
+
+fn check(alternatives: usize, column: usize) -> Result<(), ParseError> {
+    if alternatives <= ALTERNATIVES_MAX {
+        return Ok(());
+    }
+    let message = format!("multiplied out, this gives {alternatives} alternatives: {ALTERNATIVES_MAX} are allowed");
+    Err(ParseError::new(column, message))
+}
+
+fn no_operator(column: usize, token: &Token) -> ParseError {
+    ParseError::new(column, format!("expected `&&`, `||` or the end, found {token}"))
+}
+
+/// The arguments and closing parenthesis of the matcher whose name was read.
+fn matcher(name: &str, column: usize, words: &mut Words) -> Result<Matcher, ParseError> {
+    let (kind, test) = match name.strip_suffix("Regexp").or(name.strip_suffix("Prefix")) {
+        Some(kind) if kind == "Path" || name.ends_with("Regexp") => (kind, &name[kind.len()..]),
+        _ => (name, ""),
+    };
+    let is_known = matches!(kind, "Host" | "Path" | "Method" | "Header" | "Query") || name == "ClientIP";
+    if !is_known {
+        let hint = if matches!(name, "TrieRoute" | "RegexpRoute") { " (older than vulcand 0.8)" } else { "" };
+        return Err(ParseError::new(column, format!("unknown matcher `{name}`{hint}: expected {MATCHER_NAMES}")));
+    }
+    words.expect(&Token::Open)?;
+    if name == "ClientIP" {
+        return client_matcher(words);
+    }
+    let (subject, separator) = match kind {
+        "Host" => (Subject::Host, '.'),
+        "Path" => (Subject::Path, '/'),
+        "Method" => (Subject::Method, ' '),
+        "Header" => (Subject::Header(header_name(words)?), '/'),
+        _ => (Subject::Query(parameter_name(words)?), '/'),
+    };
+    let (column, written) = string(words)?;
+    words.expect(&Token::Close)?;
+    if written.is_empty() && subject == Subject::Path && test != "Regexp" {
+        return Err(ParseError::new(column, "a path is never empty"));
+    }
+    let text = if subject == Subject::Host { written.to_ascii_lowercase() } else { written.clone() };
+    let pattern = match test {
+        "Regexp" => None,
+        "Prefix" => Some(Pattern::prefix(&text, Separator(separator))),
+        _ => Some(Pattern::parse(&text, Separator(separator))),
+    };
+    let test = match pattern {
+        // The quote is one column; escapes before the fault would move it further.
+        Some(pattern) => Test::Pattern(pattern.map_err(|(at, message)| ParseError::new(column + 1 + at, message))?),
+        None => Test::Regexp(regexp(&written, subject == Subject::Host, column)?),
+    };
+    let source = match &subject {
+        Subject::Header(of) | Subject::Query(of) => format!("{name}({of:?}, {written:?})"),
+        _ => format!("{name}({written:?})"),
+    };
+    Ok(Matcher { condition: Condition::Text(subject, test), source })
+}
+
+/// `"10.0.0.0/8", "::1")`
+fn client_matcher(words: &mut Words) -> Result<Matcher, ParseError> {
+    let mut networks = Vec::new();
+    let mut written = Vec::new();
+    loop {
+        let (column, text) = string(words)?;
+        networks.push(Network::parse(&text).map_err(|message| ParseError::new(column, message))?);
+        written.push(format!("{text:?}"));
+        if !words.accept(&Token::Comma) {
+            words.expect(&Token::Close)?;
+            let source = format!("ClientIP({})", written.join(", "));
+            return Ok(Matcher { condition: Condition::Client(networks), source });
+        }
+    }
+}
+
+/// `"Name",`, lower-cased.
+fn header_name(words: &mut Words) -> Result<String, ParseError> {
+    let (column, name) = string(words)?;
+    // RFC 9110 §5.6.2: token.
+    let known = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if name.is_empty() || !name.chars().all(known) {
+        return Err(ParseError::new(column, format!("{name:?} is no header name")));
+    }
+    words.expect(&Token::Comma)?;
+    Ok(name.to_ascii_lowercase())
+}
+
+/// `"name",`: as it stands in a URL.
+fn parameter_name(words: &mut Words) -> Result<String, ParseError> {
+    let (column, name) = string(words)?;
+    if name.is_empty() || name.contains(['&', '=', '#']) {
+        return Err(ParseError::new(column, format!("{name:?} is no parameter's name")));
+    }
+    words.expect(&Token::Comma)?;
+    Ok(name)
+}
+
+fn string(words: &mut Words) -> Result<(usize, String), ParseError> {
+    let word = words.take();
+    match word.token {
+        Token::Text(text) => Ok((word.column, text)),
+        other => {
+            let message = format!("expected a string (\"…\" or between backticks), found {other}");
+            Err(ParseError::new(word.column, message))
+        }
+    }
+}
+
+fn regexp(text: &str, ignore_case: bool, column: usize) -> Result<Regex, ParseError> {
+    RegexBuilder::new(text)
+        .case_insensitive(ignore_case)
+        .size_limit(REGEX_BYTES_MAX)
+        .dfa_size_limit(REGEX_BYTES_MAX)
+        .nest_limit(REGEX_NESTING_MAX)
+        .build()
+        .map_err(|error| {
+            // The crate draws the place over several lines; the last line says what is wrong.
+            let text = error.to_string();
+            let cause = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            ParseError::new(column, format!("regexp: {cause}"))
+        })
+}
