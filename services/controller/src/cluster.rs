@@ -3,6 +3,8 @@
 
 pub(crate) mod certificates;
 pub(crate) mod etcd;
+#[cfg(test)]
+pub(crate) mod fake_members;
 pub(crate) mod join;
 pub(crate) mod keeper;
 pub(crate) mod overview;

@@ -32,6 +32,8 @@ pub use leader::LeaderError;
 pub use service::{Config, Error, start};
 
 #[cfg(test)]
+mod test_random;
+#[cfg(test)]
 mod test_world;
 #[cfg(test)]
 mod tests;

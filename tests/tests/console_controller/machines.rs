@@ -1,73 +1,22 @@
 //! A cluster's machines, as the controller tells them and the nodes' page shows them.
 
+#[path = "../../../services/controller/src/cluster/fake_members.rs"]
+#[allow(dead_code)] // the controller's tests use all of it
+mod fake_members;
+
 use super::*;
-use async_trait::async_trait;
 use controller::cluster::{Cluster, Settings};
+use fake_members::FakeMembers;
 use identity::{Ca, CertificateFiles, Subject, Tls};
 use model::{Node, NodeId, Resources};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use store::{MemberId, MemberStatus, Members, Operation, Store, StoreError, TxnRequest};
+use store::{Members, Operation, Store, TxnRequest};
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const LIMIT: Duration = Duration::from_secs(20);
-
-/// The state's members: `a` votes and is well, `c` learns and was never started.
-struct State;
-
-#[async_trait]
-impl Members for State {
-    async fn member_list(&self) -> Result<Vec<store::Member>, StoreError> {
-        let member = |id, name: &str, is_learner, client_urls| store::Member {
-            id,
-            name: if is_learner { String::new() } else { name.to_owned() },
-            peer_urls: vec![peer_url(name)],
-            client_urls,
-            is_learner,
-        };
-        Ok(vec![member(1, "a", false, vec!["https://a:2379".to_owned()]), member(3, "c", true, Vec::new())])
-    }
-
-    async fn status(&self, _: &str) -> Result<MemberStatus, StoreError> {
-        Ok(MemberStatus {
-            cluster_id: 1,
-            member_id: 1,
-            version: "3.4.23".into(),
-            db_bytes: 0,
-            db_in_use_bytes: 0,
-            leader: 1,
-            raft_index: 0,
-            is_learner: false,
-            errors: Vec::new(),
-        })
-    }
-
-    async fn member_add_learner(&self, _: &str) -> Result<store::Member, StoreError> {
-        Err(unchanging())
-    }
-
-    async fn member_promote(&self, _: MemberId) -> Result<(), StoreError> {
-        Err(unchanging())
-    }
-
-    async fn member_remove(&self, _: MemberId) -> Result<(), StoreError> {
-        Err(unchanging())
-    }
-
-    async fn defragment(&self, _: &str) -> Result<(), StoreError> {
-        Err(unchanging())
-    }
-
-    async fn move_leader(&self, _: MemberId) -> Result<(), StoreError> {
-        Err(unchanging())
-    }
-}
-
-fn unchanging() -> StoreError {
-    StoreError::Refused { code: store::RefusalCode::FailedPrecondition, message: "these members stay".into() }
-}
 
 fn peer_url(name: &str) -> String {
     format!("https://{name}:2380")
@@ -78,9 +27,13 @@ async fn cluster_of_three() -> Platform {
     let directory = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = Arc::new(store::Embedded::open(directory.path().join("store")).await.unwrap());
     let nodes = ["a", "b"].map(|name| put(format!("/roadstead/nodes/{name}"), &node(name)));
-    let members = ["a", "b", "c"].map(|name| put(format!("/roadstead/members/{name}"), &member(name)));
-    let success = nodes.into_iter().chain(members).collect();
+    let machines = ["a", "b", "c"].map(|name| put(format!("/roadstead/members/{name}"), &member(name)));
+    let success = nodes.into_iter().chain(machines).collect();
     store.txn(TxnRequest { success, ..TxnRequest::default() }).await.unwrap();
+    // `a` votes and is well, `c` learns and was never started.
+    let members = FakeMembers::of(&peer_url("a"));
+    members.start(&peer_url("a"));
+    members.member_add_learner(&peer_url("c")).await.unwrap();
     let settings = Settings { vips: vec!["10.0.0.100/24".to_owned()], ..Settings::default() };
     let cluster = Cluster {
         node: "a".to_owned(),
@@ -91,7 +44,7 @@ async fn cluster_of_three() -> Platform {
         candidate: true,
         ca: None,
         authority: None,
-        members: Arc::new(State),
+        members: Arc::new(members),
         etcd_peer_url: peer_url("a"),
         etcd_client_url: String::new(),
         settings,

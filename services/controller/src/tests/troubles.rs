@@ -2,24 +2,12 @@
 //! is checked.
 
 use super::stage::{Machine, Stage};
+use crate::test_random::Random;
 use crate::test_world::app;
 use std::collections::BTreeSet;
 
 const INSTANCES: u32 = 5;
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
-
-/// SplitMix64 (Steele, Lea, Flood 2014): a whole run from one number.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
 
 struct Member {
     machine: Machine,

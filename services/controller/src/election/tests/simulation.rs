@@ -3,6 +3,7 @@
 //! Whatever happens, only the one whose campaign is the record's writes; when everything has healed, somebody leads soon.
 
 use super::super::*;
+use crate::test_random::Random;
 use proptest::prelude::*;
 
 const TICK: Duration = Duration::from_millis(10);
@@ -11,27 +12,6 @@ const CANDIDATES: usize = 3;
 const EXPIRY_LAG: Duration = Duration::from_millis(500);
 /// After everything has healed somebody leads within this time.
 const HEALED_WITHIN: Duration = Duration::from_secs(3);
-
-/// A generator whose seed is the whole run (Steele, Lea, Flood: SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn one_in(&mut self, number: u64) -> bool {
-        self.below(number) == 0
-    }
-}
 
 /// What the store holds: the record and its lease.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! A cluster on trial.
 
-use crate::cluster::etcd::tests::FakeMembers;
+use crate::cluster::fake_members::FakeMembers;
 use crate::cluster::{Cluster, Member, Settings};
 use crate::keys;
 use crate::service::{Config, start_with_lead};
