@@ -40,11 +40,9 @@ impl<'h> Request<'h> {
         let room = &mut storage.0[..limits.headers_max.min(HEADERS_MAX)];
         let head_bytes = match found.parse_with_uninit_headers(window, room) {
             Ok(Status::Complete(head_bytes)) => head_bytes,
-            Ok(Status::Partial) if window.len() < limits.head_bytes_max => return Ok(Parsed::Partial),
-            Ok(Status::Partial) if found.method.is_some() && found.version.is_none() => {
-                return Err(BadRequest::RequestLineTooLong);
-            }
-            Ok(Status::Partial) => return Err(BadHead::TooLong.into()),
+            Ok(Status::Partial) => return more(window, limits, found.method.is_some() && found.version.is_none()),
+            // What is wrong with a version is known when its line has ended.
+            Err(Error::Version) if !first_line(window).1 => return more(window, limits, true),
             Err(error) => return Err(of_syntax(error, window)),
         };
         let (Some(method), Some(raw), Some(minor)) = (found.method, found.path, found.version) else {
@@ -152,8 +150,23 @@ fn of_syntax(error: Error, bytes: &[u8]) -> BadRequest {
 
 /// Whether the first line is a request line but for the digits of its version.
 fn has_other_version(bytes: &[u8]) -> bool {
-    let line = bytes.trim_ascii_start().split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let version = line.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default();
+    let version = first_line(bytes).0.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default();
     matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
         if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+/// The first line that is not empty, and whether it has ended.
+fn first_line(bytes: &[u8]) -> (&[u8], bool) {
+    let bytes = bytes.trim_ascii_start();
+    let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+    (&bytes[..end.unwrap_or(bytes.len())], end.is_some())
+}
+
+/// Waits for more of a head, as long as it may be longer.
+fn more<T>(window: &[u8], limits: &Limits, in_line: bool) -> Result<Parsed<T>, BadRequest> {
+    match in_line {
+        _ if window.len() < limits.head_bytes_max => Ok(Parsed::Partial),
+        true => Err(BadRequest::RequestLineTooLong),
+        false => Err(BadHead::TooLong.into()),
+    }
 }
