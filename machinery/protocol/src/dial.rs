@@ -38,7 +38,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// For a controller to answer the opening of a session.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection that was silent this long is asked for a sign of life (HTTP/2 PING)…
-pub const PING_INTERVAL: Duration = Duration::from_millis(300);
+pub const PING_INTERVAL: Duration = Duration::from_millis(400);
 /// …and is dead when none came within this time.
 pub const PONG_TIMEOUT: Duration = Duration::from_millis(600);
 

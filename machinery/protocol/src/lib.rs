@@ -15,10 +15,10 @@ pub use generated::*;
 
 /// The most bytes of a log one chunk carries.
 pub const LOG_CHUNK_BYTES_MAX: usize = 256 * 1024;
-/// An agent that has nothing to say sends a heartbeat this often: six of them before its node is suspected.
-pub const AGENT_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(250);
-/// An edge repeats its state this often.
-pub const EDGE_REPORT_INTERVAL: Duration = Duration::from_millis(500);
+/// An agent that has nothing to say sends a heartbeat this often: three of them before its node is suspected.
+pub const AGENT_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
+/// An edge repeats its state this often: five times before it is forgotten.
+pub const EDGE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A session that was silent for this long is dead.
 pub const SESSION_SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Messages one session queues towards a peer before it is cut.

@@ -11,12 +11,7 @@ use web::{Client, Credentials};
 
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// What this module reads of `GET /v1/cluster`.
-#[derive(Deserialize)]
-struct ClusterView {
-    members: Vec<MemberView>,
-}
-
+/// What this module reads of `GET /v1/members`.
 #[derive(Deserialize)]
 struct MemberView {
     name: String,
@@ -25,17 +20,17 @@ struct MemberView {
     state: bool,
 }
 
-/// Asks this machine's own controller, for ever.
+/// Asks this machine's own controller, which follows the state and asks nobody for it, for ever.
 pub async fn run(data: &Path, membership: &Membership) {
     let client = Client::unix(socket_path(data), Credentials::None);
     let path = Others::path(data);
     let mut known = Others::read(&path).unwrap_or_default();
     loop {
         tokio::time::sleep(INTERVAL).await;
-        match client.get_json::<ClusterView>("http://localhost/v1/cluster").await {
+        match client.get_json::<Vec<MemberView>>("http://localhost/v1/members").await {
             // A cluster has its machines: a list without any is not believed.
-            Ok(view) if view.members.iter().any(|member| member.state) => {
-                let others = others(membership, view, &known);
+            Ok(members) if members.iter().any(|member| member.state) => {
+                let others = others(membership, members, &known);
                 if others != known {
                     match others.write(&path) {
                         Ok(()) => known = others,
@@ -50,8 +45,8 @@ pub async fn run(data: &Path, membership: &Membership) {
 }
 
 /// This machine's own member first: it is the nearest.
-fn others(membership: &Membership, view: ClusterView, known: &Others) -> Others {
-    let mut with_state: Vec<MemberView> = view.members.into_iter().filter(|member| member.state).collect();
+fn others(membership: &Membership, members: Vec<MemberView>, known: &Others) -> Others {
+    let mut with_state: Vec<MemberView> = members.into_iter().filter(|member| member.state).collect();
     with_state.sort_by(|a, b| (a.name != membership.name, &a.name).cmp(&(b.name != membership.name, &b.name)));
     let etcd = |member: &MemberView| format!("https://{}", SocketAddr::new(member.address, membership.ports.etcd));
     Others {

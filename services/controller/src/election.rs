@@ -24,10 +24,14 @@ use store::Revision;
 /// The lease asked for. Real etcd grants no less than one and a half of its election timeouts, rounded up to a second; our
 /// embedded engine, as etcd's default, 2 s.
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(1);
-/// A leader renews its lease this often: four times in its life.
-pub(crate) const RENEW_INTERVAL: Duration = Duration::from_millis(250);
-/// A candidate looks at the record this often, besides when a watch says that it changed or the leader is missed.
-pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// A leader renews its lease this often: three times in its life.
+pub(crate) const RENEW_INTERVAL: Duration = Duration::from_millis(300);
+/// A candidate looks at the record this often, besides when a watch says that it changed or the leader is missed...
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// ... this soon after the store did not answer...
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// ... and this often where the leader cannot be reached: others may find the same in a moment.
+const MISSED_INTERVAL: Duration = Duration::from_millis(125);
 /// Who gave the lead away stands again after this time, when nobody else wanted it.
 pub(crate) const ABSTENTION: Duration = Duration::from_secs(2);
 
@@ -98,9 +102,11 @@ pub(crate) enum Command {
         against: Option<Revision>,
         cause: Cause,
     },
-    /// Keep the lease alive, and see that the record still is this controller's; an answer after `good_until` is too late.
+    /// Keep the lease alive, and where the record may have changed, see that it still is this controller's; an answer after
+    /// `good_until` is too late.
     Renew {
         good_until: Duration,
+        looks: bool,
     },
     Rest {
         until: Duration,
@@ -146,8 +152,17 @@ pub(crate) struct Election {
 
 #[derive(Debug)]
 enum State {
-    Following { leader: Option<Seen>, look_at: Duration, campaign: Option<(Option<Revision>, Cause)> },
-    Leading { renew_at: Duration, good_until: Duration },
+    Following {
+        leader: Option<Seen>,
+        look_at: Duration,
+        campaign: Option<(Option<Revision>, Cause)>,
+    },
+    /// `looks`: the record may have changed since it was written.
+    Leading {
+        renew_at: Duration,
+        good_until: Duration,
+        looks: bool,
+    },
     Ended,
 }
 
@@ -177,8 +192,8 @@ impl Election {
                 self.step_down(now);
                 Command::Look
             }
-            State::Leading { renew_at, good_until, .. } if now >= *renew_at => {
-                Command::Renew { good_until: *good_until }
+            State::Leading { renew_at, good_until, looks } if now >= *renew_at => {
+                Command::Renew { good_until: *good_until, looks: *looks }
             }
             State::Leading { renew_at, good_until, .. } => Command::Rest { until: (*renew_at).min(*good_until) },
             State::Following { campaign: Some((against, cause)), .. } => {
@@ -196,19 +211,19 @@ impl Election {
             (Outcome::Saw { at, seen, votes }, State::Following { .. }) => self.saw(now, at, seen, votes),
             (Outcome::Won { ttl }, State::Following { .. }) => {
                 let (renew_at, good_until) = (asked_at + RENEW_INTERVAL, asked_at + ttl);
-                self.state = State::Leading { renew_at, good_until };
+                self.state = State::Leading { renew_at, good_until, looks: false };
             }
-            (Outcome::Renewed { ttl }, State::Leading { renew_at, good_until, .. }) => {
+            (Outcome::Renewed { ttl }, State::Leading { renew_at, good_until, looks }) => {
                 // The lease runs from some moment after it was asked for.
                 *good_until = (*good_until).max(asked_at + ttl);
-                *renew_at = asked_at + RENEW_INTERVAL;
+                (*renew_at, *looks) = (asked_at + RENEW_INTERVAL, false);
             }
             (Outcome::Deposed, State::Leading { .. }) => self.step_down(now),
             (Outcome::NoAnswer, State::Leading { renew_at, .. }) => *renew_at = now + RENEW_INTERVAL / 5,
             (Outcome::Lost, State::Following { look_at, campaign, .. }) => (*look_at, *campaign) = (now, None),
             (Outcome::NoAnswer, State::Following { look_at, campaign, .. }) => {
                 // Whether an unanswered campaign won, the record will tell.
-                (*look_at, *campaign) = (now + LOOK_INTERVAL, None);
+                (*look_at, *campaign) = (now + RETRY_INTERVAL, None);
             }
             // An answer to what this controller no longer is.
             _ => {}
@@ -218,7 +233,8 @@ impl Election {
     /// The record has changed, or something else is worth a look.
     pub(crate) fn nudge(&mut self, now: Duration) {
         match &mut self.state {
-            State::Following { look_at: next, .. } | State::Leading { renew_at: next, .. } => *next = (*next).min(now),
+            State::Following { look_at, .. } => *look_at = (*look_at).min(now),
+            State::Leading { renew_at, looks, .. } => (*renew_at, *looks) = ((*renew_at).min(now), true),
             State::Ended => {}
         }
     }
@@ -249,9 +265,10 @@ impl Election {
         let cause = self.cause(seen.as_ref(), votes).filter(|_| stands);
         let campaign = cause.map(|cause| (seen.as_ref().map(|seen| seen.revision), cause));
         let leader = seen.filter(|seen| seen.is_leased && seen.record.node != self.node);
-        // Where the leader cannot be reached, others may find the same in a moment.
-        let interval = if votes.against > 0 { LOOK_INTERVAL / 4 } else { LOOK_INTERVAL };
-        self.state = State::Following { leader, look_at: now + interval, campaign };
+        let interval = if votes.against > 0 { MISSED_INTERVAL } else { LOOK_INTERVAL };
+        // Who abstains stands as soon as it may.
+        let rest = if now < self.abstains_until { interval.min(self.abstains_until - now) } else { interval };
+        self.state = State::Following { leader, look_at: now + rest, campaign };
     }
 
     fn cause(&self, seen: Option<&Seen>, votes: Votes) -> Option<Cause> {

@@ -7,6 +7,7 @@
 //! | peers | certificates of the cluster (a controller may ask for others), people's tokens; who joins, with a join token |
 
 use crate::api;
+use crate::cluster::Member;
 use crate::cluster::registrar::Shared;
 use crate::peers::{Reach, STANDING_PATH};
 use crate::proxy::{self, Proxy, Received};
@@ -14,8 +15,10 @@ use crate::term::Lead;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use http::StatusCode;
 use identity::{Caller, Gate, Peer, Role, Verifier, authorization_token};
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -23,6 +26,8 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 
 const REALM: &str = "roadstead controller";
+/// On the Unix socket only.
+const MEMBERS_PATH: &str = "/v1/members";
 
 /// Anybody on the network may ask to join: so many at once…
 const JOINS_MAX: usize = 64;
@@ -68,7 +73,8 @@ impl Faces {
             request.extensions_mut().insert(Caller(Role::Admin));
             request
         });
-        Router::new().fallback(local).with_state(self.clone()).layer(as_owner)
+        let router = Router::new().route(MEMBERS_PATH, get(members)).fallback(local);
+        router.with_state(self.clone()).layer(as_owner)
     }
 
     pub(crate) fn peers(&self, verifier: Verifier) -> Router {
@@ -116,6 +122,15 @@ fn weigh_token(request: &mut Request, verifier: &Verifier) -> Result<(), Box<Res
         }
         _ => Ok(()),
     }
+}
+
+/// The machines of the cluster as this controller knows them, for the processes of its own machine: nobody else is asked.
+async fn members(State(faces): State<Faces>) -> Response {
+    let machines = faces.others.map(|others| others.shared.roster.machines()).unwrap_or_default();
+    let member = |member: &Member| {
+        json!({ "name": member.name, "address": member.address, "peers": member.peers, "state": member.state })
+    };
+    axum::Json(machines.values().map(member).collect::<Vec<_>>()).into_response()
 }
 
 async fn local(State(faces): State<Faces>, request: Request) -> Response {

@@ -2,7 +2,7 @@
 //! the store, the clock and the term.
 
 use crate::cluster::roster;
-use crate::election::{Command, Election, Outcome, Record, Votes};
+use crate::election::{Command, Election, Outcome, Record, Seen, Votes};
 use crate::keys;
 use crate::leader::{Campaign, Fence, LeaderError, look};
 use crate::peers::Reach;
@@ -90,7 +90,7 @@ impl Office {
                     tracing::debug!(?cause, "the lead can be taken");
                     self.campaign(against, &stop).await
                 }
-                Command::Renew { good_until } => self.renew(good_until).await,
+                Command::Renew { good_until, looks } => self.renew(good_until, looks).await,
                 Command::Rest { until } => {
                     self.rest(until, &changed, &stop).await;
                     continue;
@@ -149,19 +149,22 @@ impl Office {
     /// As the store knows it now. One that founds a cluster finds it empty.
     async fn is_member(&self) -> bool {
         let Some(shared) = &self.settings.cluster else { return true };
-        if let Ok(Ok(machines)) = timeout(ANSWER_MAX, roster::read(self.store.as_ref())).await {
+        if let Ok(Ok((_, machines))) = timeout(ANSWER_MAX, roster::read(self.store.as_ref())).await {
             shared.roster.set(machines);
         }
         !shared.roster.is_stranger(&self.record.node)
     }
 
-    async fn renew(&mut self, good_until: Duration) -> Outcome {
+    async fn renew(&mut self, good_until: Duration, looks: bool) -> Outcome {
         let Some(term) = &self.term else { return Outcome::Deposed };
         let left = good_until.saturating_sub(self.now());
         let store = self.store.as_ref();
-        let renewed = async { tokio::try_join!(term.fence.renew(store), look(store)) };
-        match timeout(left, renewed).await {
-            Ok(Ok((Some(ttl), (_, Some(seen))))) if seen.revision == term.fence.revision() => Outcome::Renewed { ttl },
+        let is_ours = async {
+            let holds = |seen: Option<Seen>| seen.is_some_and(|seen| seen.revision == term.fence.revision());
+            Ok(!looks || holds(look(store).await?.1))
+        };
+        match timeout(left, async { tokio::try_join!(term.fence.renew(store), is_ours) }).await {
+            Ok(Ok((Some(ttl), true))) => Outcome::Renewed { ttl },
             Ok(Ok(_)) => Outcome::Deposed,
             Ok(Err(error)) => {
                 tracing::warn!(error = %ErrorChain(&error), "the lead's lease cannot be renewed");
@@ -263,11 +266,13 @@ async fn release(store: &dyn Store, fence: &Fence) {
     }
 }
 
-/// Tells of every change of the record, as far as the store can be watched: it is looked at from time to time, too.
+/// Tells of every change of the record. One that happened while nobody watched is not missed: each watch that begins is
+/// worth a look.
 async fn watch_record(store: Arc<dyn Store>, changed: Arc<Notify>) {
     loop {
         let request = WatchRequest { range: KeyRange::one(keys::LEADER), start_revision: 0, prev_kv: false };
         if let Ok(mut events) = store.watch(request).await {
+            changed.notify_one();
             while let Some(Ok(batch)) = events.next().await {
                 if !batch.events.is_empty() {
                     changed.notify_one();

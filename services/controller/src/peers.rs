@@ -1,7 +1,7 @@
 //! The controllers among each other: what one says of itself, and whether the leader can be reached.
 //!
-//! A candidate asks the leader for a word every [`PING_INTERVAL`]. When it has failed to answer [`FAILURES_MAX`] times in a
-//! row, the candidate asks the other candidates whether they fare the same; `election` makes of it what it will.
+//! A candidate asks the leader for a word every [`PING_INTERVAL`], and sooner again when there was no answer. When it has
+//! failed to answer [`FAILURES_MAX`] times in a row, the candidate asks the other candidates whether they fare the same; `election` makes of it what it will.
 
 use crate::cluster::registrar::Shared;
 use crate::election::{Seen, Votes};
@@ -13,14 +13,15 @@ use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{sleep, timeout};
 
 /// Where a controller says who it is, to other controllers.
 pub(crate) const STANDING_PATH: &str = "/v1/standing";
-const PING_INTERVAL: Duration = Duration::from_millis(200);
+const PING_INTERVAL: Duration = Duration::from_millis(400);
+/// One lost answer is no death: it is asked for once more after this time.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 /// A leader on this network answers within milliseconds; one whose machine is busy within this time.
 const ANSWER_MAX: Duration = Duration::from_millis(400);
-/// One lost answer is no death.
 const FAILURES_MAX: u32 = 2;
 
 /// What a controller says of itself.
@@ -55,13 +56,16 @@ impl Reach {
 
     /// Asks whoever leads, again and again.
     pub(crate) async fn watch(self: Arc<Self>, lead: Lead, stop: Stop) {
-        let mut ticks = interval(PING_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.or(ticks.tick()).await.is_some() {
+        let mut pause = PING_INTERVAL;
+        while stop.or(sleep(pause)).await.is_some() {
+            pause = PING_INTERVAL;
             let Standing::Follows(following) = lead.standing() else { continue };
             let Some(leader) = &following.leader else { continue };
             let word = self.ask(&leader.record.peers).await;
-            self.note(leader, word.is_some_and(|word| word.incarnation == leader.record.incarnation));
+            let answered = word.is_some_and(|word| word.incarnation == leader.record.incarnation);
+            if (1..FAILURES_MAX).contains(&self.note(leader, answered)) {
+                pause = RETRY_INTERVAL;
+            }
         }
     }
 
@@ -100,7 +104,8 @@ impl Reach {
         serde_json::from_slice(answer.body()).ok()
     }
 
-    fn note(&self, leader: &Seen, answered: bool) {
+    /// How often in a row it has failed to answer.
+    fn note(&self, leader: &Seen, answered: bool) -> u32 {
         let mut failures = self.failures();
         if failures.incarnation != leader.record.incarnation {
             *failures = Failures { incarnation: leader.record.incarnation.clone(), in_a_row: 0 };
@@ -110,6 +115,7 @@ impl Reach {
             tracing::info!(leader = leader.record.node, "the leader cannot be reached from here");
             self.lost.notify_one();
         }
+        failures.in_a_row
     }
 
     fn failures(&self) -> std::sync::MutexGuard<'_, Failures> {

@@ -31,7 +31,7 @@ pub(crate) const MESSAGES_QUEUED_MAX: usize = 1024;
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// What a peer should know of the cluster is looked at this often, and whether it still belongs to it.
-const SURROUNDINGS_INTERVAL: Duration = Duration::from_millis(250);
+const SURROUNDINGS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A session, told apart from an earlier one of the same peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,8 +13,10 @@ use lifecycle::Stop;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often the edge is asked.
-const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// How often the edge is asked...
+const POLL_INTERVAL: Duration = Duration::from_millis(400);
+/// ... and how soon again after no answer came.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// How long it may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it may take to become quiet: a second in which clients are told, and what is in flight.
@@ -86,7 +88,7 @@ pub(crate) async fn watch(
                 Some(found)
             }
             Err(reason) => {
-                misses += 1;
+                misses = MISSES_MAX.min(misses + 1);
                 (misses >= MISSES_MAX).then_some(Fitness::NotReady(reason))
             }
         };
@@ -107,7 +109,8 @@ pub(crate) async fn watch(
                 }
             }
         }
-        if stop.or(tokio::time::sleep(POLL_INTERVAL)).await.is_none() {
+        let pause = if (1..MISSES_MAX).contains(&misses) { RETRY_INTERVAL } else { POLL_INTERVAL };
+        if stop.or(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
     }

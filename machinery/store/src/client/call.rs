@@ -89,7 +89,10 @@ impl EtcdClient {
             let chosen = endpoints.choose();
             let is_one_of_many = endpoints.len() > 1;
             let failure = match self.attempt(chosen.channel(), kind, is_one_of_many, request(), &send).await {
-                Ok(answer) => return Ok((answer, endpoints, chosen)),
+                Ok(answer) => {
+                    chosen.heard();
+                    return Ok((answer, endpoints, chosen));
+                }
                 Err(failure) => failure,
             };
             let error = match failure {

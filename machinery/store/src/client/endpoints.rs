@@ -2,9 +2,10 @@
 
 use super::ConnectError;
 use rustls::ClientConfig;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
 /// Connecting, TLS included. An endpoint whose packets are dropped costs this much once.
@@ -32,6 +33,15 @@ struct Slot {
 struct Connection {
     number: u64,
     channel: Channel,
+    life: Arc<Life>,
+}
+
+/// What is known of a connection by those who use it.
+struct Life {
+    /// When its member answered last, whomever it was.
+    heard_at: Mutex<Instant>,
+    /// Watches that were begun over it.
+    watches: AtomicU32,
 }
 
 /// One endpoint as a call meets it.
@@ -101,8 +111,29 @@ impl Chosen {
     pub fn renew(&self) {
         let mut connection = self.slot.connection();
         if connection.number == self.connection.number {
-            *connection = Connection { number: connection.number + 1, channel: self.slot.dial() };
+            *connection = Connection::new(connection.number + 1, self.slot.dial());
         }
+    }
+
+    /// The member has answered.
+    pub fn heard(&self) {
+        *self.connection.life.heard_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    pub fn heard_at(&self) -> Instant {
+        *self.connection.life.heard_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of another watch over this connection.
+    pub fn next_watch(&self) -> u32 {
+        self.connection.life.watches.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Connection {
+    fn new(number: u64, channel: Channel) -> Self {
+        let life = Life { heard_at: Mutex::new(Instant::now()), watches: AtomicU32::new(0) };
+        Self { number, channel, life: Arc::new(life) }
     }
 }
 
@@ -123,7 +154,7 @@ impl Slot {
             .keep_alive_timeout(PROBE_ANSWER_MAX)
             .keep_alive_while_idle(false);
         let channel = web::grpc_channel(&endpoint, tls.cloned());
-        let connection = Mutex::new(Connection { number: 0, channel });
+        let connection = Mutex::new(Connection::new(0, channel));
         Ok(Self { url: url.to_owned(), endpoint, tls: tls.cloned(), connection })
     }
 

@@ -14,17 +14,25 @@ use pb::watch_request::RequestUnion;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Streaming};
 
-/// A watch that is silent for this long is asked whether it is there (a progress request, which any etcd takes at any
-/// pace, unlike HTTP/2's pings) ...
+/// A watch whose member answered nobody over its connection for this long asks whether it is there (a progress request,
+/// which any etcd takes at any pace, unlike HTTP/2's pings) ...
 const SILENCE_MAX: Duration = Duration::from_millis(500);
 /// ... and is dead when nothing comes within this time. A machine that is merely busy answers sooner.
 const ANSWER_MAX: Duration = Duration::from_millis(700);
+/// Watches of one connection wait this much longer one than the other: the answer to the first is good for all.
+const TURN: Duration = Duration::from_millis(20);
+/// Further watches share their turns.
+const TURNS_MAX: u32 = 8;
 
 /// The watch of an answer that is everyone's on the stream: an asked-for progress.
 const NO_WATCH: i64 = -1;
+
+/// What came over the stream of a watch.
+type Message = Result<Option<pb::WatchResponse>, tonic::Status>;
 
 /// An open watch and the way to ask whether it is there.
 struct Watching {
@@ -32,6 +40,8 @@ struct Watching {
     requests: mpsc::Sender<pb::WatchRequest>,
     endpoints: Arc<Endpoints>,
     chosen: Chosen,
+    /// How long its member may be silent.
+    silence_max: Duration,
 }
 
 pub async fn open(client: &EtcdClient, request: pb::WatchCreateRequest) -> Result<WatchStream, StoreError> {
@@ -57,7 +67,8 @@ pub async fn open(client: &EtcdClient, request: pb::WatchCreateRequest) -> Resul
     if first.canceled {
         return Err(cancellation(&first));
     }
-    let watching = Watching { responses, requests, endpoints, chosen };
+    let silence_max = SILENCE_MAX + TURN * (chosen.next_watch() % TURNS_MAX);
+    let watching = Watching { responses, requests, endpoints, chosen, silence_max };
     let batches = futures::stream::unfold(Some(watching), |watching| async move {
         let mut watching = watching?;
         match watching.next_batch().await {
@@ -95,10 +106,8 @@ impl Watching {
     }
 
     async fn next(&mut self) -> Result<pb::WatchResponse, StoreError> {
-        let message = match tokio::time::timeout(SILENCE_MAX, self.responses.message()).await {
-            Ok(message) => message,
-            Err(_) => self.probe().await?,
-        };
+        let message = self.message().await?;
+        self.chosen.heard();
         match message {
             Ok(Some(response)) if response.canceled => Err(cancellation(&response)),
             Ok(Some(response)) => Ok(response),
@@ -110,7 +119,19 @@ impl Watching {
         }
     }
 
-    async fn probe(&mut self) -> Result<Result<Option<pb::WatchResponse>, tonic::Status>, StoreError> {
+    async fn message(&mut self) -> Result<Message, StoreError> {
+        loop {
+            let silent_at = self.chosen.heard_at() + self.silence_max;
+            if let Ok(message) = tokio::time::timeout_at(silent_at, self.responses.message()).await {
+                return Ok(message);
+            }
+            if self.chosen.heard_at() + self.silence_max <= Instant::now() {
+                return self.probe().await;
+            }
+        }
+    }
+
+    async fn probe(&mut self) -> Result<Message, StoreError> {
         let request = RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
         // A queue that is full or closed holds or had its probe: the answer is waited for all the same.
         let _asked = self.requests.try_send(pb::WatchRequest { request_union: Some(request) });

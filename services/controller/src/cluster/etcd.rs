@@ -24,6 +24,15 @@ pub(crate) enum Step {
     AddLearner(String),
 }
 
+/// What came of a look at the members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Stepped,
+    /// A member has not started yet, has not caught up, or is of no machine.
+    Waits,
+    InOrder,
+}
+
 /// Members that the last pass found to be of no machine.
 pub(crate) type Leaving = BTreeSet<MemberId>;
 
@@ -55,24 +64,27 @@ pub(crate) fn plan(wanted: &BTreeSet<String>, own: &str, members: &[Member], bef
     wanted.iter().find(is_missing).map(|url| Step::AddLearner(url.clone()))
 }
 
-/// Takes one step; whether there was one. `before` becomes what this pass found; without it nobody is removed.
+/// Takes one step, if there is one. `before` becomes what this pass found; without it nobody is removed.
 pub(crate) async fn step(
     members: &dyn Members,
     wanted: &BTreeSet<String>,
     own: &str,
     before: Option<&mut Leaving>,
-) -> Result<bool, StoreError> {
+) -> Result<Progress, StoreError> {
     let listed = members.member_list().await?;
     let found = leaving(wanted, own, &listed);
+    let is_waiting = !found.is_empty() || listed.iter().any(|member| member.name.is_empty());
     let found_before = before.map(|before| std::mem::replace(before, found)).unwrap_or_default();
-    let Some(step) = plan(wanted, own, &listed, &found_before) else { return Ok(false) };
+    let Some(step) = plan(wanted, own, &listed, &found_before) else {
+        return Ok(if is_waiting { Progress::Waits } else { Progress::InOrder });
+    };
     match &step {
         Step::Remove(id) => members.member_remove(*id).await?,
         Step::Promote(id) => match members.member_promote(*id).await {
             // It has not caught up yet; it will.
             Err(error @ StoreError::Refused { .. }) => {
                 tracing::debug!(error = %ErrorChain(&error), "a member of the state is not promoted yet");
-                return Ok(false);
+                return Ok(Progress::Waits);
             }
             promoted => promoted?,
         },
@@ -81,7 +93,7 @@ pub(crate) async fn step(
         }
     }
     tracing::info!(?step, "the state's members change");
-    Ok(true)
+    Ok(Progress::Stepped)
 }
 
 /// The largest odd number up to `number`.
@@ -104,7 +116,7 @@ mod tests {
         let mut idle = 0;
         while idle < 2 {
             let stepped = step(fake, wanted, "a", Some(&mut before)).await.unwrap();
-            idle = if stepped { 0 } else { idle + 1 };
+            idle = if stepped == Progress::Stepped { 0 } else { idle + 1 };
         }
     }
 
@@ -145,13 +157,13 @@ mod tests {
         let fake = FakeMembers::of("a");
         let stale = urls(&["a"]);
         let mut before = Leaving::new();
-        assert!(!step(&fake, &stale, "a", Some(&mut before)).await.unwrap());
+        assert_eq!(step(&fake, &stale, "a", Some(&mut before)).await.unwrap(), Progress::InOrder);
         fake.member_add_learner("b").await.unwrap();
-        assert!(!step(&fake, &stale, "a", Some(&mut before)).await.unwrap());
-        assert!(!step(&fake, &stale, "a", None).await.unwrap(), "a join removes nobody at all");
+        assert_eq!(step(&fake, &stale, "a", Some(&mut before)).await.unwrap(), Progress::Waits);
+        assert_eq!(step(&fake, &stale, "a", None).await.unwrap(), Progress::Waits, "a join removes nobody at all");
         assert_eq!(fake.members.lock().unwrap().len(), 2);
         // The next pass, which has read anew, means it.
-        assert!(step(&fake, &stale, "a", Some(&mut before)).await.unwrap());
+        assert_eq!(step(&fake, &stale, "a", Some(&mut before)).await.unwrap(), Progress::Stepped);
         assert_eq!(fake.members.lock().unwrap().len(), 1);
     }
 

@@ -1,8 +1,8 @@
 //! What the leader keeps in order as long as it leads: that the cluster's founder and settings are written down, that
-//! exactly the machines that should be are members of the state, and that old join tokens are forgotten. A full pass every
-//! second, without input.
+//! exactly the machines that should be are members of the state, and that old join tokens are forgotten. A full pass when the
+//! machines have changed, every second while there is something to do, and now and then.
 
-use super::etcd::{self, Leaving};
+use super::etcd::{self, Leaving, Progress};
 use super::registrar::{Refusal, Registrar, put};
 use super::{Member, join};
 use crate::api::now;
@@ -12,56 +12,76 @@ use lifecycle::{ErrorChain, Stop};
 use std::sync::Arc;
 use std::time::Duration;
 use store::Compare;
+use tokio::time::{sleep, timeout};
 
-const INTERVAL: Duration = Duration::from_secs(1);
-/// Old join tokens are looked for every so many passes.
-const TOKENS_PASSES: u32 = 600;
-/// Free pages of the state's files are looked for every so many passes: an hour.
-const DEFRAGMENT_PASSES: u32 = 3600;
+/// While a member has not started, caught up or left.
+const UNDER_WAY_INTERVAL: Duration = Duration::from_secs(1);
+/// When all is in order: others may change the members, too.
+const IN_ORDER_INTERVAL: Duration = Duration::from_secs(10);
+/// Old join tokens are looked for this often.
+const TOKENS_INTERVAL: Duration = Duration::from_secs(600);
+/// Free pages of the state's files are looked for this often.
+const DEFRAGMENT_INTERVAL: Duration = Duration::from_secs(3600);
 
 pub(crate) async fn keep(registrar: Arc<Registrar>, stop: Stop) {
-    let mut last_error = String::new();
+    let keeping = async { tokio::join!(keep_members(&registrar), forget_tokens(&registrar), defragment(&registrar)) };
+    stop.or(keeping).await;
+}
+
+async fn keep_members(registrar: &Registrar) {
+    let mut machines = registrar.shared.roster.subscribe();
     let mut leaving = Leaving::new();
-    for pass in 0_u32.. {
-        let error = match stop.or(keep_once(&registrar, pass, &mut leaving)).await {
-            None => return,
-            Some(Ok(())) => String::new(),
-            Some(Err(error)) => ErrorChain(&error).to_string(),
+    let mut last_error = String::new();
+    loop {
+        // What this pass reads, or what comes later, is the next one's matter.
+        machines.mark_unchanged();
+        let (progress, error) = match keep_once(registrar, &mut leaving).await {
+            Ok(progress) => (progress, String::new()),
+            Err(error) => (Progress::Waits, ErrorChain(&error).to_string()),
         };
         if error != last_error && !error.is_empty() {
             tracing::warn!(error, "the cluster is not in order");
         }
         last_error = error;
-        if stop.or(tokio::time::sleep(INTERVAL)).await.is_none() {
-            return;
-        }
+        let pause = if progress == Progress::InOrder { IN_ORDER_INTERVAL } else { UNDER_WAY_INTERVAL };
+        let _changed_or_not = timeout(pause, machines.changed()).await;
     }
 }
 
-async fn keep_once(registrar: &Registrar, pass: u32, leaving: &mut Leaving) -> Result<(), Refusal> {
+async fn keep_once(registrar: &Registrar, leaving: &mut Leaving) -> Result<Progress, Refusal> {
     // A machine that joins takes its own steps.
-    let Ok(_nobody_joins) = registrar.joining.try_lock() else { return Ok(()) };
+    let Ok(_nobody_joins) = registrar.joining.try_lock() else { return Ok(Progress::Waits) };
     let mut machines = registrar.machines().await?;
     if machines.is_empty() {
         found(registrar).await?;
         machines = registrar.machines().await?;
     }
     let cluster = &registrar.shared.cluster;
-    if cluster.manages_etcd() {
-        let wanted = join::wanted_peers(&machines);
-        etcd::step(cluster.members.as_ref(), &wanted, &cluster.etcd_peer_url, Some(leaving)).await?;
+    if !cluster.manages_etcd() {
+        return Ok(Progress::InOrder);
     }
-    let is_ours = !registrar.shared.cluster.etcd_peer_url.is_empty();
-    if is_ours && pass % DEFRAGMENT_PASSES == DEFRAGMENT_PASSES - 1 {
-        let members = registrar.shared.cluster.members.as_ref();
-        if let Some(member) = ::etcd::defragment_if_worthwhile(members, Worth::default()).await? {
-            tracing::info!(member, "a member of the state gave its free pages back");
+    let wanted = join::wanted_peers(&machines);
+    Ok(etcd::step(cluster.members.as_ref(), &wanted, &cluster.etcd_peer_url, Some(leaving)).await?)
+}
+
+async fn forget_tokens(registrar: &Registrar) {
+    loop {
+        registrar.forget_tokens(now()).await;
+        sleep(TOKENS_INTERVAL).await;
+    }
+}
+
+async fn defragment(registrar: &Registrar) {
+    let cluster = &registrar.shared.cluster;
+    while cluster.manages_etcd() {
+        sleep(DEFRAGMENT_INTERVAL).await;
+        let _nobody_joins = registrar.joining.lock().await;
+        match ::etcd::defragment_if_worthwhile(cluster.members.as_ref(), Worth::default()).await {
+            Ok(Some(member)) => tracing::info!(member, "a member of the state gave its free pages back"),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(error = %ErrorChain(&error), "the state's free pages"),
         }
     }
-    if pass.is_multiple_of(TOKENS_PASSES) {
-        registrar.forget_tokens(now()).await;
-    }
-    Ok(())
 }
 
 /// The first machine of a new cluster.

@@ -78,7 +78,7 @@ impl Registrar {
 
     /// The machines as they are now.
     pub(crate) async fn machines(&self) -> Result<Machines, StoreError> {
-        let machines = roster::read(self.store()).await?;
+        let (_, machines) = roster::read(self.store()).await?;
         self.shared.roster.set(machines.clone());
         Ok(machines)
     }

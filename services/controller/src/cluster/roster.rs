@@ -1,19 +1,20 @@
-//! The machines of the cluster, as every controller knows them: read from the store from time to time and kept, so that
-//! they are known while the store is away.
+//! The machines of the cluster, as every controller knows them: read from the store, again whenever a watch tells of a
+//! change, and kept, so that they are known while the store is away.
 
 use super::Member;
 use crate::keys;
+use futures::StreamExt;
 use lifecycle::{ErrorChain, Stop};
 use protocol::CONTROLLERS_MAX;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{KeyValue, Store, StoreError};
+use store::{KeyValue, Revision, Store, StoreError};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// A machine that has left is let in for at most this long.
-const READ_INTERVAL: Duration = Duration::from_secs(1);
+/// A store that is away is tried again after this time.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// A store that does not answer within this time is away.
 const READ_MAX: Duration = Duration::from_secs(2);
 
@@ -30,16 +31,39 @@ impl Roster {
 
     /// Keeps it up to date until `stop`.
     pub(crate) async fn follow(self, store: Arc<dyn Store>, stop: Stop) {
-        loop {
-            match timeout(READ_MAX, read(store.as_ref())).await {
-                Ok(Ok(machines)) => self.set(machines),
-                Ok(Err(error)) => tracing::debug!(error = %ErrorChain(&error), "the members cannot be read"),
-                Err(_) => {}
+        let following = async {
+            loop {
+                if let Err(error) = self.follow_once(store.as_ref()).await {
+                    tracing::debug!(error = %ErrorChain(&error), "the members cannot be followed");
+                }
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
-            if stop.or(tokio::time::sleep(READ_INTERVAL)).await.is_none() {
-                return;
+        };
+        stop.or(following).await.unwrap_or(())
+    }
+
+    /// Until the watch breaks.
+    async fn follow_once(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let revision = self.read_again(store).await?;
+        let mut batches = store.watch_prefix(keys::MEMBERS_PREFIX, revision + 1).await?;
+        while let Some(batch) = batches.next().await {
+            if !batch?.events.is_empty() {
+                self.read_again(store).await?;
             }
         }
+        Ok(())
+    }
+
+    async fn read_again(&self, store: &dyn Store) -> Result<Revision, StoreError> {
+        let away = |_| StoreError::Unavailable { message: format!("no answer within {READ_MAX:?}") };
+        let (revision, machines) = timeout(READ_MAX, read(store)).await.map_err(away)??;
+        self.set(machines);
+        Ok(revision)
+    }
+
+    /// Tells when the machines have changed.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Arc<Machines>>> {
+        self.0.subscribe()
     }
 
     pub(crate) fn set(&self, machines: Machines) {
@@ -71,9 +95,10 @@ impl Roster {
     }
 }
 
-pub(crate) async fn read(store: &dyn Store) -> Result<Machines, StoreError> {
-    let (_, kvs) = store.read_prefix(keys::MEMBERS_PREFIX, 0).await?;
-    Ok(kvs.iter().filter_map(member).map(|member| (member.name.clone(), member)).collect())
+/// As they are now, and the store's revision.
+pub(crate) async fn read(store: &dyn Store) -> Result<(Revision, Machines), StoreError> {
+    let (revision, kvs) = store.read_prefix(keys::MEMBERS_PREFIX, 0).await?;
+    Ok((revision, kvs.iter().filter_map(member).map(|member| (member.name.clone(), member)).collect()))
 }
 
 /// What this version cannot read, or what lies under another key than its own, is nobody's here.

@@ -80,16 +80,28 @@ fn a_leader_renews_in_time_and_steps_down_when_its_lease_may_be_over() {
     let mut election = leader(LEASE_TTL);
     assert_eq!(election.command(NOW), Command::Rest { until: NOW + RENEW_INTERVAL });
     let asked_at = NOW + RENEW_INTERVAL;
-    assert_eq!(election.command(asked_at), Command::Renew { good_until: NOW + LEASE_TTL });
+    assert_eq!(election.command(asked_at), Command::Renew { good_until: NOW + LEASE_TTL, looks: false });
     // The answer came late: the lease counts from when it was asked for.
     election.heard(asked_at, asked_at + LEASE_TTL / 2, Outcome::Renewed { ttl: LEASE_TTL });
     let good_until = asked_at + LEASE_TTL;
     let asked_at = good_until - Duration::from_millis(1);
-    assert_eq!(election.command(asked_at), Command::Renew { good_until });
+    assert_eq!(election.command(asked_at), Command::Renew { good_until, looks: false });
     election.heard(asked_at, asked_at, Outcome::NoAnswer);
     assert!(election.is_leading());
     assert_eq!(election.command(good_until), Command::Look);
     assert!(!election.is_leading());
+}
+
+#[test]
+fn a_leader_looks_at_its_record_when_that_may_have_changed() {
+    let mut election = leader(LEASE_TTL);
+    let good_until = NOW + LEASE_TTL;
+    election.nudge(NOW);
+    assert_eq!(election.command(NOW), Command::Renew { good_until, looks: true });
+    election.heard(NOW, NOW, Outcome::NoAnswer);
+    assert_eq!(election.command(NOW + RENEW_INTERVAL), Command::Renew { good_until, looks: true }, "not seen yet");
+    election.heard(NOW, NOW, Outcome::Renewed { ttl: LEASE_TTL });
+    assert_eq!(election.command(NOW + RENEW_INTERVAL), Command::Renew { good_until, looks: false });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::{Incoming, Message, SURROUNDINGS_INTERVAL, Surroundings, term_over};
 use model::NodeId;
-use protocol::{Controllers, EdgeHello, FromEdge, Heartbeat, NodeStanding, ToEdge, from_edge, to_edge};
+use protocol::{Controllers, EdgeHello, FromEdge, NodeStanding, ToEdge, from_edge, to_edge};
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -70,22 +70,22 @@ impl Session {
         self.surroundings.term.messages.send(message).await.map_err(|_| term_over())
     }
 
-    /// What has changed, or that this controller still leads.
+    /// What has changed. (That this controller lives, its connection says.)
     fn tell(&self, hello: &EdgeHello, told: &mut Told) -> Result<(), Status> {
         self.surroundings.refuse_stranger()?;
         let controllers = self.surroundings.controllers();
         if told.controllers != controllers {
             told.controllers.clone_from(&controllers);
-            return controllers.map_or(Ok(()), |controllers| self.send(to_edge::Message::Controllers(controllers)));
+            controllers.map_or(Ok(()), |controllers| self.send(to_edge::Message::Controllers(controllers)))?;
         }
         let view = self.surroundings.term.desk.view();
         let node = view.nodes.get(&NodeId::new(hello.node_id.clone()));
         let standing = NodeStanding { draining: node.is_some_and(|record| record.node.draining) };
         if told.standing != Some(standing) {
             told.standing = Some(standing);
-            return self.send(to_edge::Message::Node(standing));
+            self.send(to_edge::Message::Node(standing))?;
         }
-        self.send(to_edge::Message::Heartbeat(Heartbeat {}))
+        Ok(())
     }
 
     fn send(&self, message: to_edge::Message) -> Result<(), Status> {

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 const START_MILLIS: i64 = 1_420_980_279_120;
 /// How long machines that are heard stay silent at most.
-const HEARTBEAT_MILLIS: i64 = 250;
+const HEARTBEAT_MILLIS: i64 = protocol::AGENT_HEARTBEAT_INTERVAL.as_millis() as i64;
 
 pub(super) struct Stage {
     pub desk: Desk,

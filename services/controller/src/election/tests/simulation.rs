@@ -29,6 +29,8 @@ struct Node {
     incarnation: u32,
     /// Of the campaign it won last.
     fence: Revision,
+    /// The revision at which its watch of the record spoke last.
+    told: Revision,
     asleep_until: Duration,
     is_cut_off: bool,
     /// A command on its way: when it was given, when its answer arrives, and whether the store hears of it.
@@ -38,7 +40,15 @@ struct Node {
 impl Node {
     fn new(index: usize, incarnation: u32) -> Self {
         let election = Election::new(name(index), &format!("{index}.{incarnation}"), true);
-        Self { election, incarnation, fence: 0, asleep_until: Duration::ZERO, is_cut_off: false, pending: None }
+        Self {
+            election,
+            incarnation,
+            fence: 0,
+            told: 0,
+            asleep_until: Duration::ZERO,
+            is_cut_off: false,
+            pending: None,
+        }
     }
 }
 
@@ -104,6 +114,7 @@ impl Simulation {
         if now < self.nodes[index].asleep_until {
             return;
         }
+        self.tell(index);
         if let Some((command, asked_at, arrives_at, is_heard)) = self.nodes[index].pending.take() {
             if now < arrives_at {
                 self.nodes[index].pending = Some((command, asked_at, arrives_at, is_heard));
@@ -126,7 +137,7 @@ impl Simulation {
                     let is_lost = self.nodes[index].is_cut_off || (self.faults && self.random.one_in(20));
                     let delay = if self.faults { self.random.below(20) } else { self.random.below(2) };
                     let bound = match command {
-                        Command::Renew { good_until } => good_until,
+                        Command::Renew { good_until, .. } => good_until,
                         _ => Duration::MAX,
                     };
                     let arrives_at = (now + TICK * delay as u32).min(bound);
@@ -135,6 +146,17 @@ impl Simulation {
             }
         }
         self.write(index);
+    }
+
+    /// The watch of the record: it may be late, and is quiet while the node is cut off.
+    fn tell(&mut self, index: usize) {
+        let is_late = self.faults && !self.random.one_in(20);
+        let (node, revision) = (&mut self.nodes[index], self.world.revision);
+        // Like the process: what happens while a command is on its way is taken note of after it.
+        if node.told != revision && !node.is_cut_off && !is_late && node.pending.is_none() {
+            node.told = revision;
+            node.election.nudge(self.world.now);
+        }
     }
 
     /// A leader writes all the time; the fence decides.
@@ -173,11 +195,13 @@ impl Simulation {
                 self.nodes[index].fence = self.world.revision;
                 Outcome::Won { ttl: LEASE_TTL }
             }
-            Command::Renew { .. } => match &world.record {
+            Command::Renew { looks, .. } => match &world.record {
                 Some((_, revision)) if *revision == self.nodes[index].fence => {
                     world.expires_at = world.now + LEASE_TTL;
                     Outcome::Renewed { ttl: LEASE_TTL }
                 }
+                // Its lease may live on, which says nothing of the record.
+                _ if !looks && self.random.one_in(2) => Outcome::Renewed { ttl: LEASE_TTL },
                 _ => Outcome::Deposed,
             },
             Command::Rest { .. } | Command::End => Outcome::NoAnswer,
