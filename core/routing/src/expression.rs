@@ -42,23 +42,20 @@ pub const ALTERNATIVES_MAX: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Expression {
     text: Arc<str>,
-    matchers: Vec<Matcher>,
-    alternatives: Vec<Vec<Term>>,
-}
-
-/// A matcher, or its contrary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Term {
-    /// Its position among the expression's.
-    matcher: usize,
-    negated: bool,
+    alternatives: Vec<Alternative>,
 }
 
 /// One conjunction of an expression.
-#[derive(Clone, Copy)]
-pub(crate) struct Alternative<'a> {
-    matchers: &'a [Matcher],
-    terms: &'a [Term],
+#[derive(Clone, Debug)]
+pub(crate) struct Alternative {
+    pub terms: Vec<Term>,
+}
+
+/// A matcher, or its contrary.
+#[derive(Clone, Debug)]
+pub(crate) struct Term {
+    pub matcher: Arc<Matcher>,
+    pub negated: bool,
 }
 
 impl Expression {
@@ -67,8 +64,7 @@ impl Expression {
             let message = format!("the expression has more than {EXPRESSION_BYTES_MAX} bytes");
             return Err(ParseError::new(1, message));
         }
-        let (matchers, alternatives) = parse::read(text)?;
-        Ok(Self { text: text.into(), matchers, alternatives })
+        Ok(Self { text: text.into(), alternatives: parse::read(text)? })
     }
 
     pub fn as_str(&self) -> &str {
@@ -82,17 +78,12 @@ impl Expression {
     pub fn matches(&self, head: &RequestHead<'_>) -> bool {
         let mut buffer = HostBuffer::new();
         let host_name = head.host_name(&mut buffer);
-        self.alternatives().any(|alternative| alternative.matches(head, host_name))
+        self.alternatives.iter().any(|alternative| alternative.matches(head, host_name))
     }
 
     /// At least one.
-    pub(crate) fn alternatives(&self) -> impl ExactSizeIterator<Item = Alternative<'_>> {
-        self.alternatives.iter().map(|terms| Alternative { matchers: &self.matchers, terms })
-    }
-
-    /// The alternative at this position of [`Expression::alternatives`].
-    pub(crate) fn alternative(&self, position: usize) -> Alternative<'_> {
-        Alternative { matchers: &self.matchers, terms: &self.alternatives[position] }
+    pub(crate) fn alternatives(&self) -> &[Alternative] {
+        &self.alternatives
     }
 }
 
@@ -102,38 +93,43 @@ impl fmt::Display for Expression {
     }
 }
 
-impl<'a> Alternative<'a> {
+impl Alternative {
     /// `host_name` is the request's, made once for all routes.
     pub fn matches(&self, head: &RequestHead<'_>, host_name: &str) -> bool {
         self.first_failing(head, host_name).is_none()
     }
 
-    /// The first term a request does not satisfy, as written.
-    pub fn first_failing(&self, head: &RequestHead<'_>, host_name: &str) -> Option<Self> {
-        let failing = |term: &Term| self.matchers[term.matcher].matches(head, host_name) == term.negated;
-        let position = self.terms.iter().position(failing)?;
-        Some(Self { matchers: self.matchers, terms: &self.terms[position..=position] })
-    }
-
-    pub fn terms_count(&self) -> usize {
-        self.terms.len()
+    /// The first term a request does not satisfy.
+    pub fn first_failing(&self, head: &RequestHead<'_>, host_name: &str) -> Option<&Term> {
+        self.terms.iter().find(|term| !term.holds(head, host_name))
     }
 
     /// The matchers that must hold; those under a `!` are left out.
-    pub fn positive(&self) -> impl Iterator<Item = &'a Matcher> + use<'a> {
-        let matchers = self.matchers;
-        self.terms.iter().filter(|term| !term.negated).map(move |term| &matchers[term.matcher])
+    pub fn positive(&self) -> impl Iterator<Item = &Arc<Matcher>> {
+        self.terms.iter().filter(|term| !term.negated).map(|term| &term.matcher)
     }
 }
 
-impl fmt::Display for Alternative<'_> {
+impl fmt::Display for Alternative {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, term) in self.terms.iter().enumerate() {
             let and = if position == 0 { "" } else { " && " };
-            let not = if term.negated { "!" } else { "" };
-            write!(f, "{and}{not}{}", self.matchers[term.matcher])?;
+            write!(f, "{and}{term}")?;
         }
         Ok(())
+    }
+}
+
+impl Term {
+    pub fn holds(&self, head: &RequestHead<'_>, host_name: &str) -> bool {
+        self.matcher.matches(head, host_name) != self.negated
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let not = if self.negated { "!" } else { "" };
+        write!(f, "{not}{}", self.matcher)
     }
 }
 

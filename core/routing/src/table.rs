@@ -22,9 +22,10 @@
 //! left behind in either order.
 //!
 //! # Lookup
-//! One walk along the host, one along the path per host pattern that matched: ten thousand routes cost a request what ten
-//! do. See `table/index.rs` for what is tried one by one.
+//! Exact hosts and paths are hashed, patterns are found in one walk along the text: ten thousand routes cost a request what
+//! ten do. See `table/index.rs` for what is tried one by one.
 
+mod exact;
 mod explain;
 mod index;
 mod rank;
@@ -91,8 +92,7 @@ impl Table {
     /// The winner's position in [`Table::routes`]. Allocates nothing.
     pub fn find_position(&self, head: &RequestHead<'_>) -> Option<usize> {
         let mut buffer = HostBuffer::new();
-        let found = self.index.find(head, head.host_name(&mut buffer));
-        found.best.map(|candidate| candidate.position)
+        self.index.find(head, head.host_name(&mut buffer)).position()
     }
 
     /// The table after a change: some routes are gone, by id, then others are new or new in content.
@@ -184,20 +184,18 @@ impl Table {
     }
 }
 
-fn candidates(route: &Arc<Route>, position: usize, order: Order) -> impl Iterator<Item = Candidate> + use<> {
-    let route = route.clone();
+fn candidates(route: &Arc<Route>, position: usize, order: Order) -> impl Iterator<Item = Candidate> {
     let id: Arc<str> = route.id.as_str().into();
-    let alternatives = route.expression.alternatives().len();
-    (0..alternatives).map(move |alternative| {
-        let rank = Rank::of(&route, route.expression.alternative(alternative), order, &id);
-        Candidate { rank, route: route.clone(), position, alternative }
+    let position = u32::try_from(position).expect("as many routes as fit into memory are fewer than 2^32");
+    route.expression.alternatives().iter().enumerate().map(move |(number, alternative)| {
+        Candidate::new(Rank::of(route, alternative, order, &id), position, number, alternative)
     })
 }
 
 /// Of the route's best alternative.
 fn rank_of(route: &Route, order: Order) -> Rank {
     let id = route.id.as_str().into();
-    let ranks = route.expression.alternatives().map(|alternative| Rank::of(route, alternative, order, &id));
+    let ranks = route.expression.alternatives().iter().map(|alternative| Rank::of(route, alternative, order, &id));
     ranks.min().expect("an expression has an alternative: its parser makes one from every matcher")
 }
 

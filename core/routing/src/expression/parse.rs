@@ -6,10 +6,11 @@
 
 use super::matcher::{Condition, Matcher, Subject, Test};
 use super::network::Network;
-use super::{ALTERNATIVES_MAX, MATCHERS_MAX, Term};
+use super::{ALTERNATIVES_MAX, Alternative, MATCHERS_MAX, Term};
 use crate::lexer::{NESTING_MAX, ParseError, Token, Words};
 use crate::pattern::{Pattern, Separator};
 use regex::{Regex, RegexBuilder};
+use std::sync::Arc;
 
 /// Bytes one compiled regexp may take, and again its lazily built automaton.
 const REGEX_BYTES_MAX: usize = 1 << 20;
@@ -19,22 +20,23 @@ const REGEX_NESTING_MAX: u32 = 100;
 const MATCHER_NAMES: &str = "Host, HostRegexp, Path, PathPrefix, PathRegexp, Method, MethodRegexp, Header, HeaderRegexp, \
                              Query, QueryRegexp or ClientIP";
 
-pub(super) fn read(text: &str) -> Result<(Vec<Matcher>, Vec<Vec<Term>>), ParseError> {
-    let mut parser = Parser { words: Words::read(text)?, matchers: Vec::new() };
+pub(super) fn read(text: &str) -> Result<Alternatives, ParseError> {
+    let mut parser = Parser { words: Words::read(text)?, matchers: 0 };
     let alternatives = parser.any(false, 0)?;
     let end = parser.words.take();
     if end.token != Token::End {
         return Err(no_operator(end.column, &end.token));
     }
-    Ok((parser.matchers, alternatives))
+    Ok(alternatives)
 }
 
 struct Parser {
     words: Words,
-    matchers: Vec<Matcher>,
+    /// How many were read.
+    matchers: usize,
 }
 
-type Alternatives = Vec<Vec<Term>>;
+type Alternatives = Vec<Alternative>;
 
 impl Parser {
     /// `all || all …`
@@ -78,12 +80,12 @@ impl Parser {
                 Ok(inner)
             }
             Token::Name(name) => {
-                if self.matchers.len() == MATCHERS_MAX {
+                if self.matchers == MATCHERS_MAX {
                     return Err(ParseError::new(word.column, format!("more than {MATCHERS_MAX} matchers")));
                 }
-                let matcher = matcher(&name, word.column, &mut self.words)?;
-                self.matchers.push(matcher);
-                Ok(vec![vec![Term { matcher: self.matchers.len() - 1, negated }]])
+                self.matchers += 1;
+                let matcher = Arc::new(matcher(&name, word.column, &mut self.words)?);
+                Ok(vec![Alternative { terms: vec![Term { matcher, negated }] }])
             }
             other => {
                 let message = format!("expected a matcher ({MATCHER_NAMES}), found {other}");
@@ -101,8 +103,9 @@ fn sum(mut alternatives: Alternatives, more: Alternatives, column: usize) -> Res
 
 fn product(left: Alternatives, right: &Alternatives, column: usize) -> Result<Alternatives, ParseError> {
     check(left.len() * right.len(), column)?;
-    let pairs = left.iter().flat_map(|left| right.iter().map(move |right| [left.as_slice(), right].concat()));
-    Ok(pairs.collect())
+    let both =
+        |left: &Alternative, right: &Alternative| Alternative { terms: [&left.terms[..], &right.terms].concat() };
+    Ok(left.iter().flat_map(|left| right.iter().map(move |right| both(left, right))).collect())
 }
 
 fn check(alternatives: usize, column: usize) -> Result<(), ParseError> {

@@ -119,7 +119,7 @@ fn operators_and_their_precedence() {
 #[test]
 fn an_alternative_reads_like_a_route_of_its_own() {
     let expression = Expression::parse("Host(`a`) && !(Path(`/x`) || Method(`PUT`)) || Path(`/y`)").unwrap();
-    let texts: Vec<String> = expression.alternatives().map(|alternative| alternative.to_string()).collect();
+    let texts: Vec<String> = expression.alternatives().iter().map(|alternative| alternative.to_string()).collect();
     assert_eq!(texts, [r#"Host("a") && !Path("/x") && !Method("PUT")"#, r#"Path("/y")"#]);
 }
 

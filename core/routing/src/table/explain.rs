@@ -99,7 +99,7 @@ impl Explained {
 /// The best alternative that matches: its rank and its text.
 fn best_match(route: &Route, head: &RequestHead<'_>, host_name: &str, order: Order) -> Option<(Rank, String)> {
     let id = route.id.as_str().into();
-    let matching = route.expression.alternatives().filter(|alternative| alternative.matches(head, host_name));
+    let matching = route.expression.alternatives().iter().filter(|alternative| alternative.matches(head, host_name));
     let ranked = matching.map(|alternative| (Rank::of(route, alternative, order, &id), alternative));
     let (rank, alternative) = ranked.min_by(|(a, _), (b, _)| a.cmp(b))?;
     Some((rank, alternative.to_string()))

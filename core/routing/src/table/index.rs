@@ -1,48 +1,69 @@
 //! Where a request's candidates are found: by host, below it by path, and of what is found there the best that matches.
 //!
 //! Each alternative of each route stands in one place, under the host pattern and the path pattern it cannot do without; an
-//! alternative that has none (a regexp, a `!`) stands in the list of its bucket. A place promises only that alternatives
-//! standing elsewhere do not match. Within a place the best goes first, and none is tried that could not win any more.
+//! alternative that has none (a regexp, a `!`) stands in the list of its bucket. That a request leads to a place says that
+//! these two match; whatever else the alternative asks for is tried. Within a place the best goes first, and none is tried
+//! that could not win any more.
 
+use super::exact::Exact;
 use super::rank::Rank;
 use super::tree::{Tree, Vacant};
-use crate::expression::{Alternative, Condition, RequestHead, Subject, Test};
-use crate::pattern::{Part, Pattern, Separator};
-use crate::route::Route;
+use crate::expression::{Alternative, Condition, Matcher, RequestHead, Subject, Term, Test};
+use crate::pattern::{Pattern, Separator};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    by_host: Tree<Bucket>,
+    by_host: Places<Bucket>,
     any_host: Bucket,
+}
+
+/// Values by pattern.
+#[derive(Clone, Debug)]
+struct Places<V> {
+    exact: Exact<V>,
+    with_holes: Tree<V>,
 }
 
 /// What asks for one host pattern.
 #[derive(Clone, Debug, Default)]
 struct Bucket {
-    by_path: Tree<Candidates>,
+    by_path: Places<Candidates>,
     any_path: Candidates,
 }
 
-/// Best first.
+/// Best first. Most places have one.
 #[derive(Clone, Debug, Default)]
-struct Candidates(Vec<Arc<Candidate>>);
+struct Candidates(SmallVec<[Entry; 1]>);
+
+/// A candidate, and of it what a lookup mostly needs no more than.
+#[derive(Clone, Debug)]
+struct Entry {
+    candidate: Arc<Candidate>,
+    position: u32,
+    /// The candidate asks for nothing but its place.
+    is_decided: bool,
+}
 
 /// One alternative of a route.
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub rank: Rank,
-    pub route: Arc<Route>,
     /// Of the route in the table.
-    pub position: usize,
+    pub position: u32,
     /// Of the alternative in the route's expression.
-    pub alternative: usize,
+    number: usize,
+    host: Option<Arc<Matcher>>,
+    path: Option<Arc<Matcher>>,
+    /// What its place does not say already.
+    rest: SmallVec<[Term; 1]>,
 }
 
 /// What came of a lookup.
 #[derive(Default)]
 pub(super) struct Found<'t> {
-    pub best: Option<&'t Candidate>,
+    best: Option<&'t Entry>,
     /// Alternatives that were put to the test.
     pub tried: usize,
 }
@@ -50,7 +71,7 @@ pub(super) struct Found<'t> {
 impl Index {
     pub fn insert(&mut self, candidate: Candidate) {
         let candidate = Arc::new(candidate);
-        self.edit(&candidate.clone(), |candidates| candidates.insert(candidate));
+        self.edit(&candidate, |candidates| candidates.insert(candidate.clone()));
     }
 
     pub fn remove(&mut self, candidate: &Candidate) {
@@ -59,13 +80,11 @@ impl Index {
 
     /// Changes the list at a candidate's place.
     fn edit(&mut self, candidate: &Candidate, change: impl FnOnce(&mut Candidates)) {
-        let alternative = candidate.route.expression.alternative(candidate.alternative);
-        let path = place(alternative, &Subject::Path);
-        let change = |bucket: &mut Bucket| match path {
+        let change = |bucket: &mut Bucket| match pattern(&candidate.path) {
             Some(path) => bucket.by_path.edit(path, change),
             None => change(&mut bucket.any_path),
         };
-        match place(alternative, &Subject::Host) {
+        match pattern(&candidate.host) {
             Some(host) => self.by_host.edit(host, change),
             None => change(&mut self.any_host),
         }
@@ -74,36 +93,84 @@ impl Index {
     /// The best candidate that matches. `host_name` is the request's.
     pub fn find(&self, head: &RequestHead<'_>, host_name: &str) -> Found<'_> {
         let mut found = Found::default();
-        self.by_host.visit(host_name.as_bytes(), Separator('.'), &mut |bucket| found.look(bucket, head, host_name));
+        self.by_host.visit(host_name, Separator('.'), &mut |bucket| found.look(bucket, head, host_name));
         found.look(&self.any_host, head, host_name);
         found
     }
 }
 
-/// The pattern of this subject without which the alternative cannot match; an exact one rather than another.
-fn place<'a>(alternative: Alternative<'a>, subject: &Subject) -> Option<&'a [Part]> {
+impl Candidate {
+    pub fn new(rank: Rank, position: u32, number: usize, alternative: &Alternative) -> Self {
+        let (host, path) = (place(alternative, &Subject::Host), place(alternative, &Subject::Path));
+        let is_rest = |term: &&Term| {
+            let is =
+                |place: &Option<Arc<Matcher>>| place.as_ref().is_some_and(|place| Arc::ptr_eq(place, &term.matcher));
+            term.negated || !is(&host) && !is(&path)
+        };
+        let rest = alternative.terms.iter().filter(is_rest).cloned().collect();
+        Self { rank, position, number, host, path, rest }
+    }
+
+    /// No two in a table have the same.
+    fn place(&self) -> (&Rank, usize) {
+        (&self.rank, self.number)
+    }
+}
+
+/// The matcher of this subject without which the alternative cannot match, if it has a pattern; an exact one rather than
+/// another.
+fn place(alternative: &Alternative, subject: &Subject) -> Option<Arc<Matcher>> {
     let patterns = alternative.positive().filter_map(|matcher| match &matcher.condition {
-        Condition::Text(of, Test::Pattern(pattern)) if of == subject => Some(pattern),
+        Condition::Text(of, Test::Pattern(pattern)) if of == subject => Some((matcher, pattern)),
         _ => None,
     });
-    patterns.min_by_key(|pattern| pattern.exact().is_none()).map(Pattern::parts)
+    patterns.min_by_key(|(_, pattern)| pattern.exact().is_none()).map(|(matcher, _)| matcher.clone())
+}
+
+fn pattern(matcher: &Option<Arc<Matcher>>) -> Option<&Pattern> {
+    match &matcher.as_ref()?.condition {
+        Condition::Text(_, Test::Pattern(pattern)) => Some(pattern),
+        _ => None,
+    }
+}
+
+impl<V: Vacant> Places<V> {
+    fn edit(&mut self, pattern: &Pattern, change: impl FnOnce(&mut V)) {
+        match pattern.exact() {
+            Some(text) => self.exact.edit(text, change),
+            None => self.with_holes.edit(pattern.parts(), change),
+        }
+    }
+
+    /// Hands over the value of every pattern that matches the text.
+    fn visit<'t>(&'t self, text: &str, separator: Separator, found: &mut impl FnMut(&'t V)) {
+        if let Some(value) = self.exact.get(text) {
+            found(value);
+        }
+        self.with_holes.visit(text.as_bytes(), separator, found);
+    }
 }
 
 impl<'t> Found<'t> {
+    /// The position of the route that takes the request.
+    pub fn position(&self) -> Option<usize> {
+        self.best.map(|entry| entry.position as usize)
+    }
+
     fn look(&mut self, bucket: &'t Bucket, head: &RequestHead<'_>, host_name: &str) {
-        let path = head.path.as_bytes();
-        bucket.by_path.visit(path, Separator('/'), &mut |candidates| self.take(candidates, head, host_name));
+        let found = &mut |candidates| self.take(candidates, head, host_name);
+        bucket.by_path.visit(head.path, Separator('/'), found);
         self.take(&bucket.any_path, head, host_name);
     }
 
     fn take(&mut self, candidates: &'t Candidates, head: &RequestHead<'_>, host_name: &str) {
-        for candidate in &candidates.0 {
-            if self.best.is_some_and(|best| best.rank <= candidate.rank) {
+        for entry in &candidates.0 {
+            if self.best.is_some_and(|best| best.candidate.rank <= entry.candidate.rank) {
                 return;
             }
             self.tried += 1;
-            if candidate.route.expression.alternative(candidate.alternative).matches(head, host_name) {
-                self.best = Some(candidate);
+            if entry.is_decided || entry.candidate.rest.iter().all(|term| term.holds(head, host_name)) {
+                self.best = Some(entry);
                 return;
             }
         }
@@ -112,22 +179,32 @@ impl<'t> Found<'t> {
 
 impl Candidates {
     fn insert(&mut self, candidate: Arc<Candidate>) {
-        let place =
-            self.0.binary_search_by(|other| other.place().cmp(&candidate.place())).unwrap_or_else(|place| place);
-        self.0.insert(place, candidate);
+        let (Ok(place) | Err(place)) = self.place(&candidate);
+        let (position, is_decided) = (candidate.position, candidate.rest.is_empty());
+        self.0.insert(place, Entry { candidate, position, is_decided });
     }
 
     fn remove(&mut self, candidate: &Candidate) {
-        if let Ok(place) = self.0.binary_search_by(|other| other.place().cmp(&candidate.place())) {
+        if let Ok(place) = self.place(candidate) {
             self.0.remove(place);
         }
     }
+
+    /// Where it stands, or would.
+    fn place(&self, candidate: &Candidate) -> Result<usize, usize> {
+        self.0.binary_search_by(|entry| entry.candidate.place().cmp(&candidate.place()))
+    }
 }
 
-impl Candidate {
-    /// No two in a table have the same.
-    fn place(&self) -> (&Rank, usize) {
-        (&self.rank, self.alternative)
+impl<V: Vacant> Default for Places<V> {
+    fn default() -> Self {
+        Self { exact: Exact::default(), with_holes: Tree::default() }
+    }
+}
+
+impl<V: Vacant> Vacant for Places<V> {
+    fn is_vacant(&self) -> bool {
+        self.exact.is_vacant() && self.with_holes.is_vacant()
     }
 }
 

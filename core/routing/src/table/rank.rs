@@ -55,7 +55,7 @@ enum Precision {
 }
 
 impl Rank {
-    pub fn of(route: &Route, alternative: Alternative<'_>, order: Order, id: &Arc<str>) -> Self {
+    pub fn of(route: &Route, alternative: &Alternative, order: Order, id: &Arc<str>) -> Self {
         let within = match order {
             Order::Specific => Within::Specific(Specificity::of(alternative)),
             Order::Vulcand => Within::Vulcand { text: Reverse(route.expression.text().clone()) },
@@ -77,7 +77,7 @@ impl Rank {
 }
 
 impl Specificity {
-    fn of(alternative: Alternative<'_>) -> Self {
+    fn of(alternative: &Alternative) -> Self {
         let (mut host, mut path, mut method) = (Precision::None, Precision::None, Precision::None);
         let mut fields = 0;
         let mut client_open_bits = u32::MAX;
@@ -101,7 +101,7 @@ impl Specificity {
             };
             *precision = Precision::of(test).min(*precision);
         }
-        let terms = Reverse(alternative.terms_count());
+        let terms = Reverse(alternative.terms.len());
         Self { host, path, method, fields: Reverse(fields), client_open_bits, terms }
     }
 

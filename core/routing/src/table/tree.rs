@@ -7,7 +7,11 @@
 //! is bounded by [`crate::pattern::PATTERN_BYTES_MAX`].
 
 use crate::pattern::{Part, Separator};
+use smallvec::SmallVec;
 use std::sync::Arc;
+
+/// Bytes of a label that stand in the node itself.
+const LABEL_BYTES: usize = 16;
 
 /// A value that may be left without content; the tree then forgets it.
 pub(super) trait Vacant: Default + Clone {
@@ -22,7 +26,7 @@ pub(super) struct Tree<V> {
 #[derive(Clone, Debug)]
 struct Node<V> {
     /// The text on the edge to this node; empty for the root and after a hole.
-    label: Box<[u8]>,
+    label: SmallVec<[u8; LABEL_BYTES]>,
     /// Of the patterns that end here.
     end: V,
     /// Of the patterns that end here with a hole for all that is left.
@@ -64,7 +68,14 @@ impl<V: Vacant> Tree<V> {
 impl<V: Vacant> Node<V> {
     fn new(label: &[u8]) -> Arc<Self> {
         let (end, open) = (V::default(), V::default());
-        Arc::new(Self { label: label.into(), end, open, literals: Vec::new(), name: None, integer: None })
+        Arc::new(Self {
+            label: SmallVec::from_slice(label),
+            end,
+            open,
+            literals: Vec::new(),
+            name: None,
+            integer: None,
+        })
     }
 
     fn is_vacant(&self) -> bool {
@@ -117,7 +128,7 @@ impl<V: Vacant> Node<V> {
         let mut upper = Arc::unwrap_or_clone(Self::new(&self.label[..at]));
         std::mem::swap(self, &mut upper);
         let mut lower = upper;
-        lower.label = lower.label[at..].into();
+        lower.label = SmallVec::from_slice(&lower.label[at..]);
         self.literals.push((lower.label[0], Arc::new(lower)));
     }
 
@@ -128,7 +139,8 @@ impl<V: Vacant> Node<V> {
             && let Some((_, child)) = self.literals.pop()
         {
             let child = Arc::unwrap_or_clone(child);
-            let label = [&self.label[..], &child.label].concat().into();
+            let mut label = std::mem::take(&mut self.label);
+            label.extend_from_slice(&child.label);
             *self = Self { label, ..child };
         }
     }

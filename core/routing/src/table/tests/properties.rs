@@ -83,10 +83,13 @@ impl Request {
 fn naive(table: &Table, head: &RequestHead<'_>) -> Option<usize> {
     let mut buffer = HostBuffer::new();
     let host_name = head.host_name(&mut buffer);
-    let all = table.routes.iter().enumerate().flat_map(|(at, route)| candidates(route, at, table.order));
-    let matching =
-        all.filter(|candidate| candidate.route.expression.alternative(candidate.alternative).matches(head, host_name));
-    matching.min_by(|a, b| a.rank.cmp(&b.rank)).map(|candidate| candidate.position)
+    let matching = table.routes.iter().enumerate().flat_map(|(position, route)| {
+        let id: Arc<str> = route.id.as_str().into();
+        let alternatives = route.expression.alternatives().iter();
+        let matching = alternatives.filter(|alternative| alternative.matches(head, host_name));
+        matching.map(move |alternative| (Rank::of(route, alternative, table.order, &id), position))
+    });
+    matching.min().map(|(_, position)| position)
 }
 
 fn check(table: &Table, requests: &[Request]) -> Result<(), TestCaseError> {
