@@ -2,13 +2,16 @@
 //! What is printed are ratios of each pair, their median and the interval that holds half of them; CPU per unit first.
 
 mod demo;
+mod edge;
 mod idle;
 mod nodes;
+mod process;
 mod server;
 mod statistics;
 mod store;
 
 use clap::{Parser, Subcommand};
+use std::net::SocketAddr;
 
 #[derive(Parser)]
 struct Arguments {
@@ -18,6 +21,25 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Subject {
+    /// Requests through `roadstead edge`, HAProxy and nginx: CPU, latency, memory, changes
+    Edge {
+        #[arg(long, default_value_t = 15)]
+        pairs: usize,
+        /// All, if none is named
+        #[arg(long, value_enum)]
+        part: Vec<edge::Part>,
+        /// Works whose name has this in it
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// The server behind the proxies of `edge`
+    #[command(hide = true)]
+    Backend {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long, default_value = "")]
+        name: String,
+    },
     /// Seconds until the demo's app is routed and scaled
     Demo {
         #[arg(long, default_value_t = 15)]
@@ -43,6 +65,8 @@ enum Subject {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().subject {
+        Subject::Edge { pairs, part, only } => edge::run(pairs, &part, only.as_deref()).await,
+        Subject::Backend { listen, name } => edge::backend(listen, &name).await,
         Subject::Demo { runs } => demo::run(runs),
         Subject::Nodes { runs } => nodes::run(runs),
         Subject::Idle { seconds } => idle::run(seconds).await,

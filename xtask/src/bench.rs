@@ -21,6 +21,17 @@ pub enum Subject {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// Requests through our edge, Debian's HAProxy and nginx: CPU per request, latency, memory, time to a change
+    Edge {
+        #[arg(long, default_value_t = 15)]
+        pairs: u32,
+        /// One of work, latency, idle, change, detail; may be repeated. All, if none is named
+        #[arg(long)]
+        part: Vec<String>,
+        /// Works whose name has this in it
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// The floating address: how long it is away after a cut and after a stop, ours and Debian's keepalived (root)
     Vip {
         #[arg(long, default_value_t = 15)]
@@ -57,6 +68,14 @@ pub fn run(subject: Subject) -> anyhow::Result<()> {
         Subject::Nodes { runs } => shell::run("target/release/bench", &["nodes", "--runs", &runs.to_string()]),
         Subject::Idle { seconds } => shell::run("target/release/bench", &["idle", "--seconds", &seconds.to_string()]),
         Subject::Vip { rounds, soak } => vip(rounds, soak),
+        Subject::Edge { pairs, part, only } => {
+            setup::for_bench()?;
+            let pairs = pairs.to_string();
+            let mut arguments = vec!["edge", "--pairs", &pairs];
+            part.iter().for_each(|part| arguments.extend(["--part", part]));
+            only.iter().for_each(|only| arguments.extend(["--only", only]));
+            shell::run("target/release/bench", &arguments)
+        }
         Subject::Store { pairs } => {
             setup::run()?;
             shell::run("target/release/bench", &["store", "--pairs", &pairs.to_string()])

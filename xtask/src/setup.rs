@@ -25,13 +25,34 @@ const PEERS: [(&str, &str); 18] = [
     ("iptables", "iptables"),
 ];
 
+/// What only measurements need: another proxy, load, counters.
+const BENCH_PEERS: [(&str, &str); 6] = [
+    ("haproxy", "haproxy"),
+    ("nginx", "nginx-light"),
+    ("wrk", "wrk"),
+    ("h2load", "nghttp2-client"),
+    ("strace", "strace"),
+    ("valgrind", "valgrind"),
+];
+
 pub fn run() -> anyhow::Result<()> {
-    let mut missing: Vec<&str> =
-        PEERS.iter().filter(|(program, _)| !is_installed(program)).map(|(_, package)| *package).collect();
+    let mut missing = missing(&PEERS);
     // Tests that need Python packages (boto3, marathon) make a virtual environment of their own.
     if is_installed("python3") && shell::run("python3", &["-c", "import ensurepip, venv"]).is_err() {
         missing.push("python3-venv");
     }
+    install(&missing)
+}
+
+pub fn for_bench() -> anyhow::Result<()> {
+    install(&missing(&BENCH_PEERS))
+}
+
+fn missing(peers: &[(&str, &'static str)]) -> Vec<&'static str> {
+    peers.iter().filter(|(program, _)| !is_installed(program)).map(|(_, package)| *package).collect()
+}
+
+fn install(missing: &[&str]) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -40,7 +61,7 @@ pub fn run() -> anyhow::Result<()> {
     }
     shell::run("apt-get", &["update", "-qq"])?;
     let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
-    arguments.extend(&missing);
+    arguments.extend(missing);
     // Maintainer scripts must not ask, nor start services: the tests start their own.
     shell::run("env", &[&["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"], arguments.as_slice()].concat())
 }
