@@ -49,6 +49,8 @@ pub fn of(config: &Config) -> Vec<OsString> {
         flag(&format!("{prefix}key-file"), config.key.clone().into());
         flag(&format!("{prefix}client-cert-auth"), "true".into());
     }
+    flag("client-crl-file", config.revoked.clone().into());
+    flag("peer-crl-file", config.revoked.clone().into());
     flag("peer-cert-allowed-cn", PEER_COMMON_NAME.into());
 
     flag("heartbeat-interval", HEARTBEAT_INTERVAL.as_millis().to_string().into());
@@ -98,6 +100,7 @@ mod tests {
             authority: "/data/ca.pem".into(),
             certificate: "/data/store.pem".into(),
             key: "/data/store.key".into(),
+            revoked: "/data/revoked.crl".into(),
             token: "t".into(),
         }
     }
@@ -125,6 +128,8 @@ mod tests {
             "--peer-cert-allowed-cn=store",
             "--trusted-ca-file=/data/ca.pem",
             "--peer-trusted-ca-file=/data/ca.pem",
+            "--client-crl-file=/data/revoked.crl",
+            "--peer-crl-file=/data/revoked.crl",
         ] {
             assert!(arguments.iter().any(|argument| argument == expected), "{expected} is not in {arguments:?}");
         }

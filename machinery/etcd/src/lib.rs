@@ -5,7 +5,8 @@
 //! leadership over and closes its log. A member that ends by itself ends the service, with etcd's last words as the
 //! reason; whether it is started again is the supervisor's affair.
 //!
-//! etcd reads its certificates from their files at every handshake, so a renewal needs no restart.
+//! etcd reads its certificates, and the list of those that are revoked, from their files at every handshake, so a renewal
+//! needs no restart. It looks neither at a list's date nor at its signature; connections that are open it leaves alone.
 
 mod arguments;
 mod death;
@@ -52,6 +53,8 @@ pub struct Config {
     pub authority: PathBuf,
     pub certificate: PathBuf,
     pub key: PathBuf,
+    /// The authority's list of revoked certificates, DER. Without the file etcd refuses everybody.
+    pub revoked: PathBuf,
     /// Tells clusters apart while they are founded; the same for all members.
     pub token: String,
 }

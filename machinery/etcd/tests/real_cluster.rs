@@ -2,9 +2,9 @@
 
 mod support;
 
-use identity::Role;
+use identity::{LIST_LIFETIME, Role};
 use nix::sys::signal::{Signal, kill};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use store::dump::Existing;
 use store::{Member, Members, Operation, PutRequest, RefusalCode, Store, StoreError, TxnRequest, contract};
 use support::{Cluster, DEADLINE, gone};
@@ -82,6 +82,44 @@ async fn only_a_members_certificate_makes_a_peer() {
     for role in Role::ALL.into_iter().filter(|role| *role != Role::Store) {
         assert!(cluster.ask_as_peer(role).await.is_err(), "{role} is no member");
     }
+}
+
+fn unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>) {
+    assert!(matches!(result, Err(StoreError::Unavailable { .. })), "it must not come in: {result:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_machines_certificate_opens_nothing_from_then_on() {
+    let cluster = Cluster::start().await;
+    cluster.client(Role::Admin).put("/roadstead/routes/a", "x".into()).await.unwrap();
+    let key = "/roadstead/routes/a";
+    let ((removed, its), (stays, _)) = (cluster.worker("removed", Role::Edge), cluster.worker("stays", Role::Edge));
+    for worker in [&removed, &stays] {
+        assert_eq!(worker.get(key).await.unwrap().unwrap().value, "x");
+    }
+    cluster.revoke(std::slice::from_ref(&its), SystemTime::now());
+    unavailable(cluster.worker_again("removed", Role::Edge).get(key).await);
+    cluster.worker_again("stays", Role::Edge).get(key).await.unwrap();
+    // Neither reads a date: with a list whose next one was due long ago the same are refused, and nobody else.
+    cluster.revoke(&[its], SystemTime::now() - 2 * LIST_LIFETIME);
+    unavailable(cluster.worker_again("removed", Role::Edge).get(key).await);
+    cluster.worker_again("stays", Role::Edge).get(key).await.unwrap();
+    // A connection that is open etcd leaves alone, as documented.
+    assert_eq!(removed.get(key).await.unwrap().unwrap().value, "x");
+    // Why there is a list from the first start on.
+    cluster.lose_lists();
+    unavailable(cluster.worker_again("stays", Role::Edge).get(key).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_members_certificate_makes_no_peer() {
+    let cluster = Cluster::start().await;
+    for index in [1, 2] {
+        cluster.ask_as_peer_of(index, Role::Store).await.unwrap();
+    }
+    cluster.revoke(&[cluster.revocable_member(1)], SystemTime::now());
+    assert!(cluster.ask_as_peer_of(1, Role::Store).await.is_err());
+    cluster.ask_as_peer_of(2, Role::Store).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,6 +77,8 @@ impl Role {
                         right("/roadstead/members/", Access::Write),
                         right("/roadstead/join-tokens/", Access::Write),
                         right("/roadstead/cluster", Access::Write),
+                        right("/roadstead/issued/", Access::Write),
+                        right("/roadstead/revoked", Access::Write),
                     ]
                 }
             }
@@ -91,9 +93,15 @@ impl Role {
                 }
             }
             Self::Vip => const { &[right("/roadstead/vip/", Access::Write)] },
-            // Who leads, and where: for a machine that passes on what it is asked.
+            // Who leads, and where, and who is shut out: for a machine that passes on what it is asked.
             Self::Console => {
-                const { &[right("/roadstead/controller", Access::Read), right("/roadstead/members/", Access::Read)] }
+                const {
+                    &[
+                        right("/roadstead/controller", Access::Read),
+                        right("/roadstead/members/", Access::Read),
+                        right("/roadstead/revoked", Access::Read),
+                    ]
+                }
             }
             Self::Viewer | Self::Agent | Self::Node | Self::Store => &[],
         }

@@ -3,6 +3,7 @@
 use super::{Services, only};
 use crate::cluster::Membership;
 use anyhow::Context;
+use identity::{Ca, RevocationList};
 use lifecycle::Stop;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
     let membership = Membership::of_process(&arguments.data)?;
     let member = membership.etcd.context("this machine keeps no state")?;
     let identity = arguments.data.join("identity");
+    // Without a list etcd would refuse everybody, and nobody could read the cluster's.
+    RevocationList::prepare(&identity, &Ca::load(&identity)?)?;
     let config = ::etcd::Config {
         binary: member.binary,
         name: membership.name,
@@ -36,6 +39,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         authority: identity.join("ca.pem"),
         certificate: identity.join("store.pem"),
         key: identity.join("store.key"),
+        revoked: RevocationList::path(&identity),
         token: member.token,
     };
     Ok(only("etcd", ::etcd::start(config, stop).await?))

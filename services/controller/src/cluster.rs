@@ -9,6 +9,7 @@ pub(crate) mod join;
 pub(crate) mod keeper;
 pub(crate) mod overview;
 pub(crate) mod registrar;
+pub(crate) mod revocation;
 pub(crate) mod roster;
 pub(crate) mod tokens;
 

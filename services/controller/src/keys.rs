@@ -14,6 +14,9 @@
 //! | `/roadstead/members/<name>` | a machine of the cluster (`cluster::Member`) |
 //! | `/roadstead/join-tokens/<id>` | what is known of a join token: never its secret |
 //! | `/roadstead/cluster` | the cluster's settings (`cluster::Settings`) |
+//! | `/roadstead/issued/<name>/<serial>` | certificates that a machine was given (`identity::Issued`) |
+//! | `/roadstead/revoked` | those that are refused though they have not ended (`cluster::revocation`) |
+//! | `/roadstead/revoked.crl` | the list of them, signed by the authority: DER, not JSON |
 
 use model::{App, AppId, DeploymentId, NodeId, TaskId, Timestamp};
 
@@ -27,6 +30,9 @@ pub(crate) const FRAMEWORK: &str = "/roadstead/controller/framework";
 pub(crate) const MEMBERS_PREFIX: &str = "/roadstead/members/";
 pub(crate) const JOIN_TOKENS_PREFIX: &str = "/roadstead/join-tokens/";
 pub(crate) const CLUSTER: &str = "/roadstead/cluster";
+pub(crate) const ISSUED_PREFIX: &str = "/roadstead/issued/";
+pub(crate) const REVOKED: &str = "/roadstead/revoked";
+pub(crate) const REVOKED_LIST: &str = "/roadstead/revoked.crl";
 
 /// `id` begins with a slash.
 pub(crate) fn app(id: &AppId) -> String {
@@ -55,6 +61,11 @@ pub(crate) fn node(id: &NodeId) -> String {
 
 pub(crate) fn member(name: &str) -> String {
     format!("{MEMBERS_PREFIX}{name}")
+}
+
+/// With no serial: what every issue to the machine begins with.
+pub(crate) fn issued(name: &str, serial: &str) -> String {
+    format!("{ISSUED_PREFIX}{name}/{serial}")
 }
 
 pub(crate) fn join_token(id: &str) -> String {

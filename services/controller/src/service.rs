@@ -6,6 +6,7 @@
 use crate::api;
 use crate::cluster::Cluster;
 use crate::cluster::registrar::Shared;
+use crate::cluster::revocation;
 use crate::cluster::roster::Roster;
 use crate::faces::{Faces, Others};
 use crate::leader::Settings;
@@ -118,6 +119,7 @@ pub(crate) async fn start_with_lead(mut config: Config, stop: Stop) -> Result<(S
             let record = shared.record(incarnation);
             let is_candidate = shared.cluster.candidate;
             tokio::spawn(shared.roster.clone().follow(shared.store.clone(), stop.clone()));
+            tokio::spawn(revocation::follow(shared.clone(), stop.clone()));
             if is_candidate {
                 tokio::spawn(reach.clone().watch(lead.clone(), stop.clone()));
             }

@@ -2,8 +2,8 @@
 //! leading, while there is one here, and another controller otherwise.
 
 use crate::api;
-use crate::cluster::keeper;
 use crate::cluster::registrar::{Registrar, Shared};
+use crate::cluster::{keeper, revocation};
 use crate::desk::Desk;
 use crate::election::Seen;
 use crate::leader::{Fence, Leader, LeaderError, Settings};
@@ -157,7 +157,8 @@ impl OpenTerm {
     pub(crate) async fn run(self) -> Result<(), TermError> {
         let Self { leader, registrar, lead, stop } = self;
         if let Some(registrar) = registrar {
-            tokio::spawn(keeper::keep(registrar, stop.clone()));
+            tokio::spawn(keeper::keep(registrar.clone(), stop.clone()));
+            tokio::spawn(revocation::keep(registrar, stop.clone()));
         }
         let ended = leader.run(stop.clone()).await;
         stop.request();

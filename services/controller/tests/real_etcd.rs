@@ -78,6 +78,7 @@ impl Place {
             authority: files.ca,
             certificate: files.certificate,
             key: files.key,
+            revoked: files.revoked,
             token: "test".into(),
         }
     }

@@ -34,6 +34,7 @@ async fn main() -> Result<(), lifecycle::BoxError> {
         authority: settings.identity.join("ca.pem"),
         certificate: settings.identity.join("store.pem"),
         key: settings.identity.join("store.key"),
+        revoked: settings.identity.join("revoked.crl"),
         token: "harness".into(),
     };
     let stop = lifecycle::Stop::new();

@@ -1,7 +1,9 @@
 //! A cluster of real etcd on loopback addresses of its own, each member guarded by a process of its own.
 
 use bytes::Bytes;
-use identity::{CERTIFICATE_LIFETIME, Ca, CertificateFiles, Request, Role, Subject, Tls, Validity};
+use identity::{
+    CERTIFICATE_LIFETIME, Ca, CertificateFiles, Issued, Request, RevocationList, Role, Subject, Tls, Validity,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -69,6 +71,7 @@ impl Cluster {
             for role in Role::ALL {
                 install(&ca, &directory.join("identity"), role, &name, address, CERTIFICATE_LIFETIME);
             }
+            RevocationList::prepare(&directory.join("identity"), &ca).unwrap();
             members.push(Member { name, address, directory, guard: None });
         }
         Self { ca, directory, members, _alone: alone }
@@ -120,9 +123,50 @@ impl Cluster {
         }
     }
 
-    /// What a certificate of this role is answered where members meet.
+    /// A client with a certificate of another machine than the members', and what is known of that.
+    pub fn worker(&self, name: &str, role: Role) -> (EtcdClient, Issued) {
+        let identity = self.directory.path().join(name);
+        install(&self.ca, &identity, role, name, self.members[0].address, CERTIFICATE_LIFETIME);
+        let tls = Tls::open(&identity, role).unwrap();
+        let issued = Issued::of_pem(&std::fs::read_to_string(&tls.files().certificate).unwrap()).unwrap();
+        let tls = tls.client(Some(Role::Store));
+        (EtcdClient::connect(&self.endpoints(), ClientCredentials::None, Some(tls)).unwrap(), issued)
+    }
+
+    /// The same certificate, with no connection open yet.
+    pub fn worker_again(&self, name: &str, role: Role) -> EtcdClient {
+        let tls = Tls::open(&self.directory.path().join(name), role).unwrap().client(Some(Role::Store));
+        EtcdClient::connect(&self.endpoints(), ClientCredentials::None, Some(tls)).unwrap()
+    }
+
+    /// A member's certificate, as of a machine of that name.
+    pub fn revocable_member(&self, index: usize) -> Issued {
+        let files = CertificateFiles::of(&self.members[index].directory.join("identity"), Role::Store);
+        Issued::of_pem(&std::fs::read_to_string(files.certificate).unwrap()).unwrap()
+    }
+
+    /// A list, signed at a time, installed at every member as its machine's controller does.
+    pub fn revoke(&self, certificates: &[Issued], at: SystemTime) {
+        let list = self.ca.revoke(certificates, 1, at).unwrap();
+        for member in &self.members {
+            let tls = Tls::open(&member.directory.join("identity"), Role::Controller).unwrap();
+            tls.install_revoked(&list).unwrap();
+        }
+    }
+
+    pub fn lose_lists(&self) {
+        for member in &self.members {
+            std::fs::remove_file(RevocationList::path(&member.directory.join("identity"))).unwrap();
+        }
+    }
+
+    /// What the first machine's certificate of a role is answered where members meet.
     pub async fn ask_as_peer(&self, role: Role) -> Result<Bytes, web::ClientError> {
-        let tls = Tls::open(&self.members[0].directory.join("identity"), role).unwrap();
+        self.ask_as_peer_of(0, role).await
+    }
+
+    pub async fn ask_as_peer_of(&self, index: usize, role: Role) -> Result<Bytes, web::ClientError> {
+        let tls = Tls::open(&self.members[index].directory.join("identity"), role).unwrap();
         let client = web::Client::new(web::Credentials::None).with_tls(tls.client(Some(Role::Store)));
         client.get(&format!("{}/version", self.members[0].peer_url())).await.map(|response| response.into_body())
     }

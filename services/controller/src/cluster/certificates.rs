@@ -1,12 +1,15 @@
 //! Who may have which certificate, and signing them.
 
 use super::registrar::{Refusal, Registrar};
+use super::revocation::{self, ISSUES_MAX};
 use super::{Member, join};
+use crate::keys;
 use identity::{Authority, Ca, Peer, Role, Subject};
 use lifecycle::ErrorChain;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use store::Compare;
 
 /// What `POST /v1/certificates` is asked, and answers with PEM by role.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,15 +43,23 @@ impl Registrar {
         let Some(Peer { role: Role::Node, node }) = peer else {
             return Err(Refusal::Forbidden("certificates are renewed by a machine's own certificate only".to_owned()));
         };
+        let _nobody_is_removed = self.issuing.lock().await;
         let machines = self.machines().await?;
-        let Some(member) = machines.get(node) else {
-            return Err(Refusal::Forbidden(format!("the machine '{node}' is none of this cluster (any more)")));
-        };
+        let none = || Refusal::Forbidden(format!("the machine '{node}' is none of this cluster (any more)"));
+        let member = machines.get(node).ok_or_else(none)?;
         if !member.node_key.is_empty() && join::node_key(&request.csrs)?.as_ref() != Some(&member.node_key) {
             let message = format!("the machine '{node}' of today has another key: this one was removed");
             return Err(Refusal::Forbidden(message));
         }
+        if self.issues_of(node).await? >= ISSUES_MAX {
+            let message = format!("the machine '{node}' was given certificates {ISSUES_MAX} times within a day");
+            return Err(Refusal::NotNow(message));
+        }
         let certificates = self.sign(self.ca()?, &request.csrs, member, member.state)?;
+        let issued = revocation::issued(node, &certificates).into_iter().collect();
+        if !self.write(vec![Compare::exists(keys::member(node))], issued).await? {
+            return Err(none());
+        }
         tracing::info!(node, certificates = certificates.len(), "certificates were renewed");
         Ok(CertificatesAnswer { certificates })
     }

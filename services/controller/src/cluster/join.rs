@@ -3,6 +3,7 @@
 
 use super::certificates::may_bear;
 use super::registrar::{Refusal, Registrar, put};
+use super::revocation;
 use super::roster::Machines;
 use super::tokens::{Record, TokenRefusal};
 use super::{
@@ -115,6 +116,7 @@ impl Registrar {
             }
         };
         let certificates = self.sign(&ca, &request.csrs, &member, member.state)?;
+        let issued = revocation::issued(&member.name, &certificates);
         if known.is_none() {
             if token.uses_left == 0 {
                 return Err(TokenRefusal::Used.into());
@@ -122,14 +124,14 @@ impl Registrar {
             let used = Record { uses_left: token.uses_left - 1, ..token };
             let unchanged = Compare::unchanged(keys::join_token(id), token_revision);
             let key = keys::member(&member.name);
-            let writes = vec![put(keys::join_token(id), &used), put(key.clone(), &member)];
+            let mut writes = vec![put(keys::join_token(id), &used), put(key.clone(), &member)];
+            writes.extend(issued);
             if !self.write(vec![unchanged, Compare::absent(key)], writes).await? {
                 return Err(Refusal::NotNow("the join token or the name changed in this moment; try again".to_owned()));
             }
             tracing::info!(name = member.name, address = %member.address, state = member.state, "a machine joins");
-        } else if known != Some(&member) {
-            // Cut off, it comes with another key.
-            self.write(Vec::new(), vec![put(keys::member(&member.name), &member)]).await?;
+        } else {
+            self.write(Vec::new(), issued.into_iter().collect()).await?;
         }
         let machines = self.machines().await?;
         let etcd = match member.state && !member.etcd_peer_url.is_empty() {

@@ -89,7 +89,7 @@ impl Registrar {
     }
 
     /// Takes a machine out of the cluster; whether it was one of it. Its member of the state is removed by the keeper, and
-    /// its certificates are refused from then on.
+    /// its certificates are on the next list of revoked ones.
     pub(crate) async fn remove(&self, name: &str) -> Result<bool, Refusal> {
         if name == self.shared.cluster.node {
             let message =
@@ -97,10 +97,11 @@ impl Registrar {
             return Err(Refusal::Taken(message));
         }
         let _one_at_a_time = self.joining.lock().await;
+        let _nothing_is_issued = self.issuing.lock().await;
         let machines: Machines = self.machines().await?;
         let Some(member) = machines.get(name) else { return Ok(false) };
         self.refuse_loss_of_quorum(member).await?;
-        self.write(Vec::new(), vec![Operation::delete(keys::member(name))]).await?;
+        self.revoke_strangers(Some(name), vec![Operation::delete(keys::member(name))]).await?;
         self.machines().await?;
         tracing::info!(name, "a machine was removed");
         Ok(true)

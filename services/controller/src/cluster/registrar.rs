@@ -30,6 +30,8 @@ pub(crate) struct Registrar {
     fence: Fence,
     /// Machines join one after the other, so that a name and an address are given once.
     pub joining: Mutex<()>,
+    /// While a machine is removed nothing is issued to it. Taken after `joining`, where both are.
+    pub issuing: Mutex<()>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +71,7 @@ impl Shared {
 
 impl Registrar {
     pub(crate) fn new(shared: Arc<Shared>, fence: Fence) -> Self {
-        Self { shared, fence, joining: Mutex::new(()) }
+        Self { shared, fence, joining: Mutex::new(()), issuing: Mutex::new(()) }
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

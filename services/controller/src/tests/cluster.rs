@@ -3,5 +3,6 @@
 
 mod join;
 mod lab;
+mod removal;
 mod takeover;
 mod trust;

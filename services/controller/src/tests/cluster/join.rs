@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use store::Members as _;
 
-async fn token(node: &Node, wanted: Value) -> JoinToken {
+pub async fn token(node: &Node, wanted: Value) -> JoinToken {
     let issued = node.call(Method::POST, "/v1/join-tokens", Some(wanted)).await;
     assert_eq!(issued.status, StatusCode::CREATED, "{}", issued.body);
     issued.body["token"].as_str().unwrap().parse().unwrap()
 }
 
-fn requests(roles: &[Role]) -> BTreeMap<Role, Request> {
+pub fn requests(roles: &[Role]) -> BTreeMap<Role, Request> {
     roles.iter().map(|role| (*role, Request::generate().unwrap())).collect()
 }
 
-fn ask(token: &JoinToken, name: &str, port: u16, requests: &BTreeMap<Role, Request>) -> Value {
+pub fn ask(token: &JoinToken, name: &str, port: u16, requests: &BTreeMap<Role, Request>) -> Value {
     let csrs = requests.iter().map(|(role, request)| (*role, request.csr_pem.clone())).collect();
     json!(JoinRequest {
         token: JoinCredential { id: token.id.clone(), secret: token.secret.clone() },
@@ -34,7 +34,7 @@ fn ask(token: &JoinToken, name: &str, port: u16, requests: &BTreeMap<Role, Reque
 }
 
 /// As a machine does that has nothing but the token.
-async fn join(node: &Node, token: &JoinToken, body: Value) -> Got {
+pub async fn join(node: &Node, token: &JoinToken, body: Value) -> Got {
     let client = web::Client::default().with_tls(pinned_client(&token.ca_fingerprint));
     node.call_peers(&client, Method::POST, "/v1/join", Some(body)).await
 }
