@@ -68,6 +68,15 @@ impl fmt::Display for Token {
 pub(crate) struct Word {
     pub column: usize,
     pub token: Token,
+    /// Of a string: the column of each of its characters, which escapes move.
+    columns: Vec<usize>,
+}
+
+impl Word {
+    /// The column of a string's character, from 0.
+    pub fn column_of(&self, character: usize) -> usize {
+        self.columns.get(character).copied().unwrap_or(self.column)
+    }
 }
 
 /// The words of a text, with an [`Token::End`] after the last.
@@ -136,7 +145,8 @@ impl Scanner<'_> {
             self.column += 1;
         }
         let column = self.column;
-        let Some(first) = self.bump() else { return Ok(Word { column, token: Token::End }) };
+        let Some(first) = self.bump() else { return Ok(Word { column, token: Token::End, columns: Vec::new() }) };
+        let mut columns = Vec::new();
         let token = match first {
             '(' => Token::Open,
             ')' => Token::Close,
@@ -147,13 +157,13 @@ impl Scanner<'_> {
             '!' => self.pair('=', Token::NotEqual, Some(Token::Not), column, first)?,
             '<' => self.pair('=', Token::LessOrEqual, Some(Token::Less), column, first)?,
             '>' => self.pair('=', Token::GreaterOrEqual, Some(Token::Greater), column, first)?,
-            '`' => Token::Text(self.raw_text(column)?),
-            '"' => Token::Text(self.quoted_text(column)?),
+            '`' => Token::Text(self.raw_text(column, &mut columns)?),
+            '"' => Token::Text(self.quoted_text(column, &mut columns)?),
             '0'..='9' => self.integer(first, column)?,
             'A'..='Z' | 'a'..='z' | '_' => Token::Name(self.name(first)),
             other => return Err(ParseError::new(column, format!("unexpected character {other:?}"))),
         };
-        Ok(Word { column, token })
+        Ok(Word { column, token, columns })
     }
 
     fn pair(
@@ -190,9 +200,10 @@ impl Scanner<'_> {
         Ok(Token::Integer(number))
     }
 
-    fn raw_text(&mut self, column: usize) -> Result<String, ParseError> {
+    fn raw_text(&mut self, column: usize, columns: &mut Vec<usize>) -> Result<String, ParseError> {
         let mut text = String::new();
         loop {
+            columns.push(self.column);
             match self.bump() {
                 Some('`') => return Ok(text),
                 Some(next) => text.push(next),
@@ -201,10 +212,11 @@ impl Scanner<'_> {
         }
     }
 
-    fn quoted_text(&mut self, column: usize) -> Result<String, ParseError> {
+    fn quoted_text(&mut self, column: usize, columns: &mut Vec<usize>) -> Result<String, ParseError> {
         let mut text = String::new();
         loop {
             let at = self.column;
+            columns.push(at);
             match self.bump() {
                 Some('"') => return Ok(text),
                 Some('\\') => text.push(self.escape(at)?),

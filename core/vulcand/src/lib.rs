@@ -12,12 +12,14 @@
 //!   every request with 503 and a clear error**, instead of serving without what was asked for.
 //! * `update` and compare-and-swap writes count like any other.
 
+mod alias;
 mod duration;
 mod json;
 mod key;
 pub mod objects;
 mod state;
 
+pub use alias::{Alias, AliasError};
 pub use key::{BARE_PREFIX, Key, Kind, PREFIX, Prefix};
 pub use objects::{Backend, Frontend, Listener, Middleware, ObjectError, Server};
 pub use state::{ListenerSpec, Problem, State, Translation};

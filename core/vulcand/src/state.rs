@@ -1,8 +1,9 @@
 //! What vulcand's keys amount to.
 
+use crate::alias::{Alias, with_aliases};
 use crate::key::{Key, Kind, Prefix};
 use crate::objects::{Backend, Frontend, Listener, Middleware, ObjectError, Server};
-use routing::{Route, RouteSpec};
+use routing::{Expression, Route, RouteSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ pub struct State {
     entries: BTreeMap<Key, Entry>,
     /// What the last translation compiled; a change compiles only what it changes.
     compiled: BTreeMap<String, (RouteSpec, Arc<Route>)>,
+    aliases: Vec<Alias>,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +58,11 @@ pub struct Translation {
 }
 
 impl State {
+    /// Without keys; frontends will be reachable by these aliases too.
+    pub fn with_aliases(aliases: Vec<Alias>) -> Self {
+        Self { aliases, ..Self::default() }
+    }
+
     /// Takes a new value; keys that are not vulcand's are ignored, as vulcand ignores them.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
         let Some(key) = Key::parse(key) else { return };
@@ -158,7 +165,7 @@ impl State {
         }
         RouteSpec {
             id: format!("{}@vulcand", frontend.id),
-            rule: frontend.route.clone(),
+            rule: self.rule(key, frontend, translation),
             servers: servers.iter().map(|server| (server.id.clone(), server.url.clone(), 1)).collect(),
             pass_host_header: frontend.settings.pass_host_header,
             trust_forward_header: frontend.settings.trust_forward_header,
@@ -169,6 +176,21 @@ impl State {
             head_timeout: backend.and_then(|backend| backend.read_timeout().ok().flatten()),
             refuse,
             ..RouteSpec::default()
+        }
+    }
+
+    /// The frontend's rule and its aliases; without them where one makes it no rule any more.
+    fn rule(&self, key: &Key, frontend: &Frontend, translation: &mut Translation) -> String {
+        let rule = with_aliases(&frontend.route, &self.aliases);
+        if rule == frontend.route {
+            return rule;
+        }
+        match Expression::parse(&rule) {
+            Ok(_) => rule,
+            Err(error) => {
+                translation.report(key, format!("it serves without its aliases, which make it {rule:?}: {error}"));
+                frontend.route.clone()
+            }
         }
     }
 

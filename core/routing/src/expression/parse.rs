@@ -7,7 +7,7 @@
 use super::matcher::{Condition, Matcher, Subject, Test};
 use super::network::Network;
 use super::{ALTERNATIVES_MAX, Alternative, MATCHERS_MAX, Term};
-use crate::lexer::{NESTING_MAX, ParseError, Token, Words};
+use crate::lexer::{NESTING_MAX, ParseError, Token, Word, Words};
 use crate::pattern::{Pattern, Separator};
 use regex::{Regex, RegexBuilder};
 use std::sync::Arc;
@@ -142,8 +142,9 @@ fn matcher(name: &str, column: usize, words: &mut Words) -> Result<Matcher, Pars
         "Header" => (Subject::Header(header_name(words)?), '/'),
         _ => (Subject::Query(parameter_name(words)?), '/'),
     };
-    let (column, written) = string(words)?;
+    let (word, written) = string(words)?;
     words.expect(&Token::Close)?;
+    let column = word.column;
     if written.is_empty() && subject == Subject::Path && test != "Regexp" {
         return Err(ParseError::new(column, "a path is never empty"));
     }
@@ -154,8 +155,7 @@ fn matcher(name: &str, column: usize, words: &mut Words) -> Result<Matcher, Pars
         _ => Some(Pattern::parse(&text, Separator(separator))),
     };
     let test = match pattern {
-        // The quote is one column; escapes before the fault would move it further.
-        Some(pattern) => Test::Pattern(pattern.map_err(|(at, message)| ParseError::new(column + 1 + at, message))?),
+        Some(pattern) => Test::Pattern(pattern.map_err(|(at, message)| ParseError::new(word.column_of(at), message))?),
         None => Test::Regexp(regexp(&written, subject == Subject::Host, column)?),
     };
     let source = match &subject {
@@ -170,8 +170,8 @@ fn client_matcher(words: &mut Words) -> Result<Matcher, ParseError> {
     let mut networks = Vec::new();
     let mut written = Vec::new();
     loop {
-        let (column, text) = string(words)?;
-        networks.push(Network::parse(&text).map_err(|message| ParseError::new(column, message))?);
+        let (word, text) = string(words)?;
+        networks.push(Network::parse(&text).map_err(|message| ParseError::new(word.column, message))?);
         written.push(format!("{text:?}"));
         if !words.accept(&Token::Comma) {
             words.expect(&Token::Close)?;
@@ -183,11 +183,11 @@ fn client_matcher(words: &mut Words) -> Result<Matcher, ParseError> {
 
 /// `"Name",`, lower-cased.
 fn header_name(words: &mut Words) -> Result<String, ParseError> {
-    let (column, name) = string(words)?;
+    let (word, name) = string(words)?;
     // RFC 9110 §5.6.2: token.
     let known = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || !name.chars().all(known) {
-        return Err(ParseError::new(column, format!("{name:?} is no header name")));
+        return Err(ParseError::new(word.column, format!("{name:?} is no header name")));
     }
     words.expect(&Token::Comma)?;
     Ok(name.to_ascii_lowercase())
@@ -195,18 +195,18 @@ fn header_name(words: &mut Words) -> Result<String, ParseError> {
 
 /// `"name",`: as it stands in a URL.
 fn parameter_name(words: &mut Words) -> Result<String, ParseError> {
-    let (column, name) = string(words)?;
+    let (word, name) = string(words)?;
     if name.is_empty() || name.contains(['&', '=', '#']) {
-        return Err(ParseError::new(column, format!("{name:?} is no parameter's name")));
+        return Err(ParseError::new(word.column, format!("{name:?} is no parameter's name")));
     }
     words.expect(&Token::Comma)?;
     Ok(name)
 }
 
-fn string(words: &mut Words) -> Result<(usize, String), ParseError> {
-    let word = words.take();
-    match word.token {
-        Token::Text(text) => Ok((word.column, text)),
+fn string(words: &mut Words) -> Result<(Word, String), ParseError> {
+    let mut word = words.take();
+    match std::mem::replace(&mut word.token, Token::End) {
+        Token::Text(text) => Ok((word, text)),
         other => {
             let message = format!("expected a string (\"…\" or between backticks), found {other}");
             Err(ParseError::new(word.column, message))

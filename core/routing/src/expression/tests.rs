@@ -152,6 +152,8 @@ fn errors_name_the_column() {
         (r#"Path("")"#, 6, "never empty"),
         (r#"PathPrefix("")"#, 12, "never empty"),
         (r#"Path("/<a")"#, 8, "no closing `>`"),
+        (r#"Path("/\x41\t<a")"#, 14, "no closing `>`"),
+        ("Path(`/é<a`)", 9, "no closing `>`"),
         (r#"Path("/\d")"#, 8, "unknown escape"),
         (r#"PathRegexp("(")"#, 12, "regexp: unclosed group"),
         (r#"Host("a") Path("/")"#, 11, "expected `&&`"),

@@ -220,3 +220,17 @@ fn what_cannot_win_is_not_tried() {
     let table = Table::new(regexps.chain([route("exact", "Host(`a`)", None)]));
     assert_eq!(table.index.find(&head("GET", "a", "/"), "a").tried, 1);
 }
+
+/// Each prefix of one text: the deepest tree there can be. It is built, walked and dropped on a thread's usual stack.
+#[test]
+fn the_deepest_tree_fits_on_the_stack() {
+    let longest = format!("/{}", "a".repeat(1023));
+    let prefixes =
+        (1..=longest.len()).map(|end| route(&end.to_string(), &format!("PathPrefix(`{}`)", &longest[..end]), None));
+    let full = Table::new(prefixes);
+    assert_eq!(winner(&full, "GET", "", &longest), Some("1024"));
+    assert_eq!(winner(&full, "GET", "", &longest[..512]), Some("512"));
+    let emptied = full.rebuilt(&[]);
+    assert_eq!(winner(&emptied, "GET", "", &longest), None);
+    assert_eq!(winner(&full, "GET", "", &longest), Some("1024"));
+}

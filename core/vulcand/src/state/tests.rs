@@ -37,6 +37,20 @@ fn keys_become_a_route_in_any_order_of_writing() {
 }
 
 #[test]
+fn a_frontend_is_reached_by_its_aliases_too() {
+    let aliases = ["Host(`a`)=Host(`b`)", "Host(`c`)=Host("].map(|text| text.parse().unwrap());
+    let mut state = State::with_aliases(aliases.to_vec());
+    let broken = FRONTEND.replace("`a`", "`c`");
+    state.put(b"/vulcand/backends/b1/backend", BACKEND.as_bytes());
+    state.put(b"/vulcand/frontends/f1/frontend", FRONTEND.as_bytes());
+    state.put(b"/vulcand/frontends/f2/frontend", broken.as_bytes());
+    let translation = state.translate();
+    let rules: Vec<_> = translation.routes.iter().map(|route| route.expression.as_str()).collect();
+    assert_eq!(rules, ["Host(`a`) || Host(`b`)", "Host(`c`)"]);
+    assert!(messages(&translation)[0].contains("without its aliases"), "{:?}", translation.problems);
+}
+
+#[test]
 fn both_prefixes_count_and_are_kept_apart() {
     let bare = [("vulcand/frontends/f1/frontend", FRONTEND), ("vulcand/backends/b1/servers/s1", SERVER)];
     assert_eq!(state(&bare).translate().routes[0].servers.len(), 1);
