@@ -26,6 +26,7 @@ mod parse;
 pub(crate) use head::HostBuffer;
 pub use head::{HOST_BYTES_MAX, Headers, RequestHead};
 pub(crate) use matcher::{Condition, Matcher, Subject, Test};
+pub use network::Network;
 
 use crate::lexer::ParseError;
 use std::fmt;

@@ -19,7 +19,7 @@ mod url;
 
 pub use balance::WeightedRoundRobin;
 pub use expression::{
-    ALTERNATIVES_MAX, EXPRESSION_BYTES_MAX, Expression, HOST_BYTES_MAX, Headers, MATCHERS_MAX, RequestHead,
+    ALTERNATIVES_MAX, EXPRESSION_BYTES_MAX, Expression, HOST_BYTES_MAX, Headers, MATCHERS_MAX, Network, RequestHead,
 };
 pub use lexer::ParseError;
 pub use predicate::{Attempt, DEFAULT_PREDICATE, PREDICATE_BYTES_MAX, Predicate, RETRIES_MAX};

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Network {
+pub struct Network {
     first: IpAddr,
     prefix_bits: u32,
 }

@@ -13,7 +13,7 @@ fn matches(expression: &str, method: &str, host: &str, path: &str) -> bool {
 }
 
 #[test]
-fn vulcands_eight_matchers() {
+fn all_eight_matchers() {
     assert!(matches(r#"Host("a.com")"#, "GET", "A.com:8181", "/"));
     assert!(!matches(r#"Host("a.com")"#, "GET", "b.com", "/"));
     assert!(matches(r#"Host("[::1]")"#, "GET", "[::1]:8181", "/"));

@@ -108,7 +108,7 @@ fn any_order() -> impl Strategy<Value = Order> {
 
 proptest! {
     #[test]
-    fn the_lookup_finds_what_trying_every_route_finds(
+    fn find_equals_the_naive_reference(
         order in any_order(),
         routes in any_routes(),
         requests in proptest::collection::vec(any_request(), 1..8),
