@@ -5,7 +5,7 @@ use crate::effect::Effect;
 use crate::view::Headers;
 use serde_json::json;
 
-/// Complete but for its length and connection fields, which are the shell's.
+/// Complete but for its length and connection fields, which are the shell's; a HEAD is answered without the body.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
     pub status: u16,
@@ -41,6 +41,14 @@ impl Answer {
     pub(crate) fn with(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
+    }
+
+    /// RFC 9110, sections 15.3.5 and 15.4.5: these have no content.
+    pub(crate) fn drop_forbidden_body(&mut self) {
+        if matches!(self.status, 204 | 304) {
+            self.body.clear();
+            self.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Content-Type"));
+        }
     }
 
     pub(crate) fn edit(&mut self, edits: &[HeaderEdit<'_>]) {

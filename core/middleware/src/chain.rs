@@ -143,6 +143,7 @@ impl<'c> Passage<'c> {
 
     /// An answer from within takes the way back that a server's response would.
     fn answered(mut self, mut answer: Answer, now: Now) -> Answer {
+        answer.drop_forbidden_body();
         let body_bytes = answer.body.len() as u64;
         let response = Response { status: answer.status, headers: &answer, body_bytes: Some(body_bytes), is_own: true };
         let edits = self.response(&response, now);

@@ -2,7 +2,7 @@
 //!
 //! A response is encoded when the client accepts it, its type is listed, it is long enough (or of unknown length), and
 //! nothing forbids it: an encoding of its own, a range, `no-transform`, a status without content. A response that could be
-//! encoded for another client says `Vary: Accept-Encoding`. Its ETag becomes a weak one, its length unknown.
+//! encoded for another client says `Vary: Accept-Encoding`. Its ETag becomes a weak one; its length is framing, and the shell's.
 
 use crate::edits::HeaderEdit;
 use crate::spec::{Fields, SpecError};
@@ -145,7 +145,7 @@ impl Step for Compress {
         seen.vary("Accept-Encoding");
         let Some(encoding) = *encoding else { return };
         seen.edit(HeaderEdit::set("Content-Encoding", encoding.name().as_bytes()));
-        for name in ["Content-Length", "Accept-Ranges", "Content-MD5"] {
+        for name in ["Accept-Ranges", "Content-MD5"] {
             seen.edit(HeaderEdit::remove(name));
         }
         if let Some(tag) = seen.header("ETag").filter(|tag| !tag.starts_with(b"W/")) {
@@ -207,6 +207,7 @@ mod tests {
             lines,
             [
                 "Content-Type: text/html; charset=utf-8",
+                "Content-Length: 5000",
                 "Vary: Accept-Encoding",
                 "Content-Encoding: br",
                 "ETag: W/\"a\""

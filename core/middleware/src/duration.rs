@@ -20,8 +20,8 @@ pub fn parse(text: &str) -> Result<Option<Duration>, String> {
         let number = take_while(&mut rest, |c| c.is_ascii_digit() || c == '.');
         let unit = take_while(&mut rest, |c| !c.is_ascii_digit() && c != '.');
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        let readable = !(whole.is_empty() && fraction.is_empty()) && !fraction.contains('.');
-        if !readable || whole.len() > DIGITS_MAX || fraction.len() > DIGITS_MAX {
+        let unreadable = fraction.contains('.') || whole.is_empty() && fraction.is_empty();
+        if unreadable || whole.len() > DIGITS_MAX || fraction.len() > DIGITS_MAX {
             return Err(wrong());
         }
         let unit_nanos: u128 = match unit {

@@ -33,7 +33,7 @@ pub struct Edits<'c> {
 #[derive(Clone, Debug, Default)]
 pub struct ResponseEdits<'c> {
     pub headers: Vec<HeaderEdit<'c>>,
-    /// Encode the body so; the headers that say it are among the edits.
+    /// Encode the body so, which makes its length unknown; the header fields that say it are among the edits.
     pub encoding: Option<Encoding>,
     pub effects: Vec<Effect>,
 }

@@ -1,12 +1,10 @@
 //! `iplist`: which addresses may ask; 403 for the others. What is denied is denied even where it is allowed; an empty
 //! `Allow` allows every other address.
 
-mod network;
-
 use crate::answer::Answer;
 use crate::spec::{Fields, SpecError};
 use crate::step::{Seen, Step, Verdict};
-use network::Network;
+use routing::Network;
 
 #[derive(Debug)]
 pub(crate) struct IpList {
@@ -17,10 +15,10 @@ pub(crate) struct IpList {
 impl IpList {
     pub fn read(mut fields: Fields) -> Result<Self, SpecError> {
         let list = Self { allow: networks(&mut fields, "Allow")?, deny: networks(&mut fields, "Deny")? };
-        if list.allow.is_empty() && list.deny.is_empty() {
-            return Err(fields.error("Allow", "neither Allow nor Deny has an address"));
-        }
         fields.done()?;
+        if list.allow.is_empty() && list.deny.is_empty() {
+            return Err(SpecError::new("Allow", "neither Allow nor Deny has an address"));
+        }
         Ok(list)
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::spec::SpecError;
 
-/// Whether a text can be a request target: a path, with or without a query, of visible ASCII.
+/// Whether a text can be a request target: a path, with or without a query, of visible ASCII; what `http1` forwards.
 pub fn is_target(text: &str) -> bool {
-    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"#<>".contains(&byte))
 }
 
 /// Path and query of `scheme://authority/path?query`, or of a text that is only that.

@@ -159,7 +159,7 @@ fn public_keys_are_handed_out_as_verifiers_take_them() {
         let headers = [("Authorization", value.as_str())];
         let Decision::Ask(asking) = chain.before(&request("GET", "/", &headers), now(0)) else { panic!() };
         let Question::Signature { key, .. } = asking.question() else { panic!() };
-        key.clone()
+        crate::VerificationKey::clone(key)
     };
     let key = asked("EdDSA", ED25519_PEM, json!({"alg": "EdDSA"}));
     assert_eq!((key.algorithm, key.bytes.len(), key.bytes[0]), (Algorithm::EdDsa, 32, 0x19));
