@@ -6,9 +6,11 @@
 //! reason; whether it is started again is the supervisor's affair.
 //!
 //! etcd reads its certificates, and the list of those that are revoked, from their files at every handshake, so a renewal
-//! needs no restart. It looks neither at a list's date nor at its signature; connections that are open it leaves alone.
+//! needs no restart. It looks neither at a list's date nor at its signature; connections that are open it leaves alone, and the
+//! guard ends them when the list changes.
 
 mod arguments;
+mod cut;
 mod death;
 mod defragment;
 mod guard;
@@ -96,9 +98,11 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         }
     }
     let (client, peer) = (config.client_advertise, config.peer_advertise);
+    let client_ports = config.client_listen.iter().map(SocketAddr::port).collect();
     let guarding = async move {
         tokio::select! {
             ended = member.ended() => return Err(BoxError::from(ended)),
+            never = cut::watch(config.revoked, client_ports) => match never {},
             () = stop.requested() => {}
         }
         Ok(member.stop().await?)

@@ -90,12 +90,17 @@ fn unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_machines_certificate_opens_nothing_from_then_on() {
+    use futures::StreamExt;
     let cluster = Cluster::start().await;
     cluster.client(Role::Admin).put("/roadstead/routes/a", "x".into()).await.unwrap();
     let key = "/roadstead/routes/a";
     let ((removed, its), (stays, _)) = (cluster.worker("removed", Role::Edge), cluster.worker("stays", Role::Edge));
     for worker in [&removed, &stays] {
         assert_eq!(worker.get(key).await.unwrap().unwrap().value, "x");
+    }
+    let mut watches = Vec::new();
+    for worker in [&removed, &stays] {
+        watches.push(worker.watch_prefix(key, 0).await.unwrap());
     }
     cluster.revoke(std::slice::from_ref(&its), SystemTime::now());
     unavailable(cluster.worker_again("removed", Role::Edge).get(key).await);
@@ -104,8 +109,13 @@ async fn a_removed_machines_certificate_opens_nothing_from_then_on() {
     cluster.revoke(&[its], SystemTime::now() - 2 * LIST_LIFETIME);
     unavailable(cluster.worker_again("removed", Role::Edge).get(key).await);
     cluster.worker_again("stays", Role::Edge).get(key).await.unwrap();
-    // A connection that is open etcd leaves alone, as documented.
-    assert_eq!(removed.get(key).await.unwrap().unwrap().value, "x");
+    // What was open has ended, for good or for a moment.
+    for watch in &mut watches {
+        let ended = tokio::time::timeout(DEADLINE, watch.next()).await.expect("the watch ends").unwrap();
+        assert!(matches!(ended, Err(StoreError::Unavailable { .. })), "{ended:?}");
+    }
+    unavailable(removed.get(key).await);
+    stays.get(key).await.unwrap();
     // Why there is a list from the first start on.
     cluster.lose_lists();
     unavailable(cluster.worker_again("stays", Role::Edge).get(key).await);
