@@ -4,7 +4,9 @@
 use controller::Config;
 use controller::cluster::{Cluster, JoinAnswer, JoinCredential, JoinRequest, Settings};
 use http::{Method, StatusCode};
-use identity::{Authority, Ca, CertificateFiles, JoinToken, Request, Role, Subject, Tls, pinned_client};
+use identity::{
+    Authority, Ca, CertificateFiles, JoinToken, Request, RevocationList, Role, Subject, Tls, pinned_client,
+};
 use lifecycle::{Started, Stop};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::{ClientCredentials, EtcdClient};
+use store::{ClientCredentials, EtcdClient, Store, StoreError};
 use tokio::runtime::Runtime;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -90,6 +92,7 @@ impl Machine {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (stop, founding) = (Stop::new(), !etcd.existing);
         let endpoints = endpoints.to_vec();
+        RevocationList::prepare(&place.identity(), &ca).unwrap();
         let starting = {
             let stop = stop.clone();
             runtime.spawn(async move {
@@ -330,4 +333,74 @@ async fn machines_join_one_by_one_and_any_of_three_may_be_killed() {
     })
     .await;
     assert_eq!(voters(&machines[0], &admin).await, 2);
+}
+
+/// What a certificate is answered by a controller before any question of rights.
+async fn greet(place: &Place, role: Role, machine: &Machine) -> Result<(), String> {
+    let tls = Tls::open(&place.identity(), role).unwrap();
+    let client = web::Client::default().with_tls(tls.client(Some(Role::Controller)));
+    match client.get(&format!("https://{}/v1/standing", machine.place.at(8081))).await {
+        Ok(_) | Err(web::ClientError::Status { .. }) => Ok(()),
+        Err(error) => Err(lifecycle::ErrorChain(&error).to_string()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_machine_is_shut_out_of_every_controller_and_every_member_of_etcd() {
+    let _alone = ALONE.lock().await;
+    let data = tempfile::tempdir().unwrap();
+    let (admin, machines) = cluster(data.path()).await;
+    let octets = match machines[0].place.address {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(_) => panic!("these machines have IPv4"),
+    };
+    let mut workers = Vec::new();
+    for (name, number) in [("d", 4), ("e", 5)] {
+        let address = Ipv4Addr::new(octets[0], octets[1], octets[2], number).into();
+        let place = Place { name, address, directory: data.path().join(name) };
+        let (status, issued) = machines[0].call(&admin, Method::POST, "/v1/join-tokens", Some(json!({}))).await;
+        assert_eq!(status, StatusCode::CREATED, "{issued}");
+        let answer = join(&place, &issued["token"].as_str().unwrap().parse().unwrap()).await;
+        assert!(!answer.state && answer.ca_key.is_none());
+        workers.push(place);
+    }
+    let members: Vec<[String; 1]> = machines.iter().map(|machine| [machine.place.url(2379)]).collect();
+    // It has no rights there, which it is told in words: it was let in.
+    let is_let_in =
+        async |client: &EtcdClient| matches!(client.get("/roadstead/members/a").await, Err(StoreError::Refused { .. }));
+    let mut open = Vec::new();
+    for place in &workers {
+        for (machine, member) in machines.iter().zip(&members) {
+            greet(place, Role::Agent, machine).await.unwrap();
+            let client = place.client(Role::Agent, member);
+            assert!(is_let_in(&client).await, "{}", place.name);
+            open.push((place.name, client));
+        }
+    }
+
+    let (status, body) = machines[1].call(&admin, Method::DELETE, "/v1/nodes/d", None).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let took = until("it is shut out everywhere", async || {
+        let mut is_out = true;
+        for (machine, member) in machines.iter().zip(&members) {
+            is_out &= greet(&workers[0], Role::Agent, machine).await.is_err();
+            is_out &= !is_let_in(&workers[0].client(Role::Agent, member)).await;
+        }
+        for (name, client) in &open {
+            is_out &= *name != "d" || !is_let_in(client).await;
+        }
+        is_out
+    })
+    .await;
+    println!("removed, and shut out by all after {took:?}");
+    // Whoever stays is let in as before, on new connections and on old ones.
+    for (machine, member) in machines.iter().zip(&members) {
+        greet(&workers[1], Role::Agent, machine).await.unwrap();
+        assert!(is_let_in(&workers[1].client(Role::Agent, member)).await);
+    }
+    for (_, client) in open.iter().filter(|(name, _)| *name == "e") {
+        assert!(is_let_in(client).await);
+    }
+    let (status, _) = machines[2].call(&admin, Method::POST, "/v2/apps", app("after")).await;
+    assert_eq!(status, StatusCode::CREATED, "the cluster goes on");
 }
