@@ -2,7 +2,7 @@
 //! and `POST /quiesce`.
 
 use crate::current::{Current, Report};
-use crate::listeners::Listeners;
+use crate::listeners::ListenerProblems;
 use crate::metrics::Metrics;
 use crate::quiesce::Quiesce;
 use crate::ready::Readiness;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) struct Api {
     pub current: Arc<Current>,
-    pub listeners: Arc<Listeners>,
+    pub listeners: ListenerProblems,
     pub metrics: Arc<Metrics>,
     pub readiness: Arc<Readiness>,
     pub quiesce: Arc<Quiesce>,
@@ -53,7 +53,7 @@ async fn status(State(api): State<Api>) -> Json<Value> {
     let snapshot = api.current.load();
     let Report { cluster_id, revision, busy } = api.current.report();
     let mut problems = snapshot.problems.clone();
-    problems.extend(api.listeners.problems());
+    problems.extend(api.listeners.all());
     let busy: Vec<Value> =
         busy.into_iter().map(|(url, in_flight)| json!({ "url": url, "in_flight": in_flight })).collect();
     Json(json!({

@@ -17,8 +17,8 @@
 //!
 //! A retry is admitted anew, by the table of its moment.
 
-use crate::metrics::RouteMetrics;
-use crate::servers::{InFlight, Server, Servers, lock};
+use crate::count::CountsOf;
+use crate::servers::{Server, Servers, lock};
 use crate::sources::Source;
 use arc_swap::ArcSwap;
 use routing::{Route, ServerUrl, Table, WeightedRoundRobin};
@@ -45,7 +45,7 @@ pub(crate) struct Snapshot {
     revision: AtomicI64,
     pub table: Table,
     /// By the position of the route in the table.
-    pub turns: Vec<Turns>,
+    pub turns: Vec<Arc<Turns>>,
     /// Every server of every route.
     listed: HashSet<ServerUrl>,
     pub listeners: Vec<ListenerSpec>,
@@ -85,34 +85,58 @@ pub(crate) struct Report {
     pub busy: Vec<(String, u64)>,
 }
 
-/// The servers of a route and whose turn it is.
+/// A route as it serves: its servers, whose turn it is, and what is counted of it.
 #[derive(Debug)]
 pub(crate) struct Turns {
+    pub route: Arc<Route>,
     balancer: Mutex<WeightedRoundRobin>,
     pub servers: Vec<Arc<Server>>,
-    pub metrics: RouteMetrics,
+    pub counts: Arc<CountsOf>,
 }
 
 impl Turns {
-    /// The next of the servers that are admitted.
-    pub fn next(&self, admit: impl Fn(&Arc<Server>) -> bool) -> Option<Arc<Server>> {
-        let position = lock(&self.balancer).pick(|position| admit(&self.servers[position]))?;
-        Some(self.servers[position].clone())
+    /// The position of the next of the servers that are admitted.
+    pub fn next(&self, admit: impl Fn(&Arc<Server>) -> bool) -> Option<usize> {
+        lock(&self.balancer).pick(|position| admit(&self.servers[position]))
     }
 }
 
 /// A request's place at a server; the server counts it for as long as this lives.
+#[derive(Debug)]
 pub(crate) struct Admitted {
-    pub route: Arc<Route>,
-    pub metrics: RouteMetrics,
-    pub in_flight: InFlight,
+    turns: Arc<Turns>,
+    /// The server's, in the route.
+    position: usize,
+    /// Where the server counts it.
+    counted: usize,
+}
+
+impl Admitted {
+    pub fn route(&self) -> &Route {
+        &self.turns.route
+    }
+
+    /// What is counted of the route.
+    pub fn counts(&self) -> &CountsOf {
+        &self.turns.counts
+    }
+
+    pub fn server(&self) -> &Arc<Server> {
+        &self.turns.servers[self.position]
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.server().leave(self.counted);
+    }
 }
 
 pub(crate) struct Current {
     snapshot: ArcSwap<Snapshot>,
     /// The number of the table that serves.
     published: AtomicU64,
-    pub servers: Servers,
+    pub servers: Arc<Servers>,
     changed: watch::Sender<u64>,
     #[cfg(test)]
     skip_second_look: bool,
@@ -123,7 +147,7 @@ impl Current {
         Self {
             snapshot: ArcSwap::default(),
             published: AtomicU64::new(0),
-            servers: Servers::default(),
+            servers: Arc::default(),
             changed: watch::Sender::new(0),
             #[cfg(test)]
             skip_second_look: false,
@@ -140,21 +164,26 @@ impl Current {
     }
 
     /// Swaps the table. One caller at a time: the assembler.
-    pub fn publish(&self, draft: Draft, metrics_of: impl Fn(&str) -> RouteMetrics) {
+    pub fn publish(&self, draft: Draft, counts_of: impl Fn(&str) -> Arc<CountsOf>) {
         let before = self.load();
         let number = before.number + 1;
         let table = Table::new(draft.routes);
-        let turns_before: HashMap<&str, &Turns> =
-            before.table.routes().iter().zip(&before.turns).map(|(route, turns)| (route.id.as_str(), turns)).collect();
+        let turns_before: HashMap<&str, &Arc<Turns>> =
+            before.turns.iter().map(|turns| (turns.route.id.as_str(), turns)).collect();
         let turns = |route: &Arc<Route>| {
-            let before = turns_before.get(route.id.as_str()).map(|before| lock(&before.balancer).clone());
-            Turns {
+            let before = turns_before.get(route.id.as_str());
+            if let Some(unchanged) = before.filter(|before| Arc::ptr_eq(&before.route, route)) {
+                return (*unchanged).clone();
+            }
+            let before = before.map(|before| lock(&before.balancer).clone());
+            Arc::new(Turns {
+                route: route.clone(),
                 balancer: Mutex::new(WeightedRoundRobin::new(&route.servers, before.as_ref())),
                 servers: route.servers.iter().map(|server| self.servers.get(&server.url)).collect(),
-                metrics: metrics_of(&route.id),
-            }
+                counts: counts_of(&route.id),
+            })
         };
-        let turns: Vec<Turns> = table.routes().iter().map(turns).collect();
+        let turns: Vec<Arc<Turns>> = table.routes().iter().map(turns).collect();
         let listed: HashSet<_> =
             table.routes().iter().flat_map(|route| &route.servers).map(|server| server.url.clone()).collect();
         let Draft { loaded, stale, cluster_id, held, revision, listeners, problems, .. } = draft;
@@ -175,20 +204,19 @@ impl Current {
         self.changed.send_replace(snapshot.number);
     }
 
-    /// Admits a request to the server `choose` picks from the table: its route's position and the server.
-    pub fn admit<E>(
-        &self,
-        mut choose: impl FnMut(&Snapshot) -> Result<(usize, Arc<Server>), E>,
-    ) -> Result<Admitted, E> {
+    /// Admits a request to the server `choose` picks from the table: its route's position, and its own in the route.
+    pub fn admit<E>(&self, mut choose: impl FnMut(&Snapshot) -> Result<(usize, usize), E>) -> Result<Admitted, E> {
         loop {
-            let snapshot = self.load();
-            let (position, server) = choose(&snapshot)?;
-            let in_flight = server.enter();
+            let snapshot = self.snapshot.load();
+            let (route, position) = choose(&snapshot)?;
+            let turns = snapshot.turns[route].clone();
+            let counted = turns.servers[position].enter();
+            let admitted = Admitted { turns, position, counted };
             if self.published.load(SeqCst) == snapshot.number || self.second_look_is_skipped() {
-                let route = snapshot.table.routes()[position].clone();
-                return Ok(Admitted { route, metrics: snapshot.turns[position].metrics.clone(), in_flight });
+                return Ok(admitted);
             }
             // Between the publisher's two stores; it may need this core to make the second one.
+            drop(admitted);
             std::thread::yield_now();
         }
     }

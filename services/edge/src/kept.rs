@@ -192,7 +192,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let kept = Kept::open(&directory.path().join("edge")).unwrap();
         assert!(kept.read().is_none());
-        let (current, metrics) = (Current::new(), Metrics::new());
+        let (current, metrics) = (Current::new(), Metrics::new(Arc::default()));
         current.publish(table().into_draft(), |route| metrics.of_route(route));
         write(&kept.0, &KeptTable::of(&current.load())).unwrap();
         let draft = kept.read().unwrap().into_draft();

@@ -3,35 +3,37 @@
 //! ```text
 //! store ── watch ──▶ sources ──▶ assembler ──▶ current (the table that serves, swapped whole) ◀──▶ kept (on disk)
 //!                                                 │              │
-//! client ──▶ listeners ──▶ proxy ── admit ────────┘              └──▶ session ──▶ the controller that leads
-//!               ▲            └──▶ server of the route                 (what serves, who still drains)
-//!               └── ready (the edge asks itself)
+//! client ──▶ engine ── admit ─────────────────────┘              └──▶ session ──▶ the controller that leads
+//!              │ ▲ └──▶ server of the route                           (what serves, who still drains)
+//!              │ └───── ready (the edge asks itself)
+//!              └─ a thread per core; listeners tells them where to listen
 //! ```
 //!
-//! Routing itself is `core/routing`, vulcand's keys are `core/vulcand`, both pure; here are sockets and the clock. The data
-//! path is [`proxy`] and nothing else. Reading order: `current` (the invariant everything rests on), `sources`, `proxy`.
+//! Routing itself is `core/routing`, vulcand's keys are `core/vulcand`, HTTP/1 is `machinery/http1`, all pure; here are
+//! sockets and the clock. The data path is [`engine`] and nothing else. Reading order: `current` (the invariant everything
+//! rests on), `engine`, `sources`.
 
 mod api;
+mod count;
 mod current;
+mod engine;
 mod kept;
 mod limits;
 mod listeners;
 mod metrics;
-mod proxy;
+mod per_thread;
 mod quiesce;
 mod ready;
 mod servers;
 mod session;
 mod sources;
-mod stall;
 
 use crate::api::Api;
 use crate::current::Current;
+use crate::engine::{Engine, House};
 use crate::kept::Kept;
-use crate::limits::DRAIN_GRACE;
-use crate::listeners::Listeners;
+use crate::listeners::{ListenerProblems, Listeners};
 use crate::metrics::Metrics;
-use crate::proxy::Proxy;
 use crate::quiesce::Quiesce;
 use crate::ready::{Probe, Readiness};
 use crate::session::{CONTROLLERS_FILE, Session, Standing};
@@ -44,7 +46,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use store::Store;
 use tokio::task::JoinSet;
-use tokio_util::task::TaskTracker;
 
 pub struct Config {
     /// The edge's own listeners (port 0 picks one); the store may ask for more.
@@ -83,6 +84,8 @@ pub enum Error {
     Data { path: PathBuf, source: io::Error },
     #[error("draw a random number")]
     Random(#[source] io::Error),
+    #[error("start a thread")]
+    Thread(#[source] io::Error),
 }
 
 /// Binds, and serves until the stop; parts are `""` for each listener and `api`.
@@ -90,22 +93,18 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     if let Some(api) = config.api {
         config.verifier.may_guard(api)?;
     }
-    let mut listeners = Vec::new();
-    for address in &config.listen {
-        listeners.push(web::bind(*address).await.map_err(Error::Bind)?);
-    }
-    let first = listeners.first().ok_or(Error::NoListener)?.local_addr().map_err(Error::Bind)?;
-    let api = match config.api {
-        Some(address) => Some(web::bind(address).await.map_err(Error::Bind)?),
-        None => None,
+    let current = Arc::new(Current::new());
+    let metrics = Arc::new(Metrics::new(current.servers.clone()));
+    let (quiesce, probe) = (Quiesce::new(metrics.clone()), Arc::new(Probe::new().map_err(Error::Random)?));
+    let house = House {
+        current: current.clone(),
+        metrics: metrics.clone(),
+        quiesce: quiesce.clone(),
+        edge_id: config.edge_id.clone(),
+        probe: probe.clone(),
+        stop: stop.clone(),
     };
-    let mut addresses = Vec::new();
-    for listener in &listeners {
-        addresses.push(("", listener.local_addr().map_err(Error::Bind)?));
-    }
-    if let Some(listener) = &api {
-        addresses.push(("api", listener.local_addr().map_err(Error::Bind)?));
-    }
+    let engine = Engine::start(Arc::new(house)).map_err(Error::Thread)?;
 
     let kept = match &config.data {
         Some(data) => {
@@ -122,28 +121,27 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         credentials,
     })?;
 
-    let metrics = Arc::new(Metrics::new());
-    let current = Arc::new(Current::new());
-    let probe = Arc::new(Probe::new().map_err(Error::Random)?);
     let mut held = [false; Source::ALL.len()];
     if let Some(table) = kept.as_ref().and_then(Kept::read) {
         held = table.held;
         current.publish(table.into_draft(), |route| metrics.of_route(route));
         tracing::info!(revision = current.load().revision(), "the kept table serves until the store answers");
     }
-    let proxy = Arc::new(Proxy {
-        current: current.clone(),
-        metrics: metrics.clone(),
-        edge_id: config.edge_id.clone(),
-        probe: probe.clone(),
-        tunnels: TaskTracker::new(),
-        cut_tunnels: Stop::new(),
-    });
-    let quiesce = Quiesce::new(metrics.clone());
-    let faces = Listeners::new(proxy.clone(), quiesce.clone(), stop.clone());
-    for listener in listeners {
-        faces.serve(listener);
+    // Requests find the kept table.
+    let mut addresses = Vec::new();
+    for address in &config.listen {
+        addresses.push(("", engine.open(*address, None).await.map_err(Error::Bind)?.address));
     }
+    let (_, first) = *addresses.first().ok_or(Error::NoListener)?;
+    let api = match config.api {
+        Some(address) => Some(web::bind(address).await.map_err(Error::Bind)?),
+        None => None,
+    };
+    if let Some(listener) = &api {
+        addresses.push(("api", listener.local_addr().map_err(Error::Bind)?));
+    }
+    let problems = ListenerProblems::default();
+    let listeners = Listeners::new(engine, &problems);
 
     // Ends with the stop or with this set, whichever comes first.
     let mut background = JoinSet::new();
@@ -157,7 +155,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         let readiness = Arc::new(Readiness::new(current.clone(), standing.clone(), contact, probe, first));
         let api = Api {
             current: current.clone(),
-            listeners: faces.clone(),
+            listeners: problems,
             metrics,
             readiness,
             quiesce,
@@ -172,13 +170,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     }
 
     let done = async move {
-        faces.run(current).await;
-        proxy.tunnels.close();
-        if tokio::time::timeout(DRAIN_GRACE, proxy.tunnels.wait()).await.is_err() {
-            tracing::warn!(grace = ?DRAIN_GRACE, "tunnels outlived the grace and are cut");
-            proxy.cut_tunnels.request();
-            proxy.tunnels.wait().await;
-        }
+        listeners.run(current, stop).await;
         // The session told the controller until now that requests were still in flight.
         background.shutdown().await;
         Ok(())

@@ -2,19 +2,40 @@
 
 use std::time::Duration;
 
+// ---- the engine -----------------------------------------------------------------------------------------------------
+
+/// Threads that serve requests, one per core.
+pub const THREADS_MAX: usize = 64;
+/// Listeners opened and closed that a thread has not heard of yet.
+pub const COMMANDS_QUEUE_MAX: usize = 256;
+/// A thread's read buffer: what a system call brings at most. Everything on its way is read into it and passed on from it
+/// at once; only what could not be is copied.
+pub const SCRATCH_BYTES: usize = 128 * 1024;
+/// Read buffers of responses that are read ahead, and buffers of heads, that a thread keeps for the next.
+pub const SPARE_BUFFERS_MAX: usize = 32;
+/// A thread looks after what it keeps this often.
+pub const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
+
 // ---- clients --------------------------------------------------------------------------------------------------------
 
-/// Client connections served at once, over all listeners; further ones wait in the kernel's queue.
+/// Client connections served at once, over all listeners, each thread its share; further ones wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 16_384;
-/// Bytes of one request head, and of hyper's buffer per direction.
+/// Connections of one thread and listener that wait to be accepted; the kernel's `net.core.somaxconn` may be less.
+pub const BACKLOG: i32 = 4096;
+/// Bytes of one head, either side.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Headers of one head, either side.
 pub const HEADERS_MAX: usize = 256;
-/// A request head must arrive within this time; also how long a kept-alive connection may idle (vulcand's
-/// `-serverReadTimeout`).
+/// A request head must arrive within this time from its first byte on; also how long a kept-alive connection may idle
+/// (vulcand's `-serverReadTimeout`).
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// A client that takes nothing of its response for this long is cut (vulcand's `-serverWriteTimeout` cuts slow ones too).
 pub const CLIENT_STALL_MAX: Duration = Duration::from_secs(60);
+/// A client whose request was answered before all of it had come is heard, though not listened to, for this long: closing at
+/// once would reset the connection, and the answer would be lost on its way (RFC 9112 §9.6).
+pub const LINGER_MAX: Duration = Duration::from_secs(2);
+/// And for this many bytes.
+pub const LINGER_BYTES_MAX: usize = 16 << 20;
 /// How long requests in flight and tunnels may take to end after a stop.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
 /// After `accept` fails (usually: too many open files) a listener rests this long.
@@ -47,14 +68,12 @@ pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 pub const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// A response body must move at least once in this time.
 pub const BODY_IDLE_MAX: Duration = Duration::from_secs(300);
-/// Idle connections kept per server.
+/// Idle connections that a thread keeps per server.
 pub const IDLE_CONNECTIONS_MAX: usize = 64;
 /// An idle connection is not used after this time: servers close theirs, and a request sent into a closing connection is lost.
 pub const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(30);
 /// A request with a body cannot be replayed, so it takes a pooled connection only if that was in use this recently.
 pub const IDLE_CONNECTION_MAX_FOR_BODY: Duration = Duration::from_secs(1);
-/// A connection whose response ended must be ready again within this time to be kept.
-pub const REUSE_READY_MAX: Duration = Duration::from_secs(1);
 /// A server that refused a connection, or closed one before answering, is passed over for this long while others exist; so
 /// are all servers of a machine that went silent.
 pub const FAILED_SERVER_PAUSE: Duration = Duration::from_secs(1);
@@ -96,4 +115,5 @@ pub const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 const _: () = assert!(DIAL_TIMEOUT.as_millis() < LAST_DIAL_TIMEOUT.as_millis());
 const _: () = assert!(UNACKED_MAX.as_millis() < UNACKED_MAX_FOR_BODY.as_millis());
 const _: () = assert!(IDLE_CONNECTION_MAX_FOR_BODY.as_millis() < IDLE_CONNECTION_MAX.as_millis());
-const _: () = assert!(HEAD_BYTES_MAX >= 8192, "hyper's least buffer");
+const _: () = assert!(HEAD_BYTES_MAX < SCRATCH_BYTES, "there is always room behind the part of a head");
+const _: () = assert!(HEADERS_MAX <= http1::HEADERS_MAX);

@@ -11,8 +11,7 @@ use crate::current::Current;
 use crate::limits::{PROBE_TIMEOUT, READY_CACHE, STALE_AFTER};
 use crate::session::Standing;
 use crate::sources::Contact;
-use http::header::{HeaderName, HeaderValue};
-use http::{HeaderMap, Response, StatusCode};
+use http1::{Answer, Connection, Framing};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -21,41 +20,40 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-const PROBE_HEADER: HeaderName = HeaderName::from_static("x-roadstead-probe");
+const PROBE_HEADER: &str = "x-roadstead-probe";
 /// Of the secret.
 const PROBE_RANDOM_BYTES: usize = 16;
 /// Of the answer: a head without a body.
 const ANSWER_BYTES_MAX: usize = 1024;
 
 /// Knows the edge's own requests to itself.
-#[derive(Debug)]
-pub(crate) struct Probe(HeaderValue);
+pub(crate) struct Probe {
+    secret: String,
+}
 
 impl Probe {
     pub fn new() -> io::Result<Self> {
         let mut random = [0; PROBE_RANDOM_BYTES];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let text = random.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let mut secret = HeaderValue::try_from(text).map_err(io::Error::other)?;
-        secret.set_sensitive(true);
-        Ok(Self(secret))
+        Ok(Self { secret: random.iter().map(|byte| format!("{byte:02x}")).collect() })
     }
 
-    pub fn is_ours(&self, headers: &HeaderMap) -> bool {
-        headers.get(PROBE_HEADER).is_some_and(|value| *value == self.0)
+    pub fn is_ours(&self, request: &http1::Request<'_>) -> bool {
+        request.header(PROBE_HEADER) == Some(self.secret.as_bytes())
     }
 
-    /// The answer to one of our own; `body` is empty.
-    pub fn answer<B>(&self, body: B) -> Response<B> {
-        let mut response = Response::new(body);
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        response.headers_mut().insert(PROBE_HEADER, self.0.clone());
-        response
+    /// The answer to one of our own.
+    pub fn answer(&self) -> Vec<u8> {
+        let headers = [(PROBE_HEADER, self.secret.as_bytes())];
+        let answer = Answer { status: 204, headers: &headers, connection: Connection::Close };
+        let mut bytes = Vec::new();
+        answer.write_head(&mut bytes, Framing::None);
+        bytes
     }
 
     /// Sends one request to the listener; whether it was answered by this process.
     async fn ask(&self, listener: SocketAddr) -> io::Result<bool> {
-        let secret = self.0.to_str().map_err(io::Error::other)?;
+        let secret = &self.secret;
         let mut stream = TcpStream::connect(listener).await?;
         let request =
             format!("GET / HTTP/1.1\r\nhost: probe.invalid\r\nconnection: close\r\n{PROBE_HEADER}: {secret}\r\n\r\n");
@@ -63,7 +61,7 @@ impl Probe {
         let mut answer = Vec::new();
         stream.take(ANSWER_BYTES_MAX as u64).read_to_end(&mut answer).await?;
         let answer = String::from_utf8_lossy(&answer);
-        Ok(answer.starts_with("HTTP/1.1 204 ") && answer.contains(secret))
+        Ok(answer.starts_with("HTTP/1.1 204 ") && answer.contains(secret.as_str()))
     }
 }
 
@@ -150,7 +148,7 @@ mod tests {
 
     fn readiness(listener: SocketAddr) -> Readiness {
         let current = Arc::new(Current::new());
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(Arc::default());
         current.publish(Draft { loaded: true, ..Draft::default() }, |route| metrics.of_route(route));
         let probe = Arc::new(Probe::new().unwrap());
         Readiness::new(current, Arc::default(), Arc::new(Contact::new()), probe, listener)
@@ -163,7 +161,7 @@ mod tests {
 
         let listener = web::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let others = axum::Router::new().fallback(|| async { StatusCode::NO_CONTENT });
+        let others = axum::Router::new().fallback(|| async { http::StatusCode::NO_CONTENT });
         tokio::spawn(web::serve(listener, others, web::Bounds::default(), lifecycle::Stop::new()));
         assert_eq!(readiness(address).check().await, Err(Unready::Listener), "answered, but not by this edge");
     }

@@ -1,26 +1,34 @@
 //! The servers behind all routes, known by URL across every change of the table: how many requests each has in flight,
-//! whether it failed a moment ago, and its idle connections.
+//! whether it failed a moment ago, and what is counted of it. (Connections to them are kept by each thread of the engine.)
 //!
 //! Servers of one [`Host`] share its fate: where one of them met silence (not a refusal), the machine or the way to it is
 //! most likely gone, and all of them are passed over for a while.
 
-use crate::proxy::Idle;
+use crate::count::CountsOf;
+use crate::per_thread::{self, PerThread};
 use routing::ServerUrl;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 #[derive(Debug)]
 pub(crate) struct Server {
     pub url: ServerUrl,
-    in_flight: AtomicU64,
-    /// Whether the table that serves has it; only decides whom to wake.
+    /// Where each thread keeps its connections; another server's after this one was forgotten.
+    pub slot: usize,
+    pub counts: CountsOf,
+    /// Per thread; see `crate::current` for the order in which they are written and read.
+    in_flight: PerThread<AtomicU64>,
+    /// Whether the table that serves has it; only decides whom to wake and what to keep.
     listed: AtomicBool,
-    paused_until: Mutex<Option<Instant>>,
+    paused: Pause,
+    /// How often it met silence: connections kept before are as dead.
+    silences: AtomicU64,
     host: Arc<Host>,
-    pub idle: Mutex<Vec<Idle>>,
+    slots: Arc<Mutex<Slots>>,
     /// Woken when a server that is not listed has no request left.
     idle_after_leaving: Arc<Notify>,
 }
@@ -28,16 +36,27 @@ pub(crate) struct Server {
 /// A machine, as the URLs of servers name it.
 #[derive(Debug, Default)]
 struct Host {
-    silent_until: Mutex<Option<Instant>>,
+    silent: Pause,
 }
 
-/// A request, a response or a tunnel on its way through a server; counted until dropped.
-#[derive(Debug)]
-pub(crate) struct InFlight(pub Arc<Server>);
+/// Until when something is passed over; asked for every request, so that not pausing costs no look at the clock.
+#[derive(Debug, Default)]
+struct Pause {
+    /// Microseconds of [`process_micros`]; 0: never paused.
+    until: AtomicU64,
+}
+
+/// Numbers of servers that are known, the least free first.
+#[derive(Debug, Default)]
+struct Slots {
+    free: Vec<usize>,
+    used: usize,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Servers {
     known: Mutex<Known>,
+    slots: Arc<Mutex<Slots>>,
     /// Woken when a server that left the table has no request in flight any more.
     pub drained: Arc<Notify>,
 }
@@ -49,32 +68,46 @@ struct Known {
 }
 
 impl Server {
-    pub fn enter(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, SeqCst);
-        InFlight(self.clone())
+    /// Counts a request in; returns where, for [`Server::leave`].
+    pub fn enter(&self) -> usize {
+        let index = per_thread::index();
+        self.in_flight.of(index).fetch_add(1, SeqCst);
+        index
+    }
+
+    /// Counts a request out: one that is on its way, on its way back, or a tunnel.
+    pub fn leave(&self, index: usize) {
+        let before = self.in_flight.of(index).fetch_sub(1, SeqCst);
+        if before == 1 && !self.is_listed() {
+            self.idle_after_leaving.notify_one();
+        }
     }
 
     pub fn in_flight(&self) -> u64 {
-        self.in_flight.load(SeqCst)
+        self.in_flight.all().map(|count| count.load(SeqCst)).sum()
     }
 
-    pub fn is_paused(&self, now: Instant) -> bool {
-        lock(&self.paused_until).is_some_and(|until| now < until)
+    pub fn is_paused(&self) -> bool {
+        self.paused.holds()
     }
 
     /// Whether it is, or its whole machine.
-    pub fn is_suspect(&self, now: Instant) -> bool {
-        self.is_paused(now) || lock(&self.host.silent_until).is_some_and(|until| now < until)
+    pub fn is_suspect(&self) -> bool {
+        self.is_paused() || self.host.silent.holds()
     }
 
     pub fn pause(&self, length: Duration) {
-        *lock(&self.paused_until) = Some(Instant::now() + length);
+        self.paused.begin(length);
     }
 
     /// It met silence: what is kept of its connections is as dead.
     pub fn pause_host(&self, length: Duration) {
-        *lock(&self.host.silent_until) = Some(Instant::now() + length);
-        lock(&self.idle).clear();
+        self.host.silent.begin(length);
+        self.silences.fetch_add(1, Relaxed);
+    }
+
+    pub fn silences(&self) -> u64 {
+        self.silences.load(Relaxed)
     }
 
     pub fn is_listed(&self) -> bool {
@@ -82,12 +115,37 @@ impl Server {
     }
 }
 
-impl Drop for InFlight {
+impl Drop for Server {
     fn drop(&mut self) {
-        let before = self.0.in_flight.fetch_sub(1, SeqCst);
-        if before == 1 && !self.0.is_listed() {
-            self.0.idle_after_leaving.notify_one();
+        lock(&self.slots).free.push(self.slot);
+    }
+}
+
+impl Pause {
+    fn begin(&self, length: Duration) {
+        self.until.store(process_micros() + length.as_micros() as u64, Relaxed);
+    }
+
+    fn holds(&self) -> bool {
+        match self.until.load(Relaxed) {
+            0 => false,
+            until => process_micros() < until,
         }
+    }
+}
+
+/// Microseconds since this was first asked.
+fn process_micros() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed().as_micros() as u64
+}
+
+impl Slots {
+    fn take(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.used += 1;
+            self.used - 1
+        })
     }
 }
 
@@ -98,11 +156,14 @@ impl Servers {
         let make = || {
             Arc::new(Server {
                 url: url.clone(),
-                in_flight: AtomicU64::new(0),
+                slot: lock(&self.slots).take(),
+                counts: CountsOf::default(),
+                in_flight: PerThread::default(),
                 listed: AtomicBool::new(false),
-                paused_until: Mutex::new(None),
+                paused: Pause::default(),
+                silences: AtomicU64::new(0),
                 host: hosts.entry(url.host().to_owned()).or_default().clone(),
-                idle: Mutex::new(Vec::new()),
+                slots: self.slots.clone(),
                 idle_after_leaving: self.drained.clone(),
             })
         };
@@ -115,9 +176,6 @@ impl Servers {
         by_url.retain(|url, server| {
             let is_listed = listed.contains(url);
             server.listed.store(is_listed, SeqCst);
-            if !is_listed {
-                lock(&server.idle).clear();
-            }
             is_listed || server.in_flight() > 0
         });
         hosts.retain(|_, host| Arc::strong_count(host) > 1);
@@ -138,4 +196,37 @@ impl Servers {
 /// Locks; a panic elsewhere while it was held leaves counters and lists that are still sound.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(port: u16) -> ServerUrl {
+        ServerUrl::parse(&format!("http://a:{port}")).unwrap()
+    }
+
+    #[test]
+    fn a_slot_is_taken_again_once_its_server_is_forgotten() {
+        let servers = Servers::default();
+        let (first, second) = (servers.get(&url(1)), servers.get(&url(2)));
+        assert_eq!((first.slot, second.slot), (0, 1));
+        servers.list(&HashSet::from([url(2)]));
+        assert_eq!(servers.get(&url(3)).slot, 2, "somebody still has the first");
+        drop(first);
+        assert_eq!(servers.get(&url(4)).slot, 0);
+    }
+
+    #[test]
+    fn servers_of_one_host_are_silent_together() {
+        let servers = Servers::default();
+        let (one, two) = (servers.get(&url(1)), servers.get(&url(2)));
+        one.pause_host(Duration::from_secs(60));
+        assert!(two.is_suspect() && !two.is_paused());
+        assert_eq!((one.silences(), two.silences()), (1, 0));
+        two.pause(Duration::from_micros(1));
+        while two.is_paused() {
+            std::thread::yield_now();
+        }
+    }
 }

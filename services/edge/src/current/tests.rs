@@ -19,7 +19,7 @@ fn table_with(ports: &[u16], revision: Revision) -> Draft {
 }
 
 fn publish(current: &Current, ports: &[u16], revision: Revision) {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(current.servers.clone());
     current.publish(table_with(ports, revision), |route| metrics.of_route(route));
 }
 
@@ -27,7 +27,7 @@ fn report(revision: Revision, busy: Vec<(String, u64)>) -> Report {
     Report { cluster_id: 0, revision, busy }
 }
 
-fn any_server(snapshot: &Snapshot) -> Result<(usize, Arc<Server>), ()> {
+fn any_server(snapshot: &Snapshot) -> Result<(usize, usize), ()> {
     let server = snapshot.turns.first().and_then(|turns| turns.next(|_| true));
     server.map(|server| (0, server)).ok_or(())
 }
@@ -37,11 +37,11 @@ fn a_server_that_left_is_busy_until_its_last_request_ends() {
     let current = Current::new();
     publish(&current, &[1, 2], 10);
     let first = current.admit(any_server).unwrap();
-    let left = first.in_flight.0.url.clone();
+    let left = first.server().url.clone();
     let stays = if left.port() == 1 { 2 } else { 1 };
     publish(&current, &[stays], 11);
     assert_eq!(current.report(), report(11, vec![(left.to_string(), 1)]));
-    assert_eq!(current.admit(any_server).unwrap().in_flight.0.url.port(), stays);
+    assert_eq!(current.admit(any_server).unwrap().server().url.port(), stays);
     drop(first);
     assert_eq!(current.report(), report(11, vec![]));
     current.advance(12);
@@ -77,7 +77,7 @@ fn roll_under_load(current: &Current, rounds: u16, until_first: bool) -> usize {
                         chosen
                     });
                     let Ok(admitted) = admitted else { continue };
-                    let port = admitted.in_flight.0.url.port();
+                    let port = admitted.server().url.port();
                     if killed[usize::from(port)].load(SeqCst) {
                         lost.fetch_add(1, SeqCst);
                     }

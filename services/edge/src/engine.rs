@@ -1,0 +1,146 @@
+//! The data path: one thread per core, each with a runtime, listening sockets and connections to servers of its own. A
+//! client's connection lives on the thread that accepted it, in one task, and so does everything its requests need.
+//!
+//! # A request
+//! Its head is read into the thread's one read buffer. There it is parsed, routed and admitted ([`crate::current`]), and its
+//! rewritten form is sent to a kept connection of the server together with what came of the body, all before the task waits
+//! for anything: no copy, no further task, no channel. The response comes back the same way. Only what a peer does not take
+//! at once is copied, so an idle connection owns no buffer.
+//!
+//! # Failover
+//! A request goes to another server when nothing of an answer has reached the client yet and
+//! * no byte of it was sent, because connecting failed: any request; or
+//! * the route's failover predicate allows it and the request has no body (bodies stream and are never replayed).
+//!
+//! The response to a GET that was sent to a machine which then vanished is no longer waited for after the times that
+//! [`dial`] names. What was sent with a body is never sent again: it fails, since nobody knows whether it was done.
+//!
+//! So that a server that dies in the middle of a response costs no GET, the response to a GET of at most
+//! `READ_AHEAD_BYTES_MAX` is read whole before its head goes on. A kept connection that turns out to be closed is not the
+//! server's failure: an idempotent request without a body is sent once more, on a new connection to the same server.
+//!
+//! No server is tried twice for one request; one that failed is passed over for `FAILED_SERVER_PAUSE` by others too.
+//!
+//! # What peers do, and what becomes of it
+//! | | |
+//! |---|---|
+//! | a client's head comes slower than `HEAD_TIMEOUT` | 408, closed |
+//! | a client closes its side while it waits | it has left: the server's connection is closed, the request is not retried |
+//! | a client takes nothing of its response for `CLIENT_STALL_MAX` | closed |
+//! | a response comes before the request has ended | it is passed on; the connection ends with it |
+//! | a server closes in the middle of a response that was begun to be passed on | closed: the client sees the break |
+//! | a server sends more than it announced | its connection is not used again |
+//!
+//! Reading order: `thread` (the house of everything else), `client` (a connection's life), `arrival` (the fast path),
+//! `exchange` (attempts and failover), `upload` and `download` (the two directions), `tunnel`.
+
+mod answer;
+mod arrival;
+mod client;
+mod dial;
+mod download;
+mod exchange;
+mod journey;
+mod pool;
+mod registry;
+mod scratch;
+mod socket;
+mod thread;
+mod timer;
+mod tunnel;
+mod unsent;
+mod upload;
+
+use crate::current::Current;
+use crate::limits::COMMANDS_QUEUE_MAX;
+use crate::metrics::Metrics;
+use crate::per_thread::threads;
+use crate::quiesce::Quiesce;
+use crate::ready::Probe;
+use arc_swap::ArcSwapOption;
+use lifecycle::Stop;
+use routing::Expression;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use tokio::sync::mpsc;
+
+/// What all threads share.
+pub(crate) struct House {
+    pub current: Arc<Current>,
+    pub metrics: Arc<Metrics>,
+    pub quiesce: Arc<Quiesce>,
+    /// The edge's name in `X-Forwarded-Server`.
+    pub edge_id: String,
+    pub probe: Arc<Probe>,
+    pub stop: Stop,
+}
+
+/// An address that is listened on, and what its clients see.
+pub(crate) struct Face {
+    pub address: SocketAddr,
+    /// Requests outside of it are answered 404.
+    pub scope: ArcSwapOption<Expression>,
+    /// Its connections end when they are idle.
+    closes: AtomicBool,
+    /// They end.
+    cut: AtomicBool,
+}
+
+/// Told to every thread.
+enum Command {
+    Open(std::net::TcpListener, Arc<Face>),
+    Close(Arc<Face>),
+}
+
+/// The threads. They end with the stop, or when this is dropped.
+pub(crate) struct Engine {
+    threads: Vec<Thread>,
+}
+
+struct Thread {
+    commands: mpsc::Sender<Command>,
+    /// Closed when the thread has ended.
+    running: mpsc::Receiver<()>,
+}
+
+impl Engine {
+    pub fn start(house: Arc<House>) -> io::Result<Self> {
+        let start = |index| {
+            let (commands, heard) = mpsc::channel(COMMANDS_QUEUE_MAX);
+            let (runs, running) = mpsc::channel(1);
+            thread::start(index, house.clone(), heard, runs)?;
+            Ok(Thread { commands, running })
+        };
+        Ok(Self { threads: (0..threads()).map(start).collect::<io::Result<_>>()? })
+    }
+
+    /// Listens on an address (port 0 picks one).
+    pub async fn open(&self, address: SocketAddr, scope: Option<Arc<Expression>>) -> io::Result<Arc<Face>> {
+        let sockets = socket::listen(address, self.threads.len())?;
+        let (closes, cut) = (AtomicBool::new(false), AtomicBool::new(false));
+        let face = Face { address: sockets[0].local_addr()?, scope: ArcSwapOption::new(scope), closes, cut };
+        let face = Arc::new(face);
+        for (thread, socket) in self.threads.iter().zip(sockets) {
+            // A thread that has ended serves no more.
+            let _ended = thread.commands.send(Command::Open(socket, face.clone())).await;
+        }
+        Ok(face)
+    }
+
+    /// Stops listening; requests in flight end.
+    pub async fn close(&self, face: &Arc<Face>) {
+        face.closes.store(true, Relaxed);
+        for thread in &self.threads {
+            let _ended = thread.commands.send(Command::Close(face.clone())).await;
+        }
+    }
+
+    /// Waits until all threads have ended, which the stop makes them do within the grace.
+    pub async fn ended(mut self) {
+        for thread in &mut self.threads {
+            while thread.running.recv().await.is_some() {}
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What the edge answers itself: JSON, with vulcand's statuses.
+
+use http1::{Answer, BadChunk, BadResponse, Framing};
+use std::io::{self, ErrorKind};
+
+/// Why an attempt at a server gave no response.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("connect to the server")]
+    Dial(#[source] io::Error),
+    #[error("connect to the server: no answer in time")]
+    DialTimeout,
+    #[error("the server closed the connection before it answered")]
+    Closed(#[source] io::Error),
+    #[error("the server went silent: what was sent to it was not acknowledged")]
+    Silent(#[source] io::Error),
+    #[error("the server did not answer in time")]
+    HeadTimeout,
+    #[error("the server's response is not understood")]
+    Head(#[source] BadResponse),
+    #[error("the server's response broke off")]
+    Body(#[source] io::Error),
+    #[error("the server's response is not framed as it says")]
+    Chunk(#[source] BadChunk),
+    #[error("the server's response stalled")]
+    BodyTimeout,
+    #[error("the request's body is too large")]
+    RequestTooLarge,
+    #[error("the client's body broke off")]
+    RequestBody,
+    #[error("the client's body is not framed as it says")]
+    RequestChunk(#[source] BadChunk),
+    #[error("the client's body stalled")]
+    RequestTimeout,
+}
+
+impl Failure {
+    /// A connection broke before the response's head.
+    pub fn before_head(error: io::Error) -> Self {
+        if timed_out(&error) { Self::Silent(error) } else { Self::Closed(error) }
+    }
+
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Dial(_) | Self::Closed(_) | Self::Head(_) | Self::Body(_) | Self::Chunk(_) => 502,
+            Self::DialTimeout | Self::Silent(_) | Self::HeadTimeout | Self::BodyTimeout => 504,
+            Self::RequestTooLarge => 413,
+            Self::RequestBody | Self::RequestChunk(_) => 400,
+            Self::RequestTimeout => 408,
+        }
+    }
+
+    /// The server may be gone, so others should not be sent there just now.
+    pub fn suggests_death(&self) -> bool {
+        match self {
+            Self::Dial(_) | Self::DialTimeout | Self::Silent(_) | Self::Closed(_) | Self::Body(_) => true,
+            Self::Head(bad) => *bad != BadResponse::Unasked,
+            _ => false,
+        }
+    }
+
+    /// Nobody said a word, not even the kernel of the server's machine.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::DialTimeout | Self::Silent(_) => true,
+            Self::Dial(error) | Self::Body(error) => timed_out(error),
+            _ => false,
+        }
+    }
+
+    /// No byte of the request went out, so any request may go elsewhere.
+    pub fn request_is_untouched(&self) -> bool {
+        matches!(self, Self::Dial(_) | Self::DialTimeout)
+    }
+
+    /// The connection was closed by then, which one that was kept may be at any time.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+}
+
+/// Whether the kernel gave the connection up: TCP_USER_TIMEOUT, or its keep-alive.
+fn timed_out(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::HostUnreachable)
+}
+
+/// `{"error":"…"}`; without its body to HEAD.
+pub(super) fn error(status: u16, message: &str, connection: http1::Connection<'_>, to_head: bool) -> Vec<u8> {
+    let body = serde_json::json!({ "error": message }).to_string();
+    let headers: [(&str, &[u8]); 1] = [("Content-Type", b"application/json")];
+    let answer = Answer { status, headers: &headers, connection };
+    let mut bytes = Vec::new();
+    if to_head {
+        answer.write_head(&mut bytes, Framing::Length(body.len() as u64));
+    } else {
+        answer.write(&mut bytes, body.as_bytes());
+    }
+    bytes
+}

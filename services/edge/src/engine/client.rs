@@ -1,0 +1,258 @@
+//! A client's connection, from its acceptance to its end: heads are awaited, requests answered one after the other.
+
+use super::arrival::{Arrival, look};
+use super::thread::Worker;
+use super::timer::Timer;
+use super::unsent::Unsent;
+use super::{Face, answer, exchange};
+use crate::count::Counter;
+use crate::limits::{CLIENT_STALL_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT, LINGER_BYTES_MAX, LINGER_MAX};
+use crate::quiesce::Phase;
+use http1::Connection::Close;
+use socket2::SockRef;
+use std::future::poll_fn;
+use std::io::Write;
+use std::mem;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+pub(super) struct Client {
+    pub stream: TcpStream,
+    /// What came and is not part of a request yet: the beginning of a head, or what follows a request.
+    pub leftover: Vec<u8>,
+    /// There is more to read than was: the client sent something while it waited for an answer.
+    has_more: bool,
+    /// For whatever is waited for.
+    pub timer: Timer,
+    pub peer: Peer,
+    came_in: Phase,
+}
+
+/// Who asks, and where.
+pub(super) struct Peer {
+    pub address: IpAddr,
+    text: AddressText,
+    pub face: Arc<Face>,
+}
+
+/// An address as text, without an allocation.
+struct AddressText {
+    bytes: [u8; Self::BYTES_MAX],
+    length: u8,
+}
+
+/// What becomes of a client's connection after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    Next,
+    Close,
+    /// The client may still be sending.
+    Linger,
+    /// The client must not take what it got for the whole.
+    Reset,
+}
+
+/// Counts something in for as long as it lives.
+pub(super) struct Counted<'a>(&'a Counter);
+
+impl<'a> Counted<'a> {
+    pub fn new(counter: &'a Counter) -> Self {
+        counter.add(1);
+        Self(counter)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.subtract(1);
+    }
+}
+
+pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, face: Arc<Face>) {
+    let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
+    let _entered = worker.connections.enter(waker);
+    let _counted = Counted::new(&worker.house.metrics.busy().connections);
+    let mut client = Client::new(stream, peer.ip(), face, worker.phase());
+    loop {
+        let after = match poll_fn(|context| client.poll_arrival(context, &worker)).await {
+            Arrival::None => return,
+            Arrival::Answer(bytes, after) => client.answer(&bytes).await.unwrap_or(after),
+            // On the heap: its state is many times that of a connection that idles.
+            Arrival::Request(journey, admitted, start) => {
+                Box::pin(exchange::run(&worker, &mut client, journey, admitted, start)).await
+            }
+        };
+        match after {
+            After::Next => client.has_more = false,
+            After::Close => return,
+            After::Linger => return Box::pin(client.linger()).await,
+            After::Reset => {
+                // A socket that refuses is closed as any other.
+                let _closing = SockRef::from(&client.stream).set_linger(Some(Duration::ZERO));
+                return;
+            }
+        }
+    }
+}
+
+impl Client {
+    fn new(stream: TcpStream, address: IpAddr, face: Arc<Face>, came_in: Phase) -> Self {
+        let peer = Peer { address, text: AddressText::of(address), face };
+        let timer = Timer::new(Instant::now() + HEAD_TIMEOUT);
+        Self { stream, leftover: Vec::new(), has_more: false, timer, peer, came_in }
+    }
+
+    /// Waits for a request's head.
+    fn poll_arrival(&mut self, context: &mut Context<'_>, worker: &Worker) -> Poll<Arrival> {
+        if !self.leftover.is_empty() && !mem::replace(&mut self.has_more, true) {
+            let bytes = mem::take(&mut self.leftover);
+            if let Some(arrival) = look(worker, &self.peer, &bytes, &mut self.leftover) {
+                return Poll::Ready(arrival);
+            }
+        }
+        loop {
+            let read = worker.scratch.borrow_mut().poll_read(&mut self.stream, context);
+            match read {
+                Poll::Ready(Ok(count @ 1..)) => {
+                    if let Some(arrival) = self.came(worker, worker.scratch.borrow().bytes(count)) {
+                        return Poll::Ready(arrival);
+                    }
+                }
+                Poll::Ready(_) => return Poll::Ready(Arrival::None),
+                Poll::Pending => break,
+            }
+        }
+        let idles = self.leftover.is_empty();
+        if self.is_cut() || idles && worker.ends_idle(&self.peer.face, self.came_in) {
+            return Poll::Ready(Arrival::None);
+        }
+        if !self.timer.has_passed(context) {
+            return Poll::Pending;
+        }
+        Poll::Ready(if idles {
+            Arrival::None
+        } else {
+            Arrival::Answer(answer::error(408, "the request's head came too slowly", Close, false), After::Linger)
+        })
+    }
+
+    /// What the client sent, behind what it sent before.
+    fn came(&mut self, worker: &Worker, bytes: &[u8]) -> Option<Arrival> {
+        let before = self.leftover.len();
+        if before > 0 {
+            self.leftover.extend_from_slice(bytes);
+            let may_end = http1::head_may_end(&self.leftover, before) || self.leftover.len() >= HEAD_BYTES_MAX;
+            if !may_end {
+                return None;
+            }
+            let bytes = mem::take(&mut self.leftover);
+            return look(worker, &self.peer, &bytes, &mut self.leftover);
+        }
+        let arrival = look(worker, &self.peer, bytes, &mut self.leftover);
+        if arrival.is_none() {
+            self.timer.set_in(HEAD_TIMEOUT);
+        }
+        arrival
+    }
+
+    /// Whether the client went away while it waits, or must. What it sends meanwhile is left unread.
+    pub fn poll_left(&mut self, context: &mut Context<'_>) -> bool {
+        if self.has_more || !self.leftover.is_empty() {
+            return self.is_cut();
+        }
+        match self.stream.poll_peek(context, &mut ReadBuf::new(&mut [0])) {
+            Poll::Ready(Ok(1..)) => self.has_more = true,
+            Poll::Ready(_) => return true,
+            Poll::Pending => {}
+        }
+        self.is_cut()
+    }
+
+    /// Whether the grace of its listener has ended.
+    pub fn is_cut(&self) -> bool {
+        self.peer.face.cut.load(Relaxed)
+    }
+
+    /// The client sent more than its request.
+    pub fn sent_more(&self) -> bool {
+        self.has_more || !self.leftover.is_empty()
+    }
+
+    /// Sends an answer of the edge itself; `None` when it was taken, else what becomes of the connection.
+    pub async fn answer(&mut self, bytes: &[u8]) -> Option<After> {
+        let mut unsent = Unsent::default();
+        if unsent.send(&self.stream, bytes, &[]).is_err() {
+            return Some(After::Close);
+        }
+        if !unsent.is_empty() {
+            let flushed = poll_fn(|context| unsent.poll_flush(&mut self.stream, context));
+            if !matches!(timeout(CLIENT_STALL_MAX, flushed).await, Ok(Ok(()))) {
+                return Some(After::Close);
+            }
+        }
+        self.timer.set_in(HEAD_TIMEOUT);
+        None
+    }
+
+    /// Lets the client read its answer before the connection goes: what it still sends is thrown away.
+    async fn linger(mut self) {
+        if self.stream.shutdown().await.is_err() {
+            return;
+        }
+        let mut sink = [0; 4096];
+        let deadline = Instant::now() + LINGER_MAX;
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            let read = tokio::io::AsyncReadExt::read(&mut self.stream, &mut sink);
+            match tokio::time::timeout_at(deadline, read).await {
+                Ok(Ok(count @ 1..)) => left = left.saturating_sub(count),
+                _ => return,
+            }
+        }
+    }
+}
+
+impl Peer {
+    /// The address as servers see it.
+    pub fn text(&self) -> &str {
+        self.text.as_str()
+    }
+}
+
+impl AddressText {
+    /// As `ffff:…:255.255.255.255` at most.
+    const BYTES_MAX: usize = 46;
+
+    fn of(address: IpAddr) -> Self {
+        let mut bytes = [0; Self::BYTES_MAX];
+        let mut room = &mut bytes[..];
+        // It fits, so this does not fail.
+        let _fits = write!(room, "{}", address.to_canonical());
+        let length = Self::BYTES_MAX - room.len();
+        Self { bytes, length: length as u8 }
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_text() {
+        for address in ["1.2.3.4", "255.255.255.255", "::1", "2001:db8:1111:2222:3333:4444:5555:6666"] {
+            assert_eq!(AddressText::of(address.parse().unwrap()).as_str(), address);
+        }
+        assert_eq!(AddressText::of("::ffff:10.0.0.1".parse().unwrap()).as_str(), "10.0.0.1");
+    }
+}

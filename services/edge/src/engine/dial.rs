@@ -1,0 +1,67 @@
+//! Connections to servers.
+//!
+//! # A machine that vanished
+//! Nothing comes back from it, not even a refusal, so time must tell:
+//!
+//! | a request | finds out after | by |
+//! |---|---|---|
+//! | that needs a new connection | `DIAL_TIMEOUT` | no SYN-ACK |
+//! | sent on a kept connection | `UNACKED_MAX` | TCP_USER_TIMEOUT: its bytes are not acknowledged |
+//! | that was acknowledged and waits for its answer | 2 × `KEEP_ALIVE_INTERVAL` | TCP keep-alive |
+//! | with a large body, or a tunnel | `UNACKED_MAX_FOR_BODY` | TCP_USER_TIMEOUT |
+//!
+//! Then the failover's rules decide (see [`super`]), kept connections to the server are dropped, and its whole machine is
+//! passed over. TCP_USER_TIMEOUT also kills a connection whose receiver keeps its window closed, so connections are of two
+//! kinds ([`Patience`]), and a request takes only one of its own.
+
+use super::answer::Failure;
+use crate::limits::{KEEP_ALIVE_INTERVAL, UNACKED_MAX, UNACKED_MAX_FOR_BODY};
+use routing::ServerUrl;
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// A connection to a server that carries one request at a time.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub stream: TcpStream,
+    pub patience: Patience,
+    /// It carried a request before, so the server may be closing it just now.
+    pub is_reused: bool,
+}
+
+/// How long a connection waits for bytes to be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// For requests that fit into any window: `UNACKED_MAX`.
+    Short,
+    /// For large bodies and tunnels: `UNACKED_MAX_FOR_BODY`.
+    Long,
+}
+
+impl Connection {
+    pub async fn dial(url: &ServerUrl, patience: Patience, time: Duration) -> Result<Self, Failure> {
+        let stream = match timeout(time, TcpStream::connect((url.host(), url.port()))).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(Failure::Dial(error)),
+            Err(_) => return Err(Failure::DialTimeout),
+        };
+        // A socket that refuses is already closing, which the exchange will show.
+        let _closing = prepare(&stream, patience);
+        Ok(Self { stream, patience, is_reused: false })
+    }
+}
+
+fn prepare(stream: &TcpStream, patience: Patience) -> io::Result<()> {
+    let unacked_max = match patience {
+        Patience::Short => UNACKED_MAX,
+        Patience::Long => UNACKED_MAX_FOR_BODY,
+    };
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_user_timeout(Some(unacked_max))?;
+    // With a user timeout it, not a number of probes, decides when to give up (tcp(7)).
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE_INTERVAL).with_interval(KEEP_ALIVE_INTERVAL))
+}

@@ -1,0 +1,356 @@
+//! From the server to the client: the response's head, and its body as it comes.
+
+use super::answer::Failure;
+use super::exchange::{End, Exchange, head_timeout};
+use super::journey::LIMITS;
+use crate::limits::{BODY_IDLE_MAX, CLIENT_STALL_MAX, READ_AHEAD_BYTES_MAX};
+use http1::{Answer, BadChunk, Body, ChunkHead, Connection, Framing, LAST_CHUNK, Parsed, Response, Storage, Version};
+use std::io::{self, ErrorKind};
+use std::task::{Context, Poll};
+
+/// What a server answered, its head already on its way to the client.
+pub(super) enum Reply {
+    Response(Download),
+    /// The connections are a tunnel now.
+    Switched,
+}
+
+pub(super) struct Download {
+    pub status: u16,
+    body: Body,
+    coding: Coding,
+    /// The server's connection can be used again afterwards.
+    pub keeps_server: bool,
+    /// The client's connection ends with it.
+    pub closes: bool,
+    /// What the timer is set for.
+    waits_for: Waits,
+}
+
+/// How the framing of the body changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    AsItCame,
+    /// HTTP/1.0 knows no chunks: the connection's end says where it ends.
+    OutOfChunks,
+    /// It ends with the server's connection, but the client's stays.
+    IntoChunks,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    No,
+    Server,
+    Client,
+}
+
+/// What was found in the bytes of a response.
+enum Look {
+    /// They are not enough, from here on.
+    More(usize),
+    Reply(Reply),
+}
+
+impl Download {
+    pub fn is_done(&self) -> bool {
+        self.body.is_done()
+    }
+}
+
+impl Exchange<'_> {
+    /// Sends what is left of the request, and waits for the head of the response.
+    pub fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Reply, End>> {
+        loop {
+            if self.poll_upload(context)? {
+                self.client.timer.set_in(head_timeout(self.admitted));
+            }
+            if let Poll::Ready(Err(_)) = self.to_client.poll_flush(&mut self.client.stream, context) {
+                return Poll::Ready(Err(End::ClientLeft));
+            }
+            match self.poll_server(context) {
+                Poll::Ready(Ok(count @ 1..)) => {
+                    if let Some(reply) = self.came(count)? {
+                        return Poll::Ready(Ok(reply));
+                    }
+                    continue;
+                }
+                Poll::Ready(Ok(_)) => return Poll::Ready(Err(self.broken(ErrorKind::UnexpectedEof.into()))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(error))),
+                Poll::Pending => {}
+            }
+            if self.upload.is_done() && self.client.poll_left(context) {
+                return Poll::Ready(Err(End::ClientLeft));
+            }
+            if !self.client.timer.has_passed(context) {
+                return Poll::Pending;
+            }
+            if !self.upload.is_held() {
+                let failure = if self.upload.awaits_client() { Failure::RequestTimeout } else { Failure::HeadTimeout };
+                return Poll::Ready(Err(failure.into()));
+            }
+            self.ask_for_body()?;
+        }
+    }
+
+    /// Passes the body on until it ends, and the rest of the request the other way.
+    pub fn poll_body(&mut self, context: &mut Context<'_>, download: &mut Download) -> Poll<Result<(), End>> {
+        let mut moved = self.poll_upload(context).map_err(End::broke_off)?;
+        let waits_for = loop {
+            if !self.to_client.is_empty() {
+                match self.to_client.poll_flush(&mut self.client.stream, context) {
+                    Poll::Ready(Ok(())) => moved = true,
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(End::ClientLeft)),
+                    Poll::Pending => break Waits::Client,
+                }
+            }
+            if download.is_done() {
+                return Poll::Ready(Ok(()));
+            }
+            match self.poll_server(context) {
+                Poll::Ready(Ok(0)) => self.ended(download)?,
+                Poll::Ready(Ok(count)) => {
+                    self.pass(download, count)?;
+                    moved = true;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(End::BrokeOff(Failure::Body(error)))),
+                Poll::Pending => break Waits::Server,
+            }
+        };
+        if self.upload.is_done() && self.client.poll_left(context) {
+            return Poll::Ready(Err(End::ClientLeft));
+        }
+        if moved || download.waits_for != waits_for {
+            let length = if waits_for == Waits::Client { CLIENT_STALL_MAX } else { BODY_IDLE_MAX };
+            self.client.timer.set_in(length);
+            download.waits_for = waits_for;
+        }
+        if !self.client.timer.has_passed(context) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(match waits_for {
+            Waits::Client => End::ClientLeft,
+            _ => End::BrokeOff(Failure::BodyTimeout),
+        }))
+    }
+
+    fn poll_upload(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
+        if self.upload.is_done() {
+            return Ok(false);
+        }
+        Ok(self.upload.poll(context, self.worker, self.client, &mut self.connection, self.admitted)?)
+    }
+
+    fn poll_server(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match &mut self.gathered {
+            Some(gathered) => gathered.poll_read(&mut self.connection.stream, context),
+            None => self.worker.scratch.borrow_mut().poll_read(&mut self.connection.stream, context),
+        }
+    }
+
+    /// The server's connection ended before the response went on.
+    fn broken(&self, error: io::Error) -> End {
+        End::Failed(if self.has_head { Failure::Body(error) } else { Failure::before_head(error) })
+    }
+
+    /// Looks at what came of the response, behind what came before.
+    fn came(&mut self, count: usize) -> Result<Option<Reply>, End> {
+        let worker = self.worker;
+        let looked = match self.gathered.take() {
+            None => {
+                let looked = self.look(worker.scratch.borrow().bytes(count))?;
+                if let Look::More(_) = looked {
+                    self.gathered = Some(worker.scratch.borrow_mut().take(count));
+                }
+                looked
+            }
+            Some(gathered) => {
+                let looked = self.look(gathered.bytes())?;
+                match looked {
+                    Look::More(_) => self.gathered = Some(gathered),
+                    Look::Reply(_) => worker.scratch.borrow_mut().give_back(gathered),
+                }
+                looked
+            }
+        };
+        Ok(match looked {
+            Look::Reply(reply) => Some(reply),
+            Look::More(from) => {
+                if let Some(gathered) = self.gathered.as_mut().filter(|_| from > 0) {
+                    gathered.discard(from);
+                }
+                None
+            }
+        })
+    }
+
+    fn look(&mut self, bytes: &[u8]) -> Result<Look, End> {
+        let mut from = 0;
+        loop {
+            let mut storage = Storage::new();
+            let response = match Response::parse(&bytes[from..], &mut storage, &LIMITS, self.journey.asked) {
+                Ok(Parsed::Complete(response)) => response,
+                Ok(Parsed::Partial) => return Ok(Look::More(from)),
+                Err(bad) => return Err(Failure::Head(bad).into()),
+            };
+            let rest = &bytes[from + response.head_bytes()..];
+            if response.is_interim() {
+                self.pass_interim(&response)?;
+                from += response.head_bytes();
+                continue;
+            }
+            let (worker, peer) = (self.worker, &self.client.peer);
+            if response.status == 101 {
+                return self.switch(&response, rest).map(Look::Reply);
+            }
+            if let Some(next) = self.journey.go_on(worker, peer, self.admitted, response.status, false) {
+                return Err(End::Elsewhere(Box::new(next)));
+            }
+            let is_read_ahead = self.journey.is_get
+                && matches!(response.framing, Framing::Length(length)
+                    if length <= READ_AHEAD_BYTES_MAX && (rest.len() as u64) < length);
+            if is_read_ahead {
+                self.has_head = true;
+                return Ok(Look::More(from));
+            }
+            return self.begin(&response, rest).map(|download| Look::Reply(Reply::Response(download)));
+        }
+    }
+
+    /// Sends the head on, and what came of the body.
+    fn begin(&mut self, response: &Response<'_>, rest: &[u8]) -> Result<Download, End> {
+        let is_old = self.journey.version == Version::Http10;
+        let (coding, framing) = match response.framing {
+            Framing::Chunked if is_old => (Coding::OutOfChunks, Some(Framing::UntilClose)),
+            Framing::UntilClose if !is_old => (Coding::IntoChunks, Some(Framing::Chunked)),
+            _ => (Coding::AsItCame, None),
+        };
+        let ends_with_connection = framing.unwrap_or(response.framing) == Framing::UntilClose;
+        let closes = ends_with_connection
+            || !self.journey.keep_alive
+            || !self.upload.is_done()
+            || self.worker.is_ending(&self.client.peer.face);
+        let connection = match (closes, is_old) {
+            (true, _) => Connection::Close,
+            (false, true) => Connection::KeepAlive,
+            (false, false) => Connection::Stays,
+        };
+        let out = &mut *self.worker.head.borrow_mut();
+        out.clear();
+        response.write(out, &http1::Reply { connection, framing, date: None, edits: &[] });
+        let mut body = Body::new(response.framing);
+        let (used, as_it_is) = coding.put(out, &mut body, rest).map_err(Failure::Chunk)?;
+        self.count(response.head_bytes() as u64 + body.data_bytes());
+        let sent = self.to_client.send(&self.client.stream, out, &rest[..as_it_is]);
+        sent.map_err(|_| End::ClientLeft)?;
+        let keeps_server = response.keep_alive && used == rest.len();
+        Ok(Download { status: response.status, body, coding, keeps_server, closes, waits_for: Waits::No })
+    }
+
+    fn pass(&mut self, download: &mut Download, count: usize) -> Result<(), End> {
+        let (scratch, out) = (self.worker.scratch.borrow(), &mut *self.worker.head.borrow_mut());
+        let bytes = scratch.bytes(count);
+        out.clear();
+        let before = download.body.data_bytes();
+        let (used, as_it_is) = download.coding.put(out, &mut download.body, bytes).map_err(End::broke_off_in_chunk)?;
+        download.keeps_server &= used == count;
+        self.count(download.body.data_bytes() - before);
+        self.to_client.send(&self.client.stream, out, &bytes[..as_it_is]).map_err(|_| End::ClientLeft)
+    }
+
+    /// The server's connection ended.
+    fn ended(&mut self, download: &mut Download) -> Result<(), End> {
+        if !download.body.may_end_here() {
+            return Err(End::BrokeOff(Failure::Body(ErrorKind::UnexpectedEof.into())));
+        }
+        download.body = Body::new(Framing::None);
+        download.keeps_server = false;
+        if download.coding == Coding::IntoChunks {
+            self.to_client.send(&self.client.stream, LAST_CHUNK, &[]).map_err(|_| End::ClientLeft)?;
+        }
+        Ok(())
+    }
+
+    /// An interim response (RFC 9110 §15.2); HTTP/1.0 knows none.
+    fn pass_interim(&mut self, response: &Response<'_>) -> Result<(), End> {
+        let is_go_ahead = response.status == 100;
+        if is_go_ahead && self.upload.is_held() {
+            self.upload.open();
+            self.client.timer.set_in(head_timeout(self.admitted));
+        }
+        if self.journey.version == Version::Http10 || is_go_ahead && self.was_continued {
+            return Ok(());
+        }
+        let out = &mut *self.worker.head.borrow_mut();
+        out.clear();
+        response.write(out, &http1::Reply { connection: Connection::Stays, framing: None, date: None, edits: &[] });
+        self.to_client.send(&self.client.stream, out, &[]).map_err(|_| End::ClientLeft)
+    }
+
+    /// The server keeps silent about `Expect`: the client is not left waiting.
+    fn ask_for_body(&mut self) -> Result<(), End> {
+        self.upload.open();
+        self.was_continued = true;
+        self.client.timer.set_in(head_timeout(self.admitted));
+        let mut out = Vec::new();
+        Answer { status: 100, headers: &[], connection: Connection::Stays }.write_head(&mut out, Framing::None);
+        self.to_client.send(&self.client.stream, &out, &[]).map_err(|_| End::ClientLeft)
+    }
+
+    fn switch(&mut self, response: &Response<'_>, rest: &[u8]) -> Result<Reply, End> {
+        let protocol = response.upgrade.unwrap_or(b"websocket");
+        let connection = Connection::Upgrade(protocol);
+        let out = &mut *self.worker.head.borrow_mut();
+        out.clear();
+        response.write(out, &http1::Reply { connection, framing: None, date: None, edits: &[] });
+        self.count((response.head_bytes() + rest.len()) as u64);
+        self.to_client.send(&self.client.stream, out, rest).map_err(|_| End::ClientLeft)?;
+        Ok(Reply::Switched)
+    }
+
+    fn count(&self, bytes: u64) {
+        self.admitted.counts().here().response_bytes.add(bytes);
+        self.admitted.server().counts.here().response_bytes.add(bytes);
+    }
+}
+
+impl Coding {
+    /// Takes what belongs to the body from `bytes`: how many that are, and how many of them go on as they are (after
+    /// `out`); what changes is written to `out`.
+    fn put(self, out: &mut Vec<u8>, body: &mut Body, bytes: &[u8]) -> Result<(usize, usize), BadChunk> {
+        match self {
+            Self::AsItCame => body.advance(bytes).map(|used| (used, used)),
+            Self::IntoChunks => {
+                let used = body.advance(bytes)?;
+                if used > 0 {
+                    out.extend_from_slice(ChunkHead::new(used).as_bytes());
+                    out.extend_from_slice(&bytes[..used]);
+                    out.extend_from_slice(b"\r\n");
+                }
+                Ok((used, 0))
+            }
+            Self::OutOfChunks => {
+                let mut used = 0;
+                while used < bytes.len() && !body.is_done() {
+                    let decoded = body.decode(&bytes[used..])?;
+                    out.extend_from_slice(decoded.data);
+                    used += decoded.consumed;
+                }
+                Ok((used, 0))
+            }
+        }
+    }
+}
+
+impl End {
+    /// What would be a failure before the response had begun to go on.
+    fn broke_off(self) -> Self {
+        match self {
+            Self::Failed(failure) => Self::BrokeOff(failure),
+            end => end,
+        }
+    }
+
+    fn broke_off_in_chunk(bad: BadChunk) -> Self {
+        Self::BrokeOff(Failure::Chunk(bad))
+    }
+}

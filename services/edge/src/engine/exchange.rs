@@ -1,0 +1,282 @@
+//! A request that was admitted: attempt after attempt, until a response goes to the client.
+
+use super::answer::{self, Failure};
+use super::client::{After, Client, Counted};
+use super::dial::Connection;
+use super::download::Reply;
+use super::journey::Journey;
+use super::scratch::Gathered;
+use super::thread::Worker;
+use super::tunnel::Tunnel;
+use super::unsent::Unsent;
+use super::upload::{NotSent, Sent, Upload, reuse};
+use crate::current::Admitted;
+use crate::limits::{
+    DIAL_TIMEOUT, EXPECT_TIMEOUT, FAILED_SERVER_PAUSE, HEAD_TIMEOUT, LAST_DIAL_TIMEOUT, RESPONSE_HEAD_TIMEOUT,
+};
+use lifecycle::ErrorChain;
+use std::future::poll_fn;
+use std::mem;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How far the first attempt has come.
+pub(super) enum Start {
+    Sent(Sent),
+    /// There is no kept connection to the server.
+    Unsent,
+    Failed(Failure),
+}
+
+/// A response that went to the client.
+pub(super) struct Delivered {
+    pub status: u16,
+    pub after: After,
+    /// What the connections are now.
+    pub tunnel: Option<Tunnel>,
+}
+
+/// How an attempt ended otherwise.
+pub(super) enum End {
+    Failed(Failure),
+    /// The server answered, and the failover predicate wants the answer of another one, which is this.
+    Elsewhere(Box<Admitted>),
+    /// After a part of the response had gone to the client.
+    BrokeOff(Failure),
+    ClientLeft,
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// One attempt that was sent.
+pub(super) struct Exchange<'a> {
+    pub worker: &'a Worker,
+    pub client: &'a mut Client,
+    pub journey: &'a Journey,
+    pub admitted: &'a Admitted,
+    pub connection: Connection,
+    pub upload: Upload,
+    /// What the client has not taken yet.
+    pub to_client: Unsent,
+    /// What came of the response, while that is not enough.
+    pub gathered: Option<Gathered>,
+    /// That is a head at least.
+    pub has_head: bool,
+    /// The client was told to send its body by the edge itself.
+    pub was_continued: bool,
+}
+
+/// Answers a request; what becomes of the client's connection.
+pub(super) async fn run(
+    worker: &Worker,
+    client: &mut Client,
+    mut journey: Journey,
+    mut admitted: Admitted,
+    mut start: Start,
+) -> After {
+    let in_flight = Counted::new(&worker.house.metrics.busy().requests);
+    loop {
+        let end = match attempt(worker, client, &journey, &admitted, start).await {
+            Ok(Delivered { status, after, tunnel }) => {
+                answered(&journey, &admitted, status);
+                client.timer.set_in(HEAD_TIMEOUT);
+                let Some(tunnel) = tunnel else { return after };
+                drop(in_flight);
+                tunnel.run(worker, client, &admitted).await;
+                return After::Close;
+            }
+            Err(end) => end,
+        };
+        start = Start::Unsent;
+        admitted = match end {
+            End::ClientLeft => return After::Close,
+            End::BrokeOff(failure) => {
+                note(&admitted, &failure);
+                warn(&journey, &admitted, &failure);
+                return After::Reset;
+            }
+            End::Elsewhere(next) => go_on(&mut journey, &admitted, *next),
+            End::Failed(failure) => {
+                note(&admitted, &failure);
+                let (status, is_untouched) = (failure.status(), failure.request_is_untouched());
+                match journey.go_on(worker, &client.peer, &admitted, status, is_untouched) {
+                    Some(next) => go_on(&mut journey, &admitted, next),
+                    None => {
+                        warn(&journey, &admitted, &failure);
+                        answered(&journey, &admitted, status);
+                        return fail(worker, client, &journey, &failure).await;
+                    }
+                }
+            }
+        };
+    }
+}
+
+/// One attempt at one server; a second time when a kept connection turns out to be closed.
+async fn attempt(
+    worker: &Worker,
+    client: &mut Client,
+    journey: &Journey,
+    admitted: &Admitted,
+    mut start: Start,
+) -> Result<Delivered, End> {
+    let mut is_fresh = false;
+    loop {
+        let Sent { connection, upload } = match mem::replace(&mut start, Start::Unsent) {
+            Start::Sent(sent) => sent,
+            Start::Failed(failure) => return Err(failure.into()),
+            Start::Unsent => send(worker, client, journey, admitted, is_fresh).await?,
+        };
+        let is_reused = connection.is_reused;
+        let wait = if upload.is_held() { EXPECT_TIMEOUT } else { head_timeout(admitted) };
+        client.timer.set_in(wait);
+        let mut exchange = Exchange {
+            worker,
+            client: &mut *client,
+            journey,
+            admitted,
+            connection,
+            upload,
+            to_client: Unsent::default(),
+            gathered: None,
+            has_head: false,
+            was_continued: false,
+        };
+        match exchange.converse().await {
+            Ok(reply) => return Ok(exchange.delivered(reply)),
+            Err(End::Failed(failure)) if is_reused && journey.can_repeat() && failure.is_closed() => {
+                worker.pool.borrow_mut().clear(admitted.server());
+                is_fresh = true;
+            }
+            Err(end) => {
+                journey.was_read.set(exchange.upload.was_read());
+                return Err(end);
+            }
+        }
+    }
+}
+
+/// Sends the request on a connection that is kept, or new.
+async fn send(
+    worker: &Worker,
+    client: &mut Client,
+    journey: &Journey,
+    admitted: &Admitted,
+    mut is_fresh: bool,
+) -> Result<Sent, Failure> {
+    let (server, patience) = (admitted.server(), journey.patience());
+    loop {
+        let kept = if is_fresh {
+            None
+        } else {
+            worker.pool.borrow_mut().take(server, patience, reuse(journey), Instant::now())
+        };
+        let connection = match kept {
+            Some(connection) => connection,
+            None => Connection::dial(&server.url, patience, dial_timeout(journey, admitted)).await?,
+        };
+        let is_reused = connection.is_reused;
+        let rest = mem::take(&mut client.leftover);
+        let sent = journey.read(|request| Sent::send(worker, &client.peer, request, admitted, connection, &rest));
+        match sent {
+            Ok((sent, used)) => {
+                client.leftover.extend_from_slice(&rest[used..]);
+                return Ok(sent);
+            }
+            Err(NotSent::Closed(_)) if is_reused => is_fresh = true,
+            Err(NotSent::Closed(error)) => return Err(Failure::before_head(error)),
+            Err(NotSent::Faulty(failure)) => return Err(failure),
+        }
+        client.leftover = rest;
+    }
+}
+
+impl Exchange<'_> {
+    /// Waits for the response, and passes it on.
+    async fn converse(&mut self) -> Result<Reply, End> {
+        let mut reply = poll_fn(|context| self.poll_head(context)).await?;
+        if let Reply::Response(download) = &mut reply
+            && !(download.is_done() && self.to_client.is_empty())
+        {
+            poll_fn(|context| self.poll_body(context, download)).await?;
+        }
+        Ok(reply)
+    }
+
+    fn delivered(self, reply: Reply) -> Delivered {
+        let Self { worker, client, admitted, connection, upload, to_client, .. } = self;
+        let download = match reply {
+            Reply::Response(download) => download,
+            Reply::Switched => {
+                let tunnel = Some(Tunnel::new(connection, to_client));
+                return Delivered { status: 101, after: After::Close, tunnel };
+            }
+        };
+        let is_sent = upload.is_done();
+        if is_sent && download.keeps_server {
+            worker.pool.borrow_mut().put(admitted.server(), connection, Instant::now());
+        }
+        let after = match (download.closes, is_sent && !client.sent_more()) {
+            (false, _) => After::Next,
+            (true, true) => After::Close,
+            (true, false) => After::Linger,
+        };
+        Delivered { status: download.status, after, tunnel: None }
+    }
+}
+
+/// Until the response's head.
+pub(super) fn head_timeout(admitted: &Admitted) -> Duration {
+    admitted.route().head_timeout.unwrap_or(RESPONSE_HEAD_TIMEOUT)
+}
+
+fn dial_timeout(journey: &Journey, admitted: &Admitted) -> Duration {
+    let route = admitted.route();
+    let is_last = journey.tried.len() + 1 >= route.servers.len();
+    route.dial_timeout.unwrap_or(if is_last { LAST_DIAL_TIMEOUT } else { DIAL_TIMEOUT })
+}
+
+/// Others are told of a server that failed.
+fn note(admitted: &Admitted, failure: &Failure) {
+    if failure.suggests_death() {
+        admitted.server().pause(FAILED_SERVER_PAUSE);
+    }
+    if failure.is_silence() {
+        admitted.server().pause_host(FAILED_SERVER_PAUSE);
+    }
+}
+
+fn warn(journey: &Journey, admitted: &Admitted, failure: &Failure) {
+    let (route, url, attempts) = (&admitted.route().id, admitted.server().url.as_str(), journey.attempts());
+    tracing::warn!(route, url, attempts, error = %ErrorChain(failure), "request failed");
+}
+
+fn go_on(journey: &mut Journey, from: &Admitted, next: Admitted) -> Admitted {
+    tracing::debug!(route = from.route().id, from = %from.server().url, to = %next.server().url, "retrying");
+    from.counts().here().retries.add(1);
+    from.server().counts.here().retries.add(1);
+    journey.tried.push(from.server().clone());
+    next
+}
+
+fn answered(journey: &Journey, admitted: &Admitted, status: u16) {
+    let latency = journey.begun.elapsed();
+    admitted.counts().here().answered(status, latency);
+    admitted.server().counts.here().answered(status, latency);
+}
+
+/// Tells the client that it failed. What has not come of its body is not awaited.
+async fn fail(worker: &Worker, client: &mut Client, journey: &Journey, failure: &Failure) -> After {
+    let (connection, after) = match (journey.was_read.get(), journey.keep_alive && !worker.is_ending(&client.peer.face))
+    {
+        (true, true) => (http1::Connection::KeepAlive, After::Next),
+        (true, false) => (http1::Connection::Close, After::Close),
+        (false, _) => (http1::Connection::Close, After::Linger),
+    };
+    let bytes = answer::error(failure.status(), &failure.to_string(), connection, journey.asked.head);
+    client.answer(&bytes).await.unwrap_or(after)
+}

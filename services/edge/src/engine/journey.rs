@@ -1,0 +1,190 @@
+//! A request on its way, whichever server it goes to, and how one is found.
+
+use super::client::Peer;
+use super::dial::Patience;
+use super::thread::Worker;
+use crate::count::CountsOf;
+use crate::current::{Admitted, Snapshot, Turns};
+use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, SMALL_BODY_BYTES_MAX};
+use crate::servers::Server;
+use http1::{Asked, Framing, Limits, Parsed, Request, Storage, Version};
+use routing::{Attempt, Headers, RequestHead, Service};
+use std::cell::Cell;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+pub(super) const LIMITS: Limits = Limits { head_bytes_max: HEAD_BYTES_MAX, headers_max: HEADERS_MAX };
+
+/// What of a request is needed after its first attempt has begun.
+#[derive(Debug)]
+pub(super) struct Journey {
+    /// Its head as it came: read again for each further attempt.
+    head: Vec<u8>,
+    pub begun: Instant,
+    pub framing: Framing,
+    pub asked: Asked,
+    pub is_get: bool,
+    pub is_idempotent: bool,
+    pub keep_alive: bool,
+    pub version: Version,
+    /// Servers that failed.
+    pub tried: Vec<Arc<Server>>,
+    /// No more of it is to come from the client, though it may have been sent in vain.
+    pub was_read: Cell<bool>,
+}
+
+/// Why no server was found for a request.
+#[derive(Debug)]
+pub(super) enum NoServer {
+    NotLoaded,
+    NoRoute,
+    Refused(Arc<Turns>),
+    /// The route has no server, or none that was not tried.
+    NoneLeft(Arc<Turns>),
+}
+
+impl Journey {
+    pub fn of(request: &Request<'_>, head: &[u8], begun: Instant) -> Self {
+        Self {
+            head: head.to_vec(),
+            begun,
+            framing: request.framing,
+            asked: Asked { head: request.method == "HEAD", upgrade: request.upgrade.is_some() },
+            is_get: request.method == "GET",
+            is_idempotent: request.is_idempotent(),
+            keep_alive: request.keep_alive,
+            version: request.version,
+            tried: Vec::new(),
+            was_read: Cell::new(request.framing == Framing::None),
+        }
+    }
+
+    /// Reads the head again.
+    pub fn read<R>(&self, use_it: impl FnOnce(&Request<'_>) -> R) -> R {
+        let mut storage = Storage::new();
+        match Request::parse(&self.head, &mut storage, &LIMITS) {
+            Ok(Parsed::Complete(request)) => use_it(&request),
+            _ => unreachable!("the same bytes were a request before"),
+        }
+    }
+
+    pub fn has_body(&self) -> bool {
+        self.framing != Framing::None
+    }
+
+    /// Whether it can be sent again, for all anybody knows.
+    pub fn can_repeat(&self) -> bool {
+        !self.has_body() && self.is_idempotent
+    }
+
+    /// What fits into any window is soon acknowledged by a machine that is there.
+    pub fn patience(&self) -> Patience {
+        let is_small = match self.framing {
+            Framing::None => true,
+            Framing::Length(length) => length <= SMALL_BODY_BYTES_MAX,
+            Framing::Chunked | Framing::UntilClose => false,
+        };
+        if is_small && !self.asked.upgrade { Patience::Short } else { Patience::Long }
+    }
+
+    /// Admits it to another server after an attempt that ended with this status, if it may go there and there is one.
+    pub fn go_on(
+        &self,
+        worker: &Worker,
+        peer: &Peer,
+        admitted: &Admitted,
+        status: u16,
+        is_untouched: bool,
+    ) -> Option<Admitted> {
+        let attempts = self.attempts();
+        if attempts > routing::RETRIES_MAX || self.has_body() && !is_untouched {
+            return None;
+        }
+        let method = if self.is_get { "GET" } else { self.method() };
+        let network_error = matches!(status, 502 | 504);
+        let attempt = Attempt { network_error, attempts, response_code: status, method };
+        if !is_untouched && !admitted.route().failover.allows_retry(&attempt) {
+            return None;
+        }
+        let tried: Vec<_> = self.tried.iter().chain([admitted.server()]).cloned().collect();
+        self.read(|request| admit(worker, peer, request, &tried)).ok()
+    }
+
+    /// With the one that is being made.
+    pub fn attempts(&self) -> u32 {
+        self.tried.len() as u32 + 1
+    }
+
+    fn method(&self) -> &str {
+        let line = self.head.trim_ascii_start();
+        let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+        std::str::from_utf8(method).unwrap_or_default()
+    }
+}
+
+struct Shown<'a>(&'a Request<'a>);
+
+impl Headers for Shown<'_> {
+    fn first(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.0.header(name)?).ok()
+    }
+}
+
+/// Shows a request to the routes.
+pub(super) fn shown<R>(request: &Request<'_>, peer: &Peer, to: impl FnOnce(&RequestHead<'_>) -> R) -> R {
+    let (method, host, path, query) = (request.method, request.host, request.path(), request.query());
+    to(&RequestHead { method, host, path, query, headers: &Shown(request), client: peer.address })
+}
+
+pub(super) fn admit(
+    worker: &Worker,
+    peer: &Peer,
+    request: &Request<'_>,
+    tried: &[Arc<Server>],
+) -> Result<Admitted, NoServer> {
+    shown(request, peer, |head| worker.house.current.admit(|snapshot| choose(snapshot, head, tried)))
+}
+
+/// Whose turn it is: of the route's servers one that was not tried, and rather one that did not fail a moment ago, on a
+/// machine that did not go silent.
+fn choose(snapshot: &Snapshot, head: &RequestHead<'_>, tried: &[Arc<Server>]) -> Result<(usize, usize), NoServer> {
+    let Some(route) = snapshot.table.find_position(head) else {
+        return Err(if snapshot.loaded { NoServer::NoRoute } else { NoServer::NotLoaded });
+    };
+    let turns = &snapshot.turns[route];
+    if let Service::Refuse(_) = turns.route.service {
+        return Err(NoServer::Refused(turns.clone()));
+    }
+    let untried = |server: &Arc<Server>| !tried.iter().any(|tried| tried.url == server.url);
+    let server = turns
+        .next(|server| untried(server) && !server.is_suspect())
+        .or_else(|| turns.next(|server| untried(server) && !server.is_paused()))
+        .or_else(|| turns.next(untried));
+    server.map(|server| (route, server)).ok_or_else(|| NoServer::NoneLeft(turns.clone()))
+}
+
+impl NoServer {
+    pub fn status(&self) -> u16 {
+        if matches!(self, Self::NoRoute) { 404 } else { 503 }
+    }
+
+    pub fn message(&self) -> &str {
+        match self {
+            Self::NotLoaded => "the routes were not read yet",
+            Self::NoRoute => "not found",
+            Self::NoneLeft(_) => "the backend has no servers",
+            Self::Refused(turns) => match &turns.route.service {
+                Service::Refuse(reason) => reason,
+                Service::Serve => "refused",
+            },
+        }
+    }
+
+    /// Of the route, if one took the request.
+    pub fn counts(&self) -> Option<&CountsOf> {
+        match self {
+            Self::NotLoaded | Self::NoRoute => None,
+            Self::Refused(turns) | Self::NoneLeft(turns) => Some(&turns.counts),
+        }
+    }
+}

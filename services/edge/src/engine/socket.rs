@@ -1,0 +1,61 @@
+//! Listening sockets, one per thread on one address.
+//!
+//! `SO_REUSEPORT` lets the kernel spread connections over them, and would as silently spread them over two edges that were
+//! given the same address. So the first socket is bound without it, which fails while anybody else listens there, and only
+//! then opens the address to its siblings. The next edge's first socket fails in turn, whoever comes first.
+
+use crate::limits::BACKLOG;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+/// Binds and listens `count` times; the error names the address.
+pub(super) fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    listen_all(address, count).map_err(|error| io::Error::new(error.kind(), format!("listen on {address}: {error}")))
+}
+
+fn listen_all(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    let first = socket(address)?;
+    first.bind(&address.into())?;
+    first.set_reuse_port(true)?;
+    let bound = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..count {
+        let sibling = socket(address)?;
+        sibling.set_reuse_port(true)?;
+        sibling.bind(&bound)?;
+        sockets.push(sibling);
+    }
+    for socket in &sockets {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(sockets.into_iter().map(TcpListener::from).collect())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    // Accepted sockets have it from the listening one (tcp(7) does not say so; Linux does).
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_listened_on_by_several_sockets_of_one_edge_and_of_no_other() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let sockets = listen(any, 3).unwrap();
+        let address = sockets[0].local_addr().unwrap();
+        assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == address));
+        let error = listen(address, 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.to_string().starts_with(&format!("listen on {address}: ")), "{error}");
+        let everywhere = SocketAddr::from(([0, 0, 0, 0], address.port()));
+        assert_eq!(listen(everywhere, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(sockets);
+        listen(address, 2).unwrap();
+    }
+}

@@ -1,0 +1,203 @@
+//! One thread: its runtime, its listeners, its connections, and what they share.
+
+use super::client;
+use super::pool::Pool;
+use super::registry::Registry;
+use super::scratch::Scratch;
+use super::{Command, Face, House};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_GRACE, HOUSEKEEPING_INTERVAL};
+use crate::per_thread;
+use crate::quiesce::{self, Phase};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{Instant, interval, sleep, timeout};
+
+/// What the connections of one thread share.
+pub(super) struct Worker {
+    pub house: Arc<House>,
+    pub scratch: RefCell<Scratch>,
+    /// Heads are written here, and sent or copied before anybody else runs.
+    pub head: RefCell<Vec<u8>>,
+    pub pool: RefCell<Pool>,
+    pub connections: Registry,
+    phase: Cell<Phase>,
+    stops: Cell<bool>,
+}
+
+/// A listener of this thread.
+struct Open {
+    face: Arc<Face>,
+    listener: Rc<TcpListener>,
+    accepting: JoinHandle<()>,
+}
+
+/// Starts the thread; `runs` is dropped when it has ended.
+pub(super) fn start(
+    index: usize,
+    house: Arc<House>,
+    commands: mpsc::Receiver<Command>,
+    runs: mpsc::Sender<()>,
+) -> io::Result<()> {
+    let runtime = move || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let run = move || {
+        per_thread::enter(index);
+        match runtime() {
+            // Tasks that are left when it ends are dropped with the runtime.
+            Ok(runtime) => runtime.block_on(Rc::new(Worker::new(house)).run(commands)),
+            Err(error) => tracing::error!(%error, "a thread of the edge has no runtime"),
+        }
+        drop(runs);
+    };
+    thread::Builder::new().name(format!("edge-{index}")).spawn(run).map(drop)
+}
+
+impl Worker {
+    fn new(house: Arc<House>) -> Self {
+        Self {
+            house,
+            scratch: RefCell::new(Scratch::new()),
+            head: RefCell::default(),
+            pool: RefCell::default(),
+            connections: Registry::default(),
+            phase: Cell::default(),
+            stops: Cell::new(false),
+        }
+    }
+
+    async fn run(self: Rc<Self>, mut commands: mpsc::Receiver<Command>) {
+        let mut open = Vec::new();
+        let (mut phases, mut tables) = (self.house.quiesce.phases(), self.house.current.changes());
+        self.phase.set(*phases.borrow_and_update());
+        // Its ticks also keep the runtime's next wake-up near, so that no timer set meanwhile has to interrupt its wait.
+        let mut housekeeping = interval(HOUSEKEEPING_INTERVAL);
+        loop {
+            tokio::select! {
+                () = self.house.stop.requested() => break,
+                command = commands.recv() => match command {
+                    Some(command) => self.follow(command, &mut open),
+                    None => return,
+                },
+                Ok(()) = phases.changed() => self.enter(&mut phases, &open),
+                Ok(()) = tables.changed() => self.pool.borrow_mut().forget_unlisted(),
+                _ = housekeeping.tick() => self.pool.borrow_mut().expire(Instant::now()),
+            }
+        }
+        open.iter().for_each(Open::close);
+        drop(open);
+        self.stops.set(true);
+        self.connections.wake_all();
+        if timeout(DRAIN_GRACE, self.emptied()).await.is_err() {
+            tracing::warn!(grace = ?DRAIN_GRACE, "what outlived the grace is cut: {} connections", self.connections.len());
+        }
+    }
+
+    fn follow(self: &Rc<Self>, command: Command, open: &mut Vec<Open>) {
+        match command {
+            Command::Open(socket, face) => match TcpListener::from_std(socket) {
+                Ok(listener) => {
+                    let listener = Rc::new(listener);
+                    hear(&listener, self.phase.get());
+                    let accepting = spawn_local(self.clone().accept(listener.clone(), face.clone()));
+                    open.push(Open { face, listener, accepting });
+                }
+                Err(error) => tracing::error!(address = %face.address, %error, "a thread does not listen"),
+            },
+            Command::Close(face) => {
+                open.retain(|open| {
+                    let closes = Arc::ptr_eq(&open.face, &face);
+                    if closes {
+                        open.close();
+                    }
+                    !closes
+                });
+                self.connections.wake_all();
+                let worker = self.clone();
+                spawn_local(async move {
+                    sleep(DRAIN_GRACE).await;
+                    face.cut.store(true, Relaxed);
+                    worker.connections.wake_all();
+                });
+            }
+        }
+    }
+
+    fn enter(&self, phases: &mut watch::Receiver<Phase>, open: &[Open]) {
+        let phase = *phases.borrow_and_update();
+        self.phase.set(phase);
+        open.iter().for_each(|open| hear(&open.listener, phase));
+        self.connections.wake_all();
+    }
+
+    async fn accept(self: Rc<Self>, listener: Rc<TcpListener>, face: Arc<Face>) {
+        let connections_max = CONNECTIONS_MAX.div_ceil(per_thread::threads());
+        loop {
+            while self.connections.len() >= connections_max {
+                self.connections.ended.notified().await;
+            }
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    spawn_local(client::serve(self.clone(), stream, peer, face.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accept");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Whether a connection of this face ends with its request.
+    pub fn is_ending(&self, face: &Face) -> bool {
+        self.phase.get() != Phase::Open || self.stops(face)
+    }
+
+    /// Whether a connection of this face that idles ends now. One that came when the edge was quiet already brings its
+    /// request along.
+    pub fn ends_idle(&self, face: &Face, came_in: Phase) -> bool {
+        self.stops(face) || self.phase.get() == Phase::Shut && came_in != Phase::Shut
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    fn stops(&self, face: &Face) -> bool {
+        self.stops.get() || face.closes.load(Relaxed)
+    }
+
+    async fn emptied(&self) {
+        loop {
+            let ended = self.connections.ended.notified();
+            if self.connections.len() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+impl Open {
+    fn close(&self) {
+        self.accepting.abort();
+    }
+}
+
+fn hear(listener: &TcpListener, phase: Phase) {
+    let changed = match phase {
+        Phase::Shut => quiesce::stop_hearing(listener),
+        Phase::Open => quiesce::hear_again(listener),
+        Phase::Closing => Ok(()),
+    };
+    if let Err(error) = changed {
+        // Then new clients are heard until the address goes, and may have to ask again.
+        tracing::warn!(%error, ?phase, "the listener's filter");
+    }
+}

@@ -1,0 +1,114 @@
+//! Upgraded connections (WebSockets and others): bytes both ways until both sides have ended, counted as in flight at their
+//! server all the while. A tunnel in which nothing moves owns no buffer.
+
+use super::client::{Client, Counted};
+use super::dial::Connection;
+use super::thread::Worker;
+use super::unsent::Unsent;
+use crate::count::Counter;
+use crate::current::Admitted;
+use std::future::poll_fn;
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+
+pub(super) struct Tunnel {
+    server: Connection,
+    up: Lane,
+    down: Lane,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Lane {
+    unsent: Unsent,
+    state: State,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Open,
+    /// The one who sends has ended; the other one is to be told.
+    Ending,
+    Ended,
+}
+
+impl Tunnel {
+    /// `to_client` is what the client has not taken yet.
+    pub fn new(server: Connection, to_client: Unsent) -> Self {
+        Self { server, up: Lane::default(), down: Lane { unsent: to_client, state: State::Open } }
+    }
+
+    /// Works until both sides have ended, or one broke off.
+    pub async fn run(mut self, worker: &Worker, client: &mut Client, admitted: &Admitted) {
+        let _counted = Counted::new(&worker.house.metrics.busy().tunnels);
+        // What came behind the request is the tunnel's already.
+        let early = mem::take(&mut client.leftover);
+        if self.up.pass(&self.server.stream, &early).is_err() {
+            return;
+        }
+        count(admitted, true, early.len());
+        // How it ended is of no interest: both connections end with it.
+        let _ended = poll_fn(|context| self.poll(context, worker, client, admitted)).await;
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        worker: &Worker,
+        client: &mut Client,
+        admitted: &Admitted,
+    ) -> Poll<io::Result<()>> {
+        let (from, to) = (&mut client.stream, &mut self.server.stream);
+        let up = self.up.poll(context, worker, from, to, |bytes| count(admitted, true, bytes))?;
+        let down = self.down.poll(context, worker, to, from, |bytes| count(admitted, false, bytes))?;
+        if client.is_cut() || up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+impl Lane {
+    fn pass(&mut self, to: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+        self.unsent.send(to, &[], bytes)
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        worker: &Worker,
+        from: &mut TcpStream,
+        to: &mut TcpStream,
+        passed: impl Fn(usize),
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.unsent.poll_flush(to, context))?;
+            match self.state {
+                State::Open => {
+                    let count = ready!(worker.scratch.borrow_mut().poll_read(from, context))?;
+                    if count == 0 {
+                        self.state = State::Ending;
+                    } else {
+                        passed(count);
+                        self.pass(to, worker.scratch.borrow().bytes(count))?;
+                    }
+                }
+                State::Ending => {
+                    ready!(Pin::new(&mut *to).poll_shutdown(context))?;
+                    self.state = State::Ended;
+                }
+                State::Ended => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+fn count(admitted: &Admitted, is_up: bool, bytes: usize) {
+    for counts in [admitted.counts(), &admitted.server().counts] {
+        let counts = counts.here();
+        let counter: &Counter = if is_up { &counts.request_bytes } else { &counts.response_bytes };
+        counter.add(bytes as u64);
+    }
+}
