@@ -124,3 +124,42 @@ impl Body {
         self.data_bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_counted_down_whichever_way_bytes_go() {
+        let mut body = Body::new(Framing::Length(10));
+        assert_eq!(body.advance(b"abc"), Ok(3));
+        assert_eq!(body.decode(b"de"), Ok(Decoded { data: b"de", consumed: 2 }));
+        assert_eq!(body.remaining_length(), Some(5));
+        body.skip(2);
+        assert!(!body.is_done() && !body.may_end_here());
+        assert_eq!(body.advance(b"xyzGET /"), Ok(3));
+        assert_eq!(body.advance(b"GET /"), Ok(0));
+        assert!(body.is_done());
+        assert_eq!(body.data_bytes(), 10);
+    }
+
+    #[test]
+    fn a_body_without_framing_ends_with_the_connection() {
+        let mut body = Body::new(Framing::UntilClose);
+        assert_eq!(body.advance(b"abc"), Ok(3));
+        assert!(!body.is_done() && body.may_end_here());
+        assert_eq!(body.remaining_length(), None);
+        assert!(Body::new(Framing::None).is_done());
+    }
+
+    #[test]
+    fn chunks_do_not_reach_into_the_next_message() {
+        let mut body = Body::new(Framing::Chunked);
+        assert_eq!(body.advance(b"3\r\nabc\r\n0\r\nA: b\r\n\r\nGET / HTTP/1.1"), Ok(19));
+        assert!(body.is_done());
+        assert_eq!(body.data_bytes(), 3);
+        assert_eq!(Body::new(Framing::Chunked).advance(b"fffffffffffffffff\r\n"), Err(BadChunk::Size));
+        let mut largest = Body::new(Framing::Chunked);
+        assert_eq!(largest.advance(b"ffffffffffffffff\r\nabc"), Ok(21));
+    }
+}

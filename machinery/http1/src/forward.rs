@@ -173,3 +173,6 @@ impl Scheme {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,3 +85,6 @@ pub(crate) fn put_status_line(out: &mut Vec<u8>, status: u16, reason: &str) {
     out.extend_from_slice(reason.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests;

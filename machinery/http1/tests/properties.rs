@@ -8,7 +8,8 @@ use http1::{
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
-use support::{End, LIMITS, Message, corpus, read};
+use support::corpus::{self, nearly_requests};
+use support::{End, LIMITS, read};
 
 const FORWARD: Forward<'static> = Forward {
     authority: "server:1",
@@ -19,51 +20,9 @@ const FORWARD: Forward<'static> = Forward {
     edits: &[],
 };
 
-/// The proxy's own headers, which end or begin at it.
-const OURS: [&str; 17] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-    "x-real-ip",
-    "expect",
-];
-
-/// Bytes that are nearly requests: pieces of the corpus, cut and joined, with bytes changed.
-fn nearly_requests() -> impl Strategy<Value = Vec<u8>> {
-    let cases = corpus::cases();
-    let piece =
-        (0..cases.len(), any::<prop::sample::Index>(), any::<prop::sample::Index>()).prop_map(move |(at, a, b)| {
-            let bytes = &cases[at].bytes;
-            let (a, b) = (a.index(bytes.len()), b.index(bytes.len() + 1));
-            bytes[a.min(b)..a.max(b)].to_vec()
-        });
-    let whole = (0..corpus::cases().len()).prop_map(|at| corpus::cases()[at].bytes.clone());
-    let noise = (any::<prop::sample::Index>(), any::<u8>());
-    (whole, vec(piece, 0..3), vec(noise, 0..3)).prop_map(|(mut bytes, pieces, noises)| {
-        bytes.extend(pieces.concat());
-        for (at, byte) in noises {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-        }
-        bytes
-    })
-}
-
 /// Lines as clients send them, whitespace included.
 fn lines() -> impl Strategy<Value = Vec<(String, String, String)>> {
-    let name = "[a-z][a-z0-9-]{0,20}".prop_filter("the proxy's", |name| !OURS.contains(&name.as_str()));
+    let name = "[a-z][a-z0-9-]{0,20}".prop_filter("the proxy's", |name| !support::OURS.contains(&name.as_str()));
     vec((name, "[ \t]{0,2}", "([!-~]([ -~\t]{0,30}[!-~])?)?"), 0..8)
 }
 
@@ -119,11 +78,6 @@ fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, usize, bool), BadChunk> {
     Ok((data, used, body.is_done()))
 }
 
-/// What a proxy passes on: no header of its own.
-fn passed_on(message: &Message) -> Vec<(String, Vec<u8>)> {
-    message.headers.iter().filter(|(name, _)| !OURS.contains(&name.as_str())).cloned().collect()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -166,7 +120,7 @@ proptest! {
         let after = read(&out);
         prop_assert_eq!(&after.end, &End::Clean);
         let (before, after) = (&before.messages[0], &after.messages[0]);
-        prop_assert_eq!(passed_on(before), passed_on(after));
+        prop_assert_eq!(before.passed_on(), after.passed_on());
         prop_assert_eq!(
             (&before.method, &before.target, &before.host, &before.body),
             (&after.method, &after.target, &after.host, &after.body)

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test target uses its part")]
 
 pub mod corpus;
+pub mod responses;
 
 use http1::{Body, Limits, Parsed, Request, Storage};
 
@@ -16,6 +17,43 @@ pub struct Message {
     /// Lower-case names.
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Vec<u8>,
+}
+
+/// The proxy's own headers, which end or begin at it.
+pub const OURS: [&str; 17] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-real-ip",
+    "expect",
+];
+
+impl Message {
+    /// The headers that a proxy passes on.
+    pub fn passed_on(&self) -> Vec<(String, Vec<u8>)> {
+        let mut headers = self.headers.clone();
+        headers.retain(|(name, _)| !OURS.contains(&name.as_str()));
+        // Some keep the lines of one name together.
+        headers.sort_by(|a, b| a.0.cmp(&b.0));
+        headers
+    }
+
+    /// What two readers must agree on.
+    pub fn essence(&self) -> Self {
+        Self { headers: self.passed_on(), ..self.clone() }
+    }
 }
 
 /// The requests on one connection, and what ended it.
@@ -35,10 +73,14 @@ pub enum End {
 }
 
 /// Reads requests as this crate does.
-pub fn read(mut bytes: &[u8]) -> Reading {
+pub fn read(bytes: &[u8]) -> Reading {
+    read_within(bytes, &LIMITS)
+}
+
+pub fn read_within(mut bytes: &[u8], limits: &Limits) -> Reading {
     let mut messages = Vec::new();
     while !bytes.is_empty() {
-        match read_one(bytes) {
+        match read_one(bytes, limits) {
             Ok(Some((message, keep_alive, used))) => {
                 messages.push(message);
                 bytes = &bytes[used..];
@@ -54,9 +96,9 @@ pub fn read(mut bytes: &[u8]) -> Reading {
 }
 
 /// One request, whether another may follow, and the bytes it had.
-fn read_one(bytes: &[u8]) -> Result<Option<(Message, bool, usize)>, u16> {
+fn read_one(bytes: &[u8], limits: &Limits) -> Result<Option<(Message, bool, usize)>, u16> {
     let mut storage = Storage::new();
-    let request = match Request::parse(bytes, &mut storage, &LIMITS).map_err(|bad| bad.status())? {
+    let request = match Request::parse(bytes, &mut storage, limits).map_err(|bad| bad.status())? {
         Parsed::Partial => return Ok(None),
         Parsed::Complete(request) => request,
     };
