@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 15;
 const LOOKUPS_PER_ROUND: usize = 20_000;
 
-/// The rule of route `n`, and a host and a path that it takes.
+/// The rule of route `n`, and a host and a path (with query) that it takes.
 struct Shape {
     name: &'static str,
     rule: fn(usize) -> String,
@@ -20,7 +20,7 @@ struct Shape {
     path: fn(usize) -> String,
 }
 
-const SHAPES: [Shape; 6] = [
+const SHAPES: [Shape; 7] = [
     Shape {
         name: "a host each",
         rule: |n| format!("Host(`app{n}.example.com`)"),
@@ -50,6 +50,12 @@ const SHAPES: [Shape; 6] = [
         rule: |n| format!("PathPrefix(`/team{n}/`)"),
         host: |_| "a.example".into(),
         path: |n| format!("/team{n}/some/where"),
+    },
+    Shape {
+        name: "a parameter each, on one host",
+        rule: |n| format!("Host(`a.example`) && Query(`tenant`, `t{n}`) && Method(`GET`)"),
+        host: |_| "a.example".into(),
+        path: |n| format!("/?tenant=t{n}"),
     },
     Shape {
         name: "a pattern each, or another host",
@@ -96,9 +102,11 @@ fn lookup(shape: &Shape, table: &Table, count: usize) -> Duration {
     let targets: Vec<(String, String)> = (0..count.min(1000)).map(target).collect();
     let client = Ipv4Addr::LOCALHOST.into();
     let whole = least(|| {
-        for (host, path) in targets.iter().cycle().take(LOOKUPS_PER_ROUND) {
-            let head = RequestHead { method: "GET", host, path, query: None, headers: &[], client };
-            assert!(black_box(table.find_position(&head)).is_some(), "{host}{path}");
+        for (host, target) in targets.iter().cycle().take(LOOKUPS_PER_ROUND) {
+            let (path, query) =
+                target.split_once('?').map_or((target.as_str(), None), |(path, query)| (path, Some(query)));
+            let head = RequestHead { method: "GET", host, path, query, headers: &[], client };
+            assert!(black_box(table.find_position(&head)).is_some(), "{host}{target}");
         }
     });
     whole / LOOKUPS_PER_ROUND as u32

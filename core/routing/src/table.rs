@@ -22,8 +22,8 @@
 //! left behind in either order.
 //!
 //! # Lookup
-//! Exact hosts and paths are hashed, patterns are found in one walk along the text: ten thousand routes cost a request what
-//! ten do. See `table/index.rs` for what is tried one by one.
+//! By host, then path, then one more field; exact texts are hashed, patterns are found in one walk along the text: ten
+//! thousand routes cost a request what ten do. `table/index.rs` says what is tried one by one.
 
 mod exact;
 mod explain;

@@ -2,7 +2,7 @@
 
 use super::head::RequestHead;
 use super::network::Network;
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, Separator};
 use regex::Regex;
 use std::fmt;
 
@@ -43,17 +43,31 @@ impl Matcher {
             Condition::Text(subject, test) => (subject, test),
             Condition::Client(networks) => return networks.iter().any(|network| network.contains(head.client)),
         };
-        let value = match subject {
-            Subject::Host => Some(host_name),
-            Subject::Path => Some(head.path),
-            Subject::Method => Some(head.method),
-            Subject::Header(name) => head.headers.first(name),
-            Subject::Query(name) => head.parameter(name),
-        };
-        let Some(value) = value else { return false };
+        let Some(value) = subject.value(head, host_name) else { return false };
         match test {
             Test::Pattern(pattern) => pattern.matches(value),
             Test::Regexp(regexp) => regexp.is_match(value),
+        }
+    }
+}
+
+impl Subject {
+    /// What ends a `<name>` in patterns of it.
+    pub fn separator(&self) -> Separator {
+        Separator(match self {
+            Self::Host => '.',
+            Self::Method => ' ',
+            Self::Path | Self::Header(_) | Self::Query(_) => '/',
+        })
+    }
+
+    pub fn value<'a>(&self, head: &RequestHead<'a>, host_name: &'a str) -> Option<&'a str> {
+        match self {
+            Self::Host => Some(host_name),
+            Self::Path => Some(head.path),
+            Self::Method => Some(head.method),
+            Self::Header(name) => head.headers.first(name),
+            Self::Query(name) => head.parameter(name),
         }
     }
 }

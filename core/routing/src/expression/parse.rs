@@ -8,7 +8,7 @@ use super::matcher::{Condition, Matcher, Subject, Test};
 use super::network::Network;
 use super::{ALTERNATIVES_MAX, Alternative, MATCHERS_MAX, Term};
 use crate::lexer::{NESTING_MAX, ParseError, Token, Word, Words};
-use crate::pattern::{Pattern, Separator};
+use crate::pattern::Pattern;
 use regex::{Regex, RegexBuilder};
 use std::sync::Arc;
 
@@ -135,12 +135,12 @@ fn matcher(name: &str, column: usize, words: &mut Words) -> Result<Matcher, Pars
     if name == "ClientIP" {
         return client_matcher(words);
     }
-    let (subject, separator) = match kind {
-        "Host" => (Subject::Host, '.'),
-        "Path" => (Subject::Path, '/'),
-        "Method" => (Subject::Method, ' '),
-        "Header" => (Subject::Header(header_name(words)?), '/'),
-        _ => (Subject::Query(parameter_name(words)?), '/'),
+    let subject = match kind {
+        "Host" => Subject::Host,
+        "Path" => Subject::Path,
+        "Method" => Subject::Method,
+        "Header" => Subject::Header(header_name(words)?),
+        _ => Subject::Query(parameter_name(words)?),
     };
     let (word, written) = string(words)?;
     words.expect(&Token::Close)?;
@@ -151,8 +151,8 @@ fn matcher(name: &str, column: usize, words: &mut Words) -> Result<Matcher, Pars
     let text = if subject == Subject::Host { written.to_ascii_lowercase() } else { written.clone() };
     let pattern = match test {
         "Regexp" => None,
-        "Prefix" => Some(Pattern::prefix(&text, Separator(separator))),
-        _ => Some(Pattern::parse(&text, Separator(separator))),
+        "Prefix" => Some(Pattern::prefix(&text, subject.separator())),
+        _ => Some(Pattern::parse(&text, subject.separator())),
     };
     let test = match pattern {
         Some(pattern) => Test::Pattern(pattern.map_err(|(at, message)| ParseError::new(word.column_of(at), message))?),

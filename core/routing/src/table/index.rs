@@ -1,22 +1,23 @@
-//! Where a request's candidates are found: by host, below it by path, and of what is found there the best that matches.
+//! Where a request's candidates are found: by host, below it by path, below that by one more field (a header, a parameter
+//! or the method), and of what is found there the best that matches.
 //!
-//! Each alternative of each route stands in one place, under the host pattern and the path pattern it cannot do without; an
-//! alternative that has none (a regexp, a `!`) stands in the list of its bucket. That a request leads to a place says that
-//! these two match; whatever else the alternative asks for is tried. Within a place the best goes first, and none is tried
-//! that could not win any more.
+//! Each alternative of each route stands in one place, under the patterns of these three that it cannot do without; one that
+//! has none (a regexp, a `!`) stands beside those that have. That a request leads to a place says that these patterns
+//! match; whatever else the alternative asks for is tried. Within a place the best goes first, and none is tried that could
+//! not win any more.
 
 use super::exact::Exact;
 use super::rank::Rank;
 use super::tree::{Tree, Vacant};
 use crate::expression::{Alternative, Condition, Matcher, RequestHead, Subject, Term, Test};
-use crate::pattern::{Pattern, Separator};
+use crate::pattern::Pattern;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    by_host: Places<Bucket>,
-    any_host: Bucket,
+    by_host: Places<OfHost>,
+    any_host: OfHost,
 }
 
 /// Values by pattern.
@@ -28,9 +29,16 @@ struct Places<V> {
 
 /// What asks for one host pattern.
 #[derive(Clone, Debug, Default)]
-struct Bucket {
-    by_path: Places<Candidates>,
-    any_path: Candidates,
+struct OfHost {
+    by_path: Places<OfPath>,
+    any_path: OfPath,
+}
+
+/// What asks for one path pattern too.
+#[derive(Clone, Debug, Default)]
+struct OfPath {
+    by_field: Vec<(Subject, Places<Candidates>)>,
+    others: Candidates,
 }
 
 /// Best first. Most places have one.
@@ -56,6 +64,7 @@ pub(super) struct Candidate {
     number: usize,
     host: Option<Arc<Matcher>>,
     path: Option<Arc<Matcher>>,
+    field: Option<Arc<Matcher>>,
     /// What its place does not say already.
     rest: SmallVec<[Term; 1]>,
 }
@@ -80,12 +89,16 @@ impl Index {
 
     /// Changes the list at a candidate's place.
     fn edit(&mut self, candidate: &Candidate, change: impl FnOnce(&mut Candidates)) {
-        let change = |bucket: &mut Bucket| match pattern(&candidate.path) {
-            Some(path) => bucket.by_path.edit(path, change),
-            None => change(&mut bucket.any_path),
+        let change = |place: &mut OfPath| match pattern(&candidate.field) {
+            Some((field, pattern)) => place.edit_field(field, pattern, change),
+            None => change(&mut place.others),
+        };
+        let change = |place: &mut OfHost| match pattern(&candidate.path) {
+            Some((_, path)) => place.by_path.edit(path, change),
+            None => change(&mut place.any_path),
         };
         match pattern(&candidate.host) {
-            Some(host) => self.by_host.edit(host, change),
+            Some((_, host)) => self.by_host.edit(host, change),
             None => change(&mut self.any_host),
         }
     }
@@ -93,7 +106,7 @@ impl Index {
     /// The best candidate that matches. `host_name` is the request's.
     pub fn find(&self, head: &RequestHead<'_>, host_name: &str) -> Found<'_> {
         let mut found = Found::default();
-        self.by_host.visit(host_name, Separator('.'), &mut |bucket| found.look(bucket, head, host_name));
+        self.by_host.visit(host_name, &Subject::Host, &mut |place| found.look(place, head, host_name));
         found.look(&self.any_host, head, host_name);
         found
     }
@@ -101,14 +114,12 @@ impl Index {
 
 impl Candidate {
     pub fn new(rank: Rank, position: u32, number: usize, alternative: &Alternative) -> Self {
-        let (host, path) = (place(alternative, &Subject::Host), place(alternative, &Subject::Path));
-        let is_rest = |term: &&Term| {
-            let is =
-                |place: &Option<Arc<Matcher>>| place.as_ref().is_some_and(|place| Arc::ptr_eq(place, &term.matcher));
-            term.negated || !is(&host) && !is(&path)
-        };
-        let rest = alternative.terms.iter().filter(is_rest).cloned().collect();
-        Self { rank, position, number, host, path, rest }
+        let host = place(alternative, |subject| *subject == Subject::Host);
+        let path = place(alternative, |subject| *subject == Subject::Path);
+        let field = place(alternative, |subject| !matches!(subject, Subject::Host | Subject::Path));
+        let said = |matcher| [&host, &path, &field].into_iter().flatten().any(|place| Arc::ptr_eq(place, matcher));
+        let rest = alternative.terms.iter().filter(|term| term.negated || !said(&term.matcher)).cloned().collect();
+        Self { rank, position, number, host, path, field, rest }
     }
 
     /// No two in a table have the same.
@@ -117,20 +128,35 @@ impl Candidate {
     }
 }
 
-/// The matcher of this subject without which the alternative cannot match, if it has a pattern; an exact one rather than
-/// another.
-fn place(alternative: &Alternative, subject: &Subject) -> Option<Arc<Matcher>> {
+/// The matcher of such a subject without which the alternative cannot match, if it has a pattern; rather not a method, which
+/// many share, and an exact one rather than another.
+fn place(alternative: &Alternative, of: impl Fn(&Subject) -> bool) -> Option<Arc<Matcher>> {
     let patterns = alternative.positive().filter_map(|matcher| match &matcher.condition {
-        Condition::Text(of, Test::Pattern(pattern)) if of == subject => Some((matcher, pattern)),
+        Condition::Text(subject, Test::Pattern(pattern)) if of(subject) => Some((matcher, subject, pattern)),
         _ => None,
     });
-    patterns.min_by_key(|(_, pattern)| pattern.exact().is_none()).map(|(matcher, _)| matcher.clone())
+    let best = patterns.min_by_key(|(_, subject, pattern)| (**subject == Subject::Method, pattern.exact().is_none()));
+    best.map(|(matcher, ..)| matcher.clone())
 }
 
-fn pattern(matcher: &Option<Arc<Matcher>>) -> Option<&Pattern> {
+fn pattern(matcher: &Option<Arc<Matcher>>) -> Option<(&Subject, &Pattern)> {
     match &matcher.as_ref()?.condition {
-        Condition::Text(_, Test::Pattern(pattern)) => Some(pattern),
+        Condition::Text(subject, Test::Pattern(pattern)) => Some((subject, pattern)),
         _ => None,
+    }
+}
+
+impl OfPath {
+    fn edit_field(&mut self, field: &Subject, pattern: &Pattern, change: impl FnOnce(&mut Candidates)) {
+        let at = self.by_field.iter().position(|(known, _)| known == field).unwrap_or_else(|| {
+            self.by_field.push((field.clone(), Places::default()));
+            self.by_field.len() - 1
+        });
+        let places = &mut self.by_field[at].1;
+        places.edit(pattern, change);
+        if places.is_vacant() {
+            self.by_field.swap_remove(at);
+        }
     }
 }
 
@@ -142,12 +168,12 @@ impl<V: Vacant> Places<V> {
         }
     }
 
-    /// Hands over the value of every pattern that matches the text.
-    fn visit<'t>(&'t self, text: &str, separator: Separator, found: &mut impl FnMut(&'t V)) {
+    /// Hands over the value of every pattern that matches the text of a subject.
+    fn visit<'t>(&'t self, text: &str, subject: &Subject, found: &mut impl FnMut(&'t V)) {
         if let Some(value) = self.exact.get(text) {
             found(value);
         }
-        self.with_holes.visit(text.as_bytes(), separator, found);
+        self.with_holes.visit(text.as_bytes(), subject.separator(), found);
     }
 }
 
@@ -157,10 +183,18 @@ impl<'t> Found<'t> {
         self.best.map(|entry| entry.position as usize)
     }
 
-    fn look(&mut self, bucket: &'t Bucket, head: &RequestHead<'_>, host_name: &str) {
-        let found = &mut |candidates| self.take(candidates, head, host_name);
-        bucket.by_path.visit(head.path, Separator('/'), found);
-        self.take(&bucket.any_path, head, host_name);
+    fn look(&mut self, place: &'t OfHost, head: &RequestHead<'_>, host_name: &str) {
+        place.by_path.visit(head.path, &Subject::Path, &mut |place| self.look_closer(place, head, host_name));
+        self.look_closer(&place.any_path, head, host_name);
+    }
+
+    fn look_closer(&mut self, place: &'t OfPath, head: &RequestHead<'_>, host_name: &str) {
+        for (field, places) in &place.by_field {
+            if let Some(value) = field.value(head, host_name) {
+                places.visit(value, field, &mut |candidates| self.take(candidates, head, host_name));
+            }
+        }
+        self.take(&place.others, head, host_name);
     }
 
     fn take(&mut self, candidates: &'t Candidates, head: &RequestHead<'_>, host_name: &str) {
@@ -214,7 +248,13 @@ impl Vacant for Candidates {
     }
 }
 
-impl Vacant for Bucket {
+impl Vacant for OfPath {
+    fn is_vacant(&self) -> bool {
+        self.by_field.is_empty() && self.others.is_vacant()
+    }
+}
+
+impl Vacant for OfHost {
     fn is_vacant(&self) -> bool {
         self.by_path.is_vacant() && self.any_path.is_vacant()
     }

@@ -194,7 +194,7 @@ fn an_explanation_says_who_lost_and_why() {
 #[test]
 fn of_ten_thousand_routes_a_request_tries_few() {
     type Rule = fn(usize) -> String;
-    let shapes: [(Rule, &str, &str); 7] = [
+    let shapes: [(Rule, &str, &str); 10] = [
         (|n| format!("Host(`h{n}.example`)"), "h7.example", "/"),
         (|n| format!("Host(`<bucket>.s{n}.example`)"), "x.s7.example", "/"),
         (|n| format!("Host(`a`) && Path(`/p{n}`)"), "a", "/p7"),
@@ -202,12 +202,17 @@ fn of_ten_thousand_routes_a_request_tries_few() {
         (|n| format!("Path(`/<tenant>/s{n}/<path:p>`)"), "a", "/x/s7/y"),
         (|n| format!("Host(`h{n}`) && PathRegexp(`^/x`) || Host(`g{n}`)"), "h7", "/x"),
         (|n| format!("Host(`h{n}`) && !Method(`PUT`)"), "h7", "/"),
+        (|n| format!("Host(`a`) && Header(`X-Tenant`, `t{n}`)"), "a", "/"),
+        (|n| format!("PathPrefix(`/`) && Query(`tenant`, `t{n}<path:rest>`) && Method(`GET`)"), "a", "/"),
+        (|n| format!("Method(`GET`) || Host(`a`) && Path(`/p`) && Query(`tenant`, `t{n}`)"), "a", "/p"),
     ];
     for (rule, host, path) in shapes {
         let tried = |count: usize| {
             let table = Table::new((0..count).map(|number| route(&number.to_string(), &rule(number), None)));
-            assert_eq!(winner(&table, "GET", host, path), Some("7"), "{}", rule(7));
-            table.index.find(&head("GET", host, path), host).tried
+            let head =
+                RequestHead { query: Some("tenant=t7"), headers: &[("x-tenant", "t7")], ..head("GET", host, path) };
+            assert_eq!(table.find(&head).map(|route| route.id.as_str()), Some("7"), "{}", rule(7));
+            table.index.find(&head, host).tried
         };
         assert_eq!((tried(10), tried(10_000)), (1, 1), "{}", rule(7));
     }
