@@ -67,7 +67,7 @@ impl Table {
     }
 
     /// By position. A route keeps its position from one table to the next, but that the last one takes the place of one
-    /// that goes.
+    /// that goes: what belongs to a route can be kept by position, wherever `Arc::ptr_eq` says that it is the same.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }
