@@ -8,7 +8,7 @@ use crate::variable::Variable;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const SHARDS: usize = 16;
 const CONNECTIONS_MAX: i64 = 1_000_000_000;
@@ -22,14 +22,17 @@ pub(crate) struct ConnLimit {
 
 #[derive(Debug, Default)]
 struct Counts {
-    shards: [Mutex<HashMap<Box<[u8]>, u64>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
 }
+
+/// How many requests are under way by key; a key of none is not there.
+type Shard = HashMap<Arc<[u8]>, u64>;
 
 /// One request under way; dropping it gives its place back.
 pub(crate) struct Slot {
     counts: Arc<Counts>,
-    key: Box<[u8]>,
+    key: Arc<[u8]>,
 }
 
 impl ConnLimit {
@@ -53,17 +56,19 @@ impl Step for ConnLimit {
 impl Counts {
     fn enter(counts: &Arc<Self>, key: &[u8], max: u64) -> Option<Slot> {
         let mut shard = counts.shard(key);
-        let count = shard.get(key).copied().unwrap_or(0);
+        let (key, count) = match shard.get_key_value(key) {
+            Some((known, count)) => (known.clone(), *count),
+            None => (Arc::from(key), 0),
+        };
         if count >= max {
             return None;
         }
-        let key: Box<[u8]> = key.into();
         shard.insert(key.clone(), count + 1);
         drop(shard);
         Some(Slot { counts: counts.clone(), key })
     }
 
-    fn shard(&self, key: &[u8]) -> std::sync::MutexGuard<'_, HashMap<Box<[u8]>, u64>> {
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
         let shard = self.hasher.hash_one(key) as usize % SHARDS;
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,9 +88,34 @@ impl Drop for Slot {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::testing::{answer, chain, passes, request};
     use crate::{Decision, Finish, Now};
+    use proptest::prelude::*;
     use serde_json::json;
+
+    proptest! {
+        /// Requests come and go in any order: never more at once than allowed, and nothing is left behind.
+        #[test]
+        fn never_more_at_once_and_all_are_given_back(
+            max in 0u64..4, steps in proptest::collection::vec((any::<bool>(), 0u8..3, any::<prop::sample::Index>()), 0..60),
+        ) {
+            let counts = Arc::new(Counts::default());
+            let mut held: Vec<(u8, Slot)> = Vec::new();
+            for (comes, key, which) in steps {
+                if comes {
+                    let under_way = held.iter().filter(|(of, _)| *of == key).count() as u64;
+                    let slot = Counts::enter(&counts, &[key], max);
+                    prop_assert_eq!(slot.is_some(), under_way < max);
+                    held.extend(slot.map(|slot| (key, slot)));
+                } else if !held.is_empty() {
+                    held.swap_remove(which.index(held.len()));
+                }
+            }
+            drop(held);
+            prop_assert!(counts.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));
+        }
+    }
 
     #[test]
     fn one_key_has_so_many_requests_at_once_and_gives_them_back() {

@@ -3,7 +3,7 @@
 //! other answer goes to the client as it is; no answer is 503.
 
 use crate::answer::Answer;
-use crate::edits::{HeaderEdit, each_after};
+use crate::edits::HeaderEdit;
 use crate::headers::is_name;
 use crate::question::{AUTHORIZATION_BODY_BYTES_MAX, Authorization, AuthorizationRequest, Question, Reply};
 use crate::spec::{Fields, SpecError};
@@ -52,7 +52,7 @@ impl ForwardAuth {
 
     fn question(&self, seen: &Seen<'_, '_>) -> AuthorizationRequest {
         let mut headers = Vec::new();
-        each_after(&seen.edits.headers, seen.request.headers, &mut |name, value| {
+        seen.each_header(&mut |name, value| {
             let wanted = self.request_headers.is_empty() || lists(&self.request_headers, name);
             if wanted && !is_own(name) && !is_forwarded(name) {
                 headers.push((name.to_owned(), value.to_vec()));

@@ -55,7 +55,7 @@ impl Redirect {
                 Some(format!("{scheme}://{host}{port}{}", seen.target()))
             }
             To::Regexp { regexp, replacement } => {
-                let url = format!("{}://{}{}", request.scheme, request.host, seen.target());
+                let url = [request.scheme, "://", request.host, seen.target()].concat();
                 let other = regexp.replace(&url, replacement.as_str());
                 (other != url).then(|| other.into_owned())
             }

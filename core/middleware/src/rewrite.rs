@@ -35,7 +35,7 @@ impl Rewrite {
 
 impl Step for Rewrite {
     fn request<'c>(&'c self, seen: &mut Seen<'_, 'c>) -> Verdict<'c> {
-        let url = format!("{}://{}{}", seen.request.scheme, seen.request.host, seen.target());
+        let url = [seen.request.scheme, "://", seen.request.host, seen.target()].concat();
         if !self.regexp.is_match(&url) {
             return Verdict::Pass;
         }

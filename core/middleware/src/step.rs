@@ -3,7 +3,7 @@
 use crate::answer::Answer;
 use crate::compress::Encoding;
 use crate::connlimit::Slot;
-use crate::edits::{Edits, HeaderEdit, ResponseEdits, first_after};
+use crate::edits::{Edits, HeaderEdit, ResponseEdits, each_after, first_after};
 use crate::effect::Effect;
 use crate::jwt::Checking;
 use crate::question::{Question, Reply};
@@ -94,6 +94,10 @@ impl<'c> Seen<'_, 'c> {
         self.header(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
+    pub fn each_header(&self, visit: &mut dyn FnMut(&str, &[u8])) {
+        each_after(&self.edits.headers, self.request.headers, visit);
+    }
+
     pub fn target(&self) -> &str {
         self.edits.target.as_deref().unwrap_or(self.request.target)
     }
@@ -114,6 +118,10 @@ impl<'c> SeenResponse<'_, 'c> {
 
     pub fn edit(&mut self, edit: HeaderEdit<'c>) {
         self.edits.headers.push(edit);
+    }
+
+    pub fn each_header(&self, visit: &mut dyn FnMut(&str, &[u8])) {
+        each_after(&self.edits.headers, self.response.headers, visit);
     }
 
     /// Says that the response depends on a request header.

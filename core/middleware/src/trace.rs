@@ -8,10 +8,13 @@ use crate::spec::{Fields, SpecError};
 use crate::step::{Note, Seen, SeenResponse, Step, Verdict};
 use crate::view::{Finish, Now, Tls};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Bytes of one captured value that are kept.
 const VALUE_BYTES_MAX: usize = 4 * 1024;
+/// Captured values that are kept of one exchange and side.
+const VALUES_MAX: usize = 64;
 /// Bytes of a target that are kept.
 const TARGET_BYTES_MAX: usize = 8 * 1024;
 
@@ -56,7 +59,7 @@ impl Step for Trace {
         record.insert("method".into(), seen.request.method.into());
         record.insert("url".into(), text(seen.target().as_bytes(), TARGET_BYTES_MAX));
         record.insert("body_bytes".into(), seen.request.body_bytes.unwrap_or(0).into());
-        capture(&mut record, &self.request_headers, |name| seen.header(name));
+        capture(&mut record, &self.request_headers, |visit| seen.each_header(visit));
         if let Some(Tls { version, resumed, cipher_suite, server_name }) = seen.request.tls {
             let tls =
                 json!({"version": version, "resume": resumed, "cipher_suite": cipher_suite, "server": server_name});
@@ -70,7 +73,7 @@ impl Step for Trace {
         let Note::Trace(captured) = note else { return };
         let mut record = Map::new();
         record.insert("code".into(), seen.response.status.into());
-        capture(&mut record, &self.response_headers, |name| seen.header(name));
+        capture(&mut record, &self.response_headers, |visit| seen.each_header(visit));
         captured.response = Some(Value::Object(record));
     }
 
@@ -85,14 +88,21 @@ impl Step for Trace {
     }
 }
 
-/// As Go's `http.Header` is printed: each name with a list of values, the first here.
-fn capture<'a>(record: &mut Map<String, Value>, names: &[String], value: impl Fn(&str) -> Option<&'a [u8]>) {
-    let captured: Map<String, Value> = names
-        .iter()
-        .filter_map(|name| value(name).map(|value| (name.clone(), json!([text(value, VALUE_BYTES_MAX)]))))
-        .collect();
+/// As Go's `http.Header` is printed: each name with the list of its values.
+fn capture(record: &mut Map<String, Value>, names: &[String], each: impl Fn(&mut dyn FnMut(&str, &[u8]))) {
+    if names.is_empty() {
+        return;
+    }
+    let mut captured: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    let mut left = VALUES_MAX;
+    each(&mut |name, value| {
+        if let (Some(known), 1..) = (names.iter().find(|known| known.eq_ignore_ascii_case(name)), left) {
+            captured.entry(known).or_default().push(text(value, VALUE_BYTES_MAX));
+            left -= 1;
+        }
+    });
     if !captured.is_empty() {
-        record.insert("headers".into(), Value::Object(captured));
+        record.insert("headers".into(), json!(captured));
     }
 }
 
@@ -115,7 +125,7 @@ mod tests {
     fn an_exchange_is_recorded_when_it_is_over() {
         let settings = json!({"ReqHeaders": ["X-Req", "X-None"], "RespHeaders": ["X-Resp"], "Addr": "syslog://"});
         let chain = chain("trace", settings);
-        let headers = [("x-req", "a\"b")];
+        let headers = [("x-req", "a\"b"), ("Other", "no"), ("X-REQ", "c")];
         let tls =
             Tls { version: "TLS13", resumed: true, cipher_suite: "TLS_AES_128_GCM_SHA256", server_name: "a.example" };
         let request = Request { tls: Some(tls), body_bytes: Some(5), ..request("POST", "/x?y", &headers) };
@@ -127,7 +137,7 @@ mod tests {
         assert_eq!(
             record(&effects),
             json!({
-                "request": {"method": "POST", "body_bytes": 5, "url": "/x?y", "headers": {"X-Req": ["a\"b"]},
+                "request": {"method": "POST", "body_bytes": 5, "url": "/x?y", "headers": {"X-Req": ["a\"b", "c"]},
                     "tls": {"version": "TLS13", "resume": true, "cipher_suite": "TLS_AES_128_GCM_SHA256",
                         "server": "a.example"}},
                 "response": {"code": 201, "roundtrip": 2000.0, "headers": {"X-Resp": ["c"]}, "body_bytes": 7}})

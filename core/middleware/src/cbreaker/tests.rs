@@ -2,6 +2,7 @@
 
 use crate::testing::{answer_at, chain, field, refusal, request};
 use crate::{Chain, Decision, Effect, Now, Response};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const NONE: [(&str, &str); 0] = [];
@@ -184,4 +185,38 @@ fn state_outlives_a_rebuild_of_the_chain() {
     let again = crate::Middleware::new("m1".into(), 9, "cbreaker".into(), settings()).unwrap();
     let second = Chain::new(vec![again], Some(&first)).unwrap();
     assert_eq!(exchange(&second, 200, after_millis(1)).0, 503);
+}
+
+proptest! {
+    /// Whatever the servers answer and whenever: nothing passes while it is tripped, standby is told only after tripped
+    /// was, and a breaker that is left alone lets everything through again.
+    #[test]
+    fn the_breaker_never_gets_stuck(
+        steps in proptest::collection::vec((0u64..4_000, proptest::sample::select(vec![200u16, 502, 503])), 1..120),
+    ) {
+        let chain = chain("cbreaker", settings());
+        let (mut now, mut tripped_at, mut told_tripped) = (0, None, false);
+        for (pause, status) in steps {
+            now += pause;
+            let (got, effects) = exchange(&chain, status, after_millis(now));
+            let passed = got == status && status != 503;
+            if tripped_at.is_some_and(|at| now < at + 10_000) {
+                prop_assert!(!passed, "passed {} ms after it tripped", now - tripped_at.unwrap());
+            }
+            for effect in effects {
+                let Effect::Webhook(webhook) = effect else { panic!("no webhook") };
+                if webhook.url.ends_with("post.json") {
+                    (tripped_at, told_tripped) = (Some(now), true);
+                } else {
+                    prop_assert!(told_tripped, "standby without a trip");
+                    (tripped_at, told_tripped) = (None, false);
+                }
+            }
+        }
+        // Half of them at most are let through on the way back; good answers, all of them.
+        for step in 0..100 {
+            exchange(&chain, 200, after_millis(now + 20_001 + step * 200));
+        }
+        prop_assert_eq!(exchange(&chain, 200, after_millis(now + 60_000)).0, 200);
+    }
 }
