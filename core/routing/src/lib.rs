@@ -1,8 +1,8 @@
 //! What a proxy decides: routes, matching, balancing, failover predicates. Pure: no socket, no clock, no randomness.
 //!
 //! A provider turns its input (a [`document::RouteDocument`], or vulcand's keys) into [`RouteSpec`]s; [`Route::compile`]
-//! checks one and makes it quick to match; a [`Table`] holds all of them, immutable, in the order they are tried. What must
-//! outlive a table (whose turn it is, in [`WeightedRoundRobin`]) is kept beside it and handed from one table to the next.
+//! checks one and makes it quick to match; a [`Table`] holds all of them, immutable, and finds the one a request takes. What
+//! must outlive a table (whose turn it is, in [`WeightedRoundRobin`]) is kept beside it and handed from one table to the next.
 //!
 //! Reading order: `expression` (the route language), `route`, `table` (order of precedence, lookup, explanation),
 //! `balance`, `predicate` (the failover language).

@@ -120,22 +120,33 @@ fn no_operator(column: usize, token: &Token) -> ParseError {
     ParseError::new(column, format!("expected `&&`, `||` or the end, found {token}"))
 }
 
+/// How a matcher's last argument is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Pattern,
+    Prefix,
+    Regexp,
+}
+
 /// The arguments and closing parenthesis of the matcher whose name was read.
 fn matcher(name: &str, column: usize, words: &mut Words) -> Result<Matcher, ParseError> {
-    let (kind, test) = match name.strip_suffix("Regexp").or(name.strip_suffix("Prefix")) {
-        Some(kind) if kind == "Path" || name.ends_with("Regexp") => (kind, &name[kind.len()..]),
-        _ => (name, ""),
+    let (of, form) = match name {
+        "ClientIP" => {
+            words.expect(&Token::Open)?;
+            return client_matcher(words);
+        }
+        "Host" | "Path" | "Method" | "Header" | "Query" => (name, Form::Pattern),
+        "PathPrefix" => ("Path", Form::Prefix),
+        "HostRegexp" | "PathRegexp" | "MethodRegexp" | "HeaderRegexp" | "QueryRegexp" => {
+            (name.trim_end_matches("Regexp"), Form::Regexp)
+        }
+        _ => {
+            let hint = if matches!(name, "TrieRoute" | "RegexpRoute") { " (older than vulcand 0.8)" } else { "" };
+            return Err(ParseError::new(column, format!("unknown matcher `{name}`{hint}: expected {MATCHER_NAMES}")));
+        }
     };
-    let is_known = matches!(kind, "Host" | "Path" | "Method" | "Header" | "Query") || name == "ClientIP";
-    if !is_known {
-        let hint = if matches!(name, "TrieRoute" | "RegexpRoute") { " (older than vulcand 0.8)" } else { "" };
-        return Err(ParseError::new(column, format!("unknown matcher `{name}`{hint}: expected {MATCHER_NAMES}")));
-    }
     words.expect(&Token::Open)?;
-    if name == "ClientIP" {
-        return client_matcher(words);
-    }
-    let subject = match kind {
+    let subject = match of {
         "Host" => Subject::Host,
         "Path" => Subject::Path,
         "Method" => Subject::Method,
@@ -144,20 +155,17 @@ fn matcher(name: &str, column: usize, words: &mut Words) -> Result<Matcher, Pars
     };
     let (word, written) = string(words)?;
     words.expect(&Token::Close)?;
-    let column = word.column;
-    if written.is_empty() && subject == Subject::Path && test != "Regexp" {
-        return Err(ParseError::new(column, "a path is never empty"));
+    if written.is_empty() && subject == Subject::Path && form != Form::Regexp {
+        return Err(ParseError::new(word.column, "a path is never empty"));
     }
-    let text = if subject == Subject::Host { written.to_ascii_lowercase() } else { written.clone() };
-    let pattern = match test {
-        "Regexp" => None,
-        "Prefix" => Some(Pattern::prefix(&text, subject.separator())),
-        _ => Some(Pattern::parse(&text, subject.separator())),
+    let is_host = subject == Subject::Host;
+    let text = if is_host { written.to_ascii_lowercase() } else { written.clone() };
+    let test = match form {
+        Form::Pattern => Pattern::parse(&text, subject.separator()).map(Test::Pattern),
+        Form::Prefix => Pattern::prefix(&text, subject.separator()).map(Test::Pattern),
+        Form::Regexp => Ok(Test::Regexp(regexp(&written, is_host, word.column)?)),
     };
-    let test = match pattern {
-        Some(pattern) => Test::Pattern(pattern.map_err(|(at, message)| ParseError::new(word.column_of(at), message))?),
-        None => Test::Regexp(regexp(&written, subject == Subject::Host, column)?),
-    };
+    let test = test.map_err(|(at, message)| ParseError::new(word.column_of(at), message))?;
     let source = match &subject {
         Subject::Header(of) | Subject::Query(of) => format!("{name}({of:?}, {written:?})"),
         _ => format!("{name}({written:?})"),

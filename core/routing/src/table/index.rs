@@ -62,6 +62,7 @@ pub(super) struct Candidate {
     pub position: u32,
     /// Of the alternative in the route's expression.
     number: usize,
+    // Where it stands.
     host: Option<Arc<Matcher>>,
     path: Option<Arc<Matcher>>,
     field: Option<Arc<Matcher>>,
@@ -114,10 +115,10 @@ impl Index {
 
 impl Candidate {
     pub fn new(rank: Rank, position: u32, number: usize, alternative: &Alternative) -> Self {
-        let host = place(alternative, |subject| *subject == Subject::Host);
-        let path = place(alternative, |subject| *subject == Subject::Path);
-        let field = place(alternative, |subject| !matches!(subject, Subject::Host | Subject::Path));
-        let said = |matcher| [&host, &path, &field].into_iter().flatten().any(|place| Arc::ptr_eq(place, matcher));
+        let host = anchor(alternative, |subject| *subject == Subject::Host);
+        let path = anchor(alternative, |subject| *subject == Subject::Path);
+        let field = anchor(alternative, |subject| !matches!(subject, Subject::Host | Subject::Path));
+        let said = |matcher| [&host, &path, &field].into_iter().flatten().any(|anchor| Arc::ptr_eq(anchor, matcher));
         let rest = alternative.terms.iter().filter(|term| term.negated || !said(&term.matcher)).cloned().collect();
         Self { rank, position, number, host, path, field, rest }
     }
@@ -130,7 +131,7 @@ impl Candidate {
 
 /// The matcher of such a subject without which the alternative cannot match, if it has a pattern; rather not a method, which
 /// many share, and an exact one rather than another.
-fn place(alternative: &Alternative, of: impl Fn(&Subject) -> bool) -> Option<Arc<Matcher>> {
+fn anchor(alternative: &Alternative, of: impl Fn(&Subject) -> bool) -> Option<Arc<Matcher>> {
     let patterns = alternative.positive().filter_map(|matcher| match &matcher.condition {
         Condition::Text(subject, Test::Pattern(pattern)) if of(subject) => Some((matcher, subject, pattern)),
         _ => None,
@@ -139,8 +140,8 @@ fn place(alternative: &Alternative, of: impl Fn(&Subject) -> bool) -> Option<Arc
     best.map(|(matcher, ..)| matcher.clone())
 }
 
-fn pattern(matcher: &Option<Arc<Matcher>>) -> Option<(&Subject, &Pattern)> {
-    match &matcher.as_ref()?.condition {
+fn pattern(anchor: &Option<Arc<Matcher>>) -> Option<(&Subject, &Pattern)> {
+    match &anchor.as_ref()?.condition {
         Condition::Text(subject, Test::Pattern(pattern)) => Some((subject, pattern)),
         _ => None,
     }
