@@ -59,6 +59,8 @@ pub struct Cluster {
     pub vips: Vec<IpNetwork>,
     /// Time between two advertisements of a floating address.
     pub vip_advert_ms: u64,
+    /// How long a machine waits before it asks for one when others hold more of them; 0: it never does.
+    pub vip_spread_after_ms: u64,
     /// A machine this silent gets no more requests.
     pub suspect_after_ms: u64,
     /// A machine this silent is lost: its tasks are started elsewhere.
@@ -179,6 +181,7 @@ impl Default for Cluster {
             state_nodes: 3,
             vips: Vec::new(),
             vip_advert_ms: 100,
+            vip_spread_after_ms: 10_000,
             suspect_after_ms: 1500,
             lost_after_ms: 5000,
             peers_port: 8081,

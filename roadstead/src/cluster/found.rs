@@ -58,6 +58,7 @@ fn membership(config: &Config, address: IpAddr) -> anyhow::Result<Membership> {
             objects: SocketAddr::new(address, ports.tunnel).to_string(),
             vips: cluster.vips.iter().map(ToString::to_string).collect(),
             vip_advert_ms: cluster.vip_advert_ms,
+            vip_spread_after_ms: cluster.vip_spread_after_ms,
             suspect_after_ms: cluster.suspect_after_ms,
             lost_after_ms: cluster.lost_after_ms,
             state_nodes: cluster.state_nodes,

@@ -23,6 +23,9 @@ pub struct Arguments {
     /// Time between two advertisements
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "100ms")]
     advert: Duration,
+    /// With --etcd: how long this machine waits before it asks for an address when others hold more of them; 0s: never
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "10s")]
+    spread_after: Duration,
     /// This machine gives the addresses up while this URL does not answer 200: an edge's /ready
     #[arg(long, value_name = "URL")]
     ready: Option<String>,
@@ -55,6 +58,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         ready_url: arguments.ready,
         ready_credentials: known.client(),
         store: arguments.etcd.connect(&known, arguments.credentials.others.as_deref())?.map(|client| client as _),
+        spread_after: Some(arguments.spread_after).filter(|after| !after.is_zero()),
         listen: Some(arguments.listen),
         verifier: known.verifier,
     };

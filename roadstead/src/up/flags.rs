@@ -27,6 +27,9 @@ pub struct Arguments {
     /// Time between two advertisements of a floating address, 10ms to 40s
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Many machines")]
     vip_advert: Option<Duration>,
+    /// How long a machine waits before it asks for a floating address when others hold more of them; 0s: never
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Many machines")]
+    vip_spread_after: Option<Duration>,
     /// A machine this silent gets no more requests
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Many machines")]
     suspect_after: Option<Duration>,
@@ -119,6 +122,7 @@ impl Arguments {
         }
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         over(&mut cluster.vip_advert_ms, self.vip_advert.map(milliseconds));
+        over(&mut cluster.vip_spread_after_ms, self.vip_spread_after.map(milliseconds));
         over(&mut cluster.suspect_after_ms, self.suspect_after.map(milliseconds));
         over(&mut cluster.lost_after_ms, self.lost_after.map(milliseconds));
         over(&mut cluster.state_nodes, self.state_nodes.and_then(|number| number.parse().ok()));

@@ -73,6 +73,8 @@ pub struct Settings {
     /// Addresses that move between the machines, with their prefix.
     pub vips: Vec<String>,
     pub vip_advert_ms: u64,
+    /// How long a machine waits before it asks for an address when others hold more of them; 0: it never does.
+    pub vip_spread_after_ms: u64,
     /// A machine this silent gets no more requests…
     pub suspect_after_ms: u64,
     /// …and one this silent is lost.
@@ -116,6 +118,7 @@ impl Default for Settings {
             objects: String::new(),
             vips: Vec::new(),
             vip_advert_ms: 1000,
+            vip_spread_after_ms: 10_000,
             suspect_after_ms: 1500,
             lost_after_ms: 5000,
             state_nodes: STATE_NODES_DEFAULT,

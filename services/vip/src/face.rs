@@ -33,6 +33,7 @@ async fn show(State(status): State<Arc<Status>>) -> Json<Value> {
         "memory": status.memory,
         "fenced": status.fenced,
         "edge": fitness,
+        "spread": status.spread.as_ref().map(|spread| spread.borrow().clone()),
         "routers": status.views(),
     }))
 }

@@ -24,14 +24,14 @@
 //! as heartbeat (ten writes a second and address, each flushed to disk on every member).
 
 mod lease;
-mod record;
+pub(crate) mod record;
 mod watcher;
 
 use crate::mailbox::Sender;
 use crate::settings::VirtualRouter;
 use crate::speaker::Letter;
 use crate::vitals::Vitals;
-use lease::HeldLease;
+pub(crate) use lease::HeldLease;
 use lifecycle::Stop;
 use record::{Challenge, Record, challenge_key, record_key};
 use std::collections::HashMap;
@@ -70,7 +70,7 @@ type Changes = HashMap<String, Revision>;
 pub(crate) struct Shared {
     pub store: Arc<dyn Store>,
     pub node: String,
-    pub lease: HeldLease,
+    pub lease: Arc<HeldLease>,
     pub changes: watch::Sender<Changes>,
     pub routers: Vec<Fenced>,
 }
@@ -88,6 +88,7 @@ pub(crate) struct Fenced {
 pub(crate) async fn run(
     store: Arc<dyn Store>,
     node: String,
+    lease: Arc<HeldLease>,
     routers: &[VirtualRouter],
     vitals: &[Arc<Vitals>],
     mut questions: mpsc::Receiver<Question>,
@@ -100,8 +101,7 @@ pub(crate) async fn run(
         vitals: vitals.clone(),
     };
     let routers = routers.iter().zip(vitals).map(fenced).collect();
-    let shared =
-        Arc::new(Shared { store, node, lease: HeldLease::default(), changes: watch::Sender::default(), routers });
+    let shared = Arc::new(Shared { store, node, lease, changes: watch::Sender::default(), routers });
     let stop = Stop::new();
     let keeping = tokio::spawn(lease::keep(shared.clone(), stop.clone()));
     let watching = tokio::spawn(watcher::watch(shared.clone(), stop.clone()));

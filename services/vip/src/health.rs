@@ -1,8 +1,9 @@
 //! Whether this node can serve what the address brings: asked of the edge's own data path, and turned into a priority.
 //!
 //! A node that is not ready, or drains, gives the address up (priority 0), and takes it back only when nobody else does
-//! (something is better than nothing): then it stands below every ready node. Before it leaves for a reason that can wait
-//! the edge is asked to become quiet, so that no request is in flight when the address moves.
+//! (something is better than nothing): then it stands below every ready node, which takes the address from it if it may
+//! preempt, or asks for it ([`crate::spread`]). Before it leaves for a reason that can wait the edge is asked to become quiet,
+//! so that no request is in flight when the address moves.
 
 use crate::mailbox::Sender;
 use crate::report::Fitness;
@@ -10,8 +11,10 @@ use crate::speaker::Letter;
 use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
 use lifecycle::Stop;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// How often the edge is asked...
 const POLL_INTERVAL: Duration = Duration::from_millis(400);
@@ -21,6 +24,8 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it may take to become quiet: a second in which clients are told, and what is in flight.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(3);
+/// After it was quiet an edge does not hear itself for this long: it is shut for 300 ms more, and asks itself within 500 ms.
+const QUIET_AFTERMATH: Duration = Duration::from_secs(1);
 /// Answers that must fail to come before the node counts as not ready; an answer "not ready" counts at once.
 const MISSES_MAX: u32 = 3;
 /// The most that is read of the reason for not being ready.
@@ -47,6 +52,8 @@ pub(crate) struct Edge {
     client: web::Client,
     ready_url: String,
     quiesce_url: String,
+    /// Until when it does not hear itself, because we asked for that.
+    quiet_until: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Edge {
@@ -54,7 +61,7 @@ impl Edge {
     pub fn new(ready_url: String, credentials: web::Credentials) -> Self {
         let base = ready_url.rsplit_once('/').map_or(ready_url.as_str(), |(base, _)| base);
         let quiesce_url = format!("{base}/quiesce");
-        Self { client: web::Client::new(credentials), ready_url, quiesce_url }
+        Self { client: web::Client::new(credentials), ready_url, quiesce_url, quiet_until: Arc::default() }
     }
 
     /// Waits until no request is in flight, but not for long: an edge that does not answer has nothing to lose.
@@ -64,10 +71,23 @@ impl Edge {
             let answer = self.client.send_within(request, QUIET_TIMEOUT).await?;
             Ok::<_, lifecycle::BoxError>(answer.status())
         };
-        match asking.await {
+        self.set_quiet(Some(QUIET_TIMEOUT + QUIET_AFTERMATH));
+        let asked = asking.await;
+        self.set_quiet(asked.is_ok().then_some(QUIET_AFTERMATH));
+        match asked {
             Ok(status) => tracing::info!(%status, "the edge is quiet: the address may move"),
             Err(error) => tracing::warn!(error = %lifecycle::ErrorChain(&*error), "the edge does not become quiet"),
         }
+    }
+
+    fn set_quiet(&self, time: Option<Duration>) {
+        *self.quiet_until.lock().expect("nobody panics while setting a time") = time.map(|time| Instant::now() + time);
+    }
+
+    /// Whether it only says that it does not hear, as it was asked to: the node's other addresses must not go for that.
+    fn is_quiet(&self, found: &Fitness) -> bool {
+        let until = *self.quiet_until.lock().expect("nobody panics while setting a time");
+        matches!(found, Fitness::NotReady(_)) && until.is_some_and(|until| Instant::now() < until)
     }
 }
 
@@ -92,7 +112,7 @@ pub(crate) async fn watch(
                 (misses >= MISSES_MAX).then_some(Fitness::NotReady(reason))
             }
         };
-        if let Some(found) = found {
+        if let Some(found) = found.filter(|found| !edge.is_quiet(found)) {
             let before = fitness.send_replace(found.clone());
             let leaves = before == Fitness::Ready && found != Fitness::Ready
                 || before != Fitness::Draining && found == Fitness::Draining;
@@ -150,6 +170,19 @@ mod tests {
         assert!(priority(255, &not_ready) <= NOT_READY_PRIORITY_MAX);
         assert!(priority(100, &not_ready) < priority(200, &not_ready), "they keep their order");
         assert!(priority(1, &not_ready) > priority(255, &Fitness::Draining));
+    }
+
+    #[tokio::test]
+    async fn an_edge_that_was_made_quiet_may_not_hear_itself_for_a_moment() {
+        let edge = Edge::new("http://127.0.0.1:1/ready".into(), web::Credentials::None);
+        let not_ready = Fitness::NotReady("listener does not answer".into());
+        assert!(!edge.is_quiet(&not_ready));
+        edge.set_quiet(Some(QUIET_AFTERMATH));
+        assert!(edge.is_quiet(&not_ready) && !edge.is_quiet(&Fitness::Draining) && !edge.is_quiet(&Fitness::Ready));
+        edge.set_quiet(Some(Duration::ZERO));
+        assert!(!edge.is_quiet(&not_ready));
+        edge.become_quiet().await;
+        assert!(!edge.is_quiet(&not_ready), "nobody answered");
     }
 
     #[test]

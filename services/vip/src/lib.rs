@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            letters                      errands
-//! health ───────────▶ speaker (thread) ───────────▶ keeper (thread) ──▶ netlink, ARP, NA
+//! health, spread ───▶ speaker (thread) ───────────▶ keeper (thread) ──▶ netlink, ARP, NA
 //! fence ◀─ questions ─┤    ▲ adverts                   │ links
 //!   └─────  answers ──┘    └── raw sockets   ◀─────────┘
 //!                          │
@@ -23,7 +23,7 @@
 //! ([`vrrp::ISOLATION_MAX`]). The counter is the kernel's (`RTM_GETSTATS`), so nothing is captured and nothing missed.
 //! What an interface's own switch sends by itself (spanning tree, LLDP) counts as received.
 //!
-//! Reading order: `settings`, `speaker`, `keeper`, `fence`, `health`, `status`.
+//! Reading order: `settings`, `speaker`, `keeper`, `fence`, `health`, `spread`, `status`.
 
 mod adverts;
 mod announce;
@@ -49,9 +49,11 @@ pub use settings::{ADVERT_INTERVAL, PRIORITY, SettingsError, VirtualRouter};
 pub use spread::{FloatingAddress, spread};
 pub use vrrp::{Checksum, GarpPolicy, Version};
 
+use crate::fence::HeldLease;
 use crate::health::Edge;
 use crate::report::Fitness;
 use crate::speaker::{Hands, Letter, Speaker};
+use crate::spread::rounds::{Means, Rounds};
 use crate::status::{Known, Status};
 use crate::vitals::{Count, Vitals};
 use lifecycle::{Started, Stop};
@@ -59,6 +61,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 use store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -71,6 +74,9 @@ pub struct Config {
     pub ready_credentials: web::Credentials,
     /// Asked before a silent holder is replaced. None: VRRP alone.
     pub store: Option<Arc<dyn Store>>,
+    /// With a store: how long a ready node that holds fewer addresses than others waits before it asks for one. None: it never
+    /// does. For routers that do not preempt.
+    pub spread_after: Option<Duration>,
     /// Where status and metrics are served.
     pub listen: Option<SocketAddr>,
     pub verifier: identity::Verifier,
@@ -95,7 +101,7 @@ pub enum Error {
 /// Opens what needs permission, then speaks and listens until the stop: then the addresses are handed over (priority 0),
 /// removed, and given back to the store. The API's part is `""`.
 pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
-    let Config { node, routers, ready_url, ready_credentials, store, listen, verifier } = config;
+    let Config { node, routers, ready_url, ready_credentials, store, spread_after, listen, verifier } = config;
     for router in &routers {
         router.validate().map_err(|source| Error::Settings { vrid: router.vrid, source })?;
     }
@@ -142,22 +148,32 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     let scheduling = scheduled.await.unwrap_or_else(|_| Err(io::Error::other("the thread ended")));
 
     let (fitness, fitness_now) = watch::channel(fitness);
+    let fitness_now = ready_url.is_some().then_some(fitness_now);
+    let edge = ready_url.map(|url| Edge::new(url, ready_credentials));
+    let lease = Arc::<HeldLease>::default();
+    let rounds = store.clone().zip(spread_after).map(|(store, after)| {
+        let (node, lease, fitness) = (node.clone(), lease.clone(), fitness_now.clone());
+        let means = Means { store, node, lease, fitness, edge: edge.clone(), speaker: letters.clone() };
+        Rounds::new(means, &routers, &vitals, after)
+    });
+    let (rounds, spread) = rounds.unzip();
     let status = Arc::new(Status {
         node: node.clone(),
         scheduling: if scheduling.is_ok() { "real time (round robin)" } else { "ordinary: real time is not permitted" },
         memory: if memory.is_ok() { "locked" } else { "not locked: not permitted" },
         routers: routers.iter().zip(&vitals).map(|(one, vitals)| Known::new(one.clone(), vitals.clone())).collect(),
         lost,
-        fitness: ready_url.is_some().then_some(fitness_now),
+        fitness: fitness_now,
         fenced: store.is_some(),
+        spread,
     });
     tracing::info!(scheduling = status.scheduling, memory = status.memory, "the address's threads");
     let recording = tokio::spawn(status.clone().record(reports));
     let fencing = store.map(|store| {
         let (routers, vitals, letters) = (routers.clone(), vitals.clone(), letters.clone());
-        tokio::spawn(async move { fence::run(store, node, &routers, &vitals, asked, letters).await })
+        tokio::spawn(async move { fence::run(store, node, lease, &routers, &vitals, asked, letters).await })
     });
-    let edge = ready_url.map(|url| Edge::new(url, ready_credentials));
+    let spreading = rounds.map(|rounds| tokio::spawn(rounds.run(stop.clone())));
     if let Some(edge) = &edge {
         let (status, letters) = (status.clone(), letters.clone());
         let holds = move || status.holds();
@@ -186,6 +202,9 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
             ended = &mut speaker_ended => ended?,
         }
         keeper_ended.await?;
+        if let Some(spreading) = spreading {
+            spreading.await?;
+        }
         if let Some(fencing) = fencing {
             fencing.await?;
         }

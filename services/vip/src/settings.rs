@@ -24,7 +24,7 @@ pub struct VirtualRouter {
     pub version: Version,
     /// Speak to these instead of the multicast group.
     pub unicast_peers: Vec<IpAddr>,
-    /// Take the address from a holder of lower priority.
+    /// Take the address from a holder of lower priority. Not for a cluster's own addresses: see [`crate::spread`].
     pub preempt: bool,
     /// How long after this node started to hear a holder of lower priority it is preempted.
     pub preempt_delay: Duration,

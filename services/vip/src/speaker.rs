@@ -34,6 +34,16 @@ pub(crate) enum Letter {
         router: usize,
         priority: u8,
     },
+    /// Whether this node asks for the addresses: then it is the first when the holder resigns.
+    Asking {
+        router: usize,
+        asking: bool,
+    },
+    /// Another node asked for the addresses.
+    HandOver {
+        router: usize,
+        to: String,
+    },
     /// How many packets its interface has received.
     Received {
         router: usize,
@@ -89,6 +99,12 @@ impl Speaker {
                     Letter::Link { router, link } => self.station(router, |station| station.link_changed(link)),
                     Letter::Priority { router, priority } => {
                         self.station(router, |station| station.set_priority(priority));
+                    }
+                    Letter::Asking { router, asking } => {
+                        self.station(router, |station| station.set_asking(asking));
+                    }
+                    Letter::HandOver { router, to } => {
+                        self.station(router, |station| station.handle(Event::HandOver { now: clock::now(), to }));
                     }
                     Letter::Received { router, packets } => {
                         self.station(router, |station| station.counted(packets));

@@ -1,16 +1,29 @@
-//! Several addresses over the nodes, so that no edge idles: each node works out its own priority for each address, and
-//! they agree without a word between them.
+//! Several addresses over the nodes, so that no edge idles.
 //!
-//! Rendezvous hashing: a node's weight for an address is the hash of both names. The heaviest node that lives holds the
-//! address; when it dies only its addresses move, and they go to different nodes.
+//! **Who is next** when a holder is gone, each node works out for itself, without a word: rendezvous hashing makes a
+//! priority of the names of the node and the address, so a dead node's addresses go to different nodes. These priorities
+//! take nothing from a holder that serves, since every move breaks connections.
+//!
+//! **Who should have fewer** is another matter: a founder holds everything before the others join, and after a failure the
+//! survivors hold what they were next for. So ready nodes ask for what makes it even ([`plan`]), after a while ([`balance`]),
+//! and a holder hands over as it does when it is drained ([`rounds`]). That needs the store; without one the addresses lie
+//! where they fell.
+//!
+//! Rejected: preemption with a delay, which is never asked for and so cannot be made quiet first, and whose fixed ranks may
+//! all favour one node; a fixed owner for each address, to whom it returns though the spread is even without.
+
+pub(crate) mod balance;
+mod plan;
+pub(crate) mod rounds;
 
 use crate::settings::VirtualRouter;
-use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 
-/// Priorities of ready nodes: well above what a node that is not ready falls to ([`crate::health`]), below the owner's.
+/// Priorities of ready nodes: well above what a node that is not ready falls to ([`crate::health`]).
 const PRIORITY_MIN: u8 = 100;
-const PRIORITY_MAX: u8 = 254;
+const PRIORITY_MAX: u8 = 200;
+/// That of a node that asks for an address. Far enough above the others: the skew from them is more than two timers' lateness.
+pub(crate) const ASKING_PRIORITY: u8 = 254;
 /// Ids of virtual routers that an operator's other routers rarely use: they count up from 1.
 const VRID_MIN: u8 = 100;
 
@@ -35,7 +48,7 @@ pub fn spread(node: &str, addresses: &[FloatingAddress]) -> Vec<VirtualRouter> {
         interface: floating.interface.clone(),
         addresses: vec![(floating.address, floating.prefix)],
         priority: priority(node, floating.address),
-        // A node that comes back takes nothing from one that serves: every move breaks connections.
+        // Whoever should have it asks for it.
         preempt: false,
         ..VirtualRouter::default()
     };
@@ -43,8 +56,8 @@ pub fn spread(node: &str, addresses: &[FloatingAddress]) -> Vec<VirtualRouter> {
 }
 
 fn priority(node: &str, address: IpAddr) -> u8 {
-    let digest = Sha256::digest(format!("{address} {node}"));
-    PRIORITY_MIN + digest[0] % (PRIORITY_MAX - PRIORITY_MIN + 1)
+    let weight = plan::weight(&address.to_string(), node);
+    PRIORITY_MIN + weight[0] % (PRIORITY_MAX - PRIORITY_MIN + 1)
 }
 
 #[cfg(test)]

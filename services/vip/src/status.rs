@@ -3,6 +3,7 @@
 
 use crate::report::{Fitness, Report, Standing};
 use crate::settings::VirtualRouter;
+use crate::spread;
 use crate::vitals::{Count, Vitals};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -33,6 +34,7 @@ pub(crate) struct Status {
     pub lost: Arc<Count>,
     pub fitness: Option<watch::Receiver<Fitness>>,
     pub fenced: bool,
+    pub spread: Option<watch::Receiver<spread::rounds::Standing>>,
 }
 
 /// One virtual router.

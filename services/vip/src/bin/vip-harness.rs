@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{ClientCredentials, EtcdClient, Store};
-use vip::{Checksum, Config, Version, VirtualRouter};
+use vip::{Checksum, Config, FloatingAddress, Version, VirtualRouter};
 
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -15,7 +15,11 @@ struct Arguments {
     node: String,
     interface: String,
     vrid: u8,
+    /// Of the one virtual router that the other settings are about.
     addresses: Vec<(IpAddr, u8)>,
+    /// Instead: addresses that are spread over the nodes, a virtual router each.
+    spread: Vec<(IpAddr, u8)>,
+    spread_after_ms: Option<u64>,
     priority: u8,
     advert_ms: u64,
     version: u8,
@@ -37,6 +41,8 @@ impl Default for Arguments {
             interface: "eth0".into(),
             vrid: 51,
             addresses: Vec::new(),
+            spread: Vec::new(),
+            spread_after_ms: None,
             priority: 100,
             advert_ms: 100,
             version: 3,
@@ -57,6 +63,9 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     lifecycle::logs::install(lifecycle::logs::Format::Text, "info");
     let argument = std::env::args().nth(1).ok_or("one argument is needed: JSON")?;
     let arguments: Arguments = serde_json::from_str(&argument)?;
+    let interface = arguments.interface.clone();
+    let floating = |&(address, prefix): &_| FloatingAddress { address, prefix, interface: interface.clone() };
+    let spread: Vec<FloatingAddress> = arguments.spread.iter().map(floating).collect();
     let router = VirtualRouter {
         vrid: arguments.vrid,
         interface: arguments.interface,
@@ -76,11 +85,12 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         true => None,
     };
     let config = Config {
-        node: arguments.node,
-        routers: vec![router],
+        node: arguments.node.clone(),
+        routers: if spread.is_empty() { vec![router] } else { vip::spread(&arguments.node, &spread) },
         ready_url: arguments.ready_url,
         ready_credentials: web::Credentials::None,
         store,
+        spread_after: arguments.spread_after_ms.map(Duration::from_millis),
         listen: Some(arguments.listen),
         verifier: identity::Verifier::Open,
     };

@@ -2,12 +2,15 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use store::{LeaseId, Revision};
 use vrrp::Family;
 
 /// All that this service writes.
 pub(crate) const PREFIX: &str = "/roadstead/vip/";
 const CHALLENGE: &str = "/challenge";
+/// Nodes that are ready, by name.
+pub(crate) const READY: &str = "/roadstead/vip/ready/";
 
 /// Who holds the addresses of a virtual router. The key is under the holder's lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +30,23 @@ pub(crate) struct Challenge {
     pub preempts: bool,
     /// Where the record goes when it is handed over.
     pub lease: LeaseId,
+}
+
+/// A node that is ready to hold addresses. The key is under its lease.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Presence {
+    /// Records of addresses that it would take from their holders.
+    pub asks: BTreeSet<String>,
+}
+
+impl Presence {
+    pub fn read(value: &[u8]) -> Option<Self> {
+        serde_json::from_slice(value).ok()
+    }
+
+    pub fn write(&self) -> Bytes {
+        serde_json::to_vec(self).expect("plain data is always JSON").into()
+    }
 }
 
 impl Record {
@@ -59,6 +79,10 @@ pub(crate) fn record_key(vrid: u8, family: Family) -> String {
 
 pub(crate) fn challenge_key(record_key: &str) -> String {
     format!("{record_key}{CHALLENGE}")
+}
+
+pub(crate) fn presence_key(node: &str) -> String {
+    format!("{READY}{node}")
 }
 
 /// The record that a challenge's key is about.

@@ -18,7 +18,7 @@ impl Node {
         let vitals = Arc::<Vitals>::default();
         vitals.priority.store(priority, Relaxed);
         let routers = vec![Fenced { key: KEY.to_owned(), preempts, wanted: AtomicBool::new(false), vitals }];
-        let (lease, changes) = (HeldLease::default(), watch::Sender::default());
+        let (lease, changes) = (Arc::default(), watch::Sender::default());
         let shared = Arc::new(Shared { store: store.clone(), node: name.to_owned(), lease, changes, routers });
         let stop = Stop::new();
         tokio::spawn(lease::keep(shared.clone(), stop.clone()));

@@ -8,6 +8,7 @@ use crate::keeper::Errand;
 use crate::link::Link;
 use crate::report::{Report, Standing};
 use crate::settings::VirtualRouter;
+use crate::spread::ASKING_PRIORITY;
 use crate::vitals::Vitals;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -26,7 +27,10 @@ pub(super) struct Station {
     index: usize,
     settings: VirtualRouter,
     config: RouterConfig,
+    /// What health says.
     priority: u8,
+    /// See [`Letter::Asking`](super::Letter::Asking).
+    asking: bool,
     /// Exists while there is an interface to speak on.
     active: Option<Active>,
     /// The question that is open, by its number.
@@ -49,7 +53,7 @@ struct Active {
 impl Station {
     pub fn new(index: usize, settings: VirtualRouter, priority: u8, vitals: Arc<Vitals>, hands: Hands) -> Self {
         let config = settings.config(hands.questions.is_some());
-        Self { index, settings, config, priority, active: None, serial: 0, told: None, hands, vitals }
+        Self { index, settings, config, priority, asking: false, active: None, serial: 0, told: None, hands, vitals }
     }
 
     /// When it wants to be called again, packets apart.
@@ -97,7 +101,7 @@ impl Station {
         let audience = Audience::of(&self.settings.unicast_peers);
         let adverts = Adverts::open(&link, own, audience).map_err(|error| format!("open sockets: {error}"))?;
         let mut router = Router::new(self.config.clone(), own).map_err(|error| error.to_string())?;
-        router.handle(Event::PriorityChanged { now: clock::now(), priority: self.priority });
+        router.handle(Event::PriorityChanged { now: clock::now(), priority: self.priority_now() });
         Ok(Active { router, adverts, link, heard_at: None, deaf_until: None })
     }
 
@@ -114,7 +118,23 @@ impl Station {
 
     pub fn set_priority(&mut self, priority: u8) {
         self.priority = priority;
+        self.priority_changed();
+    }
+
+    pub fn set_asking(&mut self, asking: bool) {
+        self.asking = asking;
+        self.priority_changed();
+    }
+
+    fn priority_changed(&mut self) {
+        let priority = self.priority_now();
         self.handle(Event::PriorityChanged { now: clock::now(), priority });
+    }
+
+    /// Who is not ready asks in vain.
+    fn priority_now(&self) -> u8 {
+        let ready = self.priority == self.settings.priority;
+        if self.asking && ready { ASKING_PRIORITY } else { self.priority }
     }
 
     pub fn fence_answered(&mut self, serial: u64, verdict: Fence) {
@@ -212,7 +232,7 @@ impl Station {
             Effect::SetTimer { .. } => {}
             Effect::AskFence { within } => {
                 self.serial += 1;
-                let Station { serial, priority, .. } = *self;
+                let (serial, priority) = (self.serial, self.priority_now());
                 self.ask(Question::Ask { router, serial, within, priority });
             }
             Effect::ReleaseFence => {
