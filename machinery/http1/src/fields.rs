@@ -317,3 +317,25 @@ fn offset(head: &[u8], part: &[u8]) -> usize {
 fn has_cr(head: &[u8], end: usize) -> bool {
     head.get(end.wrapping_sub(2)) == Some(&b'\r')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_has_a_bounded_number_of_members() {
+        let value = vec!["x"; CONNECTION_MEMBERS_MAX].join(",");
+        let mut options = Options::default();
+        assert_eq!(options.read(value.as_bytes()), Ok(()));
+        assert_eq!(options.read(b"close"), Err(BadHead::Connection));
+    }
+
+    #[test]
+    fn lengths_are_decimal_digits_only() {
+        assert_eq!(decimal(b"0"), Some(0));
+        assert_eq!(decimal(b"9999999999999999999"), Some(9_999_999_999_999_999_999));
+        for wrong in [&b""[..], b"+1", b"-1", b" 1", b"1 ", b"1,1", b"0x1", b"00000000000000000001", b"\xb2"] {
+            assert_eq!(decimal(wrong), None, "{wrong:?}");
+        }
+    }
+}

@@ -105,7 +105,7 @@ fn hyper_takes_the_same_targets() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::many())]
 
     #[test]
     fn random_requests_are_read_the_same_by_hyper(bytes in nearly_requests()) {

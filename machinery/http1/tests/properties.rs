@@ -79,7 +79,7 @@ fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, usize, bool), BadChunk> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::many())]
 
     #[test]
     fn no_bytes_panic(bytes in vec(any::<u8>(), 0..300), head in any::<bool>(), upgrade in any::<bool>()) {

@@ -23,7 +23,6 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_millis(300);
 /// HAProxy is not to be measured by our limits.
 const WIDE: Limits = Limits { head_bytes_max: 64 * 1024, headers_max: HEADERS_MAX };
-const RANDOM_CASES: usize = 400;
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 /// Ends the connection, and shows whether what came before was read to its end.
 const LAST: &[u8] = b"GET /last HTTP/1.1\r\nHost: last\r\nConnection: close\r\n\r\n";
@@ -373,7 +372,7 @@ const LOOSER_RESPONSES: [&str; 14] = [
 fn random_requests_are_read_the_same_by_haproxy() {
     let bench = Bench::start();
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    for _ in 0..RANDOM_CASES {
+    for _ in 0..support::many().cases {
         let bytes = nearly_requests().new_tree(&mut runner).unwrap().current();
         if let Verdict::Different(how) = compare(&bench, &bytes) {
             panic!("{}\n{how}", String::from_utf8_lossy(&bytes));

@@ -5,8 +5,15 @@ pub mod corpus;
 pub mod responses;
 
 use http1::{Body, Limits, Parsed, Request, Storage};
+use proptest::test_runner::Config as ProptestConfig;
 
 pub const LIMITS: Limits = Limits { head_bytes_max: 4096, headers_max: 16 };
+
+/// More random cases than proptest's own count, which `PROPTEST_CASES` sets: a thousand unless it is set.
+pub fn many() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: usual.cases * 4, failure_persistence: None, ..usual }
+}
 
 /// A request in its parts, as somebody read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
