@@ -1,7 +1,8 @@
 //! Responses of the proxy itself.
 
+use crate::framing::{self, put_length};
 use crate::reply::put_status_line;
-use crate::text::{put_decimal, put_line};
+use crate::text::put_line;
 use crate::{Connection, Framing};
 
 /// A response with its whole body, or the head of one that streams.
@@ -16,9 +17,8 @@ impl Answer<'_> {
     /// Writes head and body.
     pub fn write(&self, out: &mut Vec<u8>, body: &[u8]) {
         self.put_start(out);
-        out.extend_from_slice(b"Content-Length: ");
-        put_decimal(out, body.len() as u64);
-        out.extend_from_slice(b"\r\n\r\n");
+        put_length(out, body.len() as u64);
+        out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body);
     }
 
@@ -26,15 +26,7 @@ impl Answer<'_> {
     /// without body ([`Framing::None`]).
     pub fn write_head(&self, out: &mut Vec<u8>, framing: Framing) {
         self.put_start(out);
-        match framing {
-            Framing::Length(length) => {
-                out.extend_from_slice(b"Content-Length: ");
-                put_decimal(out, length);
-                out.extend_from_slice(b"\r\n");
-            }
-            Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-            Framing::None | Framing::UntilClose => {}
-        }
+        framing::put_line(out, framing);
         out.extend_from_slice(b"\r\n");
     }
 

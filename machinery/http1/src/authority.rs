@@ -34,10 +34,11 @@ fn is_port(text: &str) -> bool {
     text.len() <= PORT_DIGITS_MAX && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The port an authority names.
+/// The port that an authority names.
 pub(crate) fn port(authority: &str) -> Option<&str> {
-    let after_address = &authority[authority.rfind(']').unwrap_or(0)..];
-    after_address.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.is_empty())
+    let before = authority.bytes().rposition(|byte| !byte.is_ascii_digit())?;
+    let (rest, port) = authority.split_at(before + 1);
+    (rest.ends_with(':') && !port.is_empty()).then_some(port)
 }
 
 #[cfg(test)]
@@ -91,6 +92,9 @@ mod tests {
         assert_eq!(port("a:81"), Some("81"));
         assert_eq!(port("a"), None);
         assert_eq!(port("a:"), None);
+        assert_eq!(port("127.0.0.1"), None);
+        assert_eq!(port("80"), None);
+        assert_eq!(port(""), None);
         assert_eq!(port("[::1]"), None);
         assert_eq!(port("[::1]:82"), Some("82"));
     }

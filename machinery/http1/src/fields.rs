@@ -3,13 +3,11 @@
 use crate::mask::Mask;
 use crate::names::{Known, known};
 use crate::refusal::BadHead;
-use crate::text::{lists, members, put_decimal, put_line};
-use crate::{Framing, Header, Version};
+use crate::text::{lists, members, put_line};
+use crate::{Header, Version};
 
 /// Names and options in `Connection`, over all its lines; each costs a look at every header.
 pub const CONNECTION_MEMBERS_MAX: usize = 32;
-/// So that a length fits 64 bits.
-const LENGTH_DIGITS_MAX: usize = 19;
 
 /// What the headers of one head say to a proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +126,7 @@ impl<'h> Fields<'h> {
                 self.hop.insert(index);
                 self.connection.read(value)?;
             }
-            Known::HopByHop => self.hop.insert(index),
+            Known::HopByHop | Known::Lookalike => self.hop.insert(index),
             Known::Upgrade => {
                 self.hop.insert(index);
                 self.upgrade.get_or_insert(value);
@@ -165,23 +163,6 @@ impl<'h> Fields<'h> {
         }
     }
 
-    /// How the body is framed, when a header says so.
-    #[inline]
-    pub fn framing(&self, version: Version) -> Result<Option<Framing>, BadHead> {
-        match (self.coding, self.length) {
-            (None, None) => Ok(None),
-            (Some(_), Some(_)) => Err(BadHead::Framing),
-            (None, Some(length)) => Ok(Some(match decimal(length.value).ok_or(BadHead::ContentLength)? {
-                0 => Framing::None,
-                length => Framing::Length(length),
-            })),
-            // RFC 9112 §6.1: such a message of HTTP/1.0 is faulty.
-            (Some(_), None) if version == Version::Http10 => Err(BadHead::TransferEncoding),
-            (Some(coding), None) if coding.value.eq_ignore_ascii_case(b"chunked") => Ok(Some(Framing::Chunked)),
-            (Some(coding), None) => Err(of_codings(coding.value)),
-        }
-    }
-
     #[inline]
     pub fn headers(&self) -> &'h [Header<'h>] {
         self.headers
@@ -202,31 +183,6 @@ impl<'h> Fields<'h> {
     pub fn positions(&self, mut which: impl FnMut(&Header<'h>) -> bool) -> impl Iterator<Item = usize> {
         let headers = self.headers.iter().enumerate();
         headers.filter(move |(index, header)| !self.hop.contains(*index) && which(header)).map(|(index, _)| index)
-    }
-
-    /// Adds the lines that say how the body is framed to `dropped` and writes others, unless they stay as they came.
-    pub fn put_framing(&self, out: &mut Vec<u8>, dropped: &mut Mask, reframed: Option<Framing>) {
-        let came = [self.length, self.coding];
-        let framing = match reframed {
-            Some(framing) => framing,
-            // The number is copied only if all recipients read it as decimal.
-            None => match self.length.map(|length| (length.value, decimal(length.value))) {
-                Some(([b'0', _, ..], Some(length))) => Framing::Length(length),
-                _ => return,
-            },
-        };
-        for field in came.into_iter().flatten() {
-            dropped.insert(field.index);
-        }
-        match framing {
-            Framing::Length(length) => {
-                out.extend_from_slice(b"Content-Length: ");
-                put_decimal(out, length);
-                out.extend_from_slice(b"\r\n");
-            }
-            Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-            Framing::None | Framing::UntilClose => {}
-        }
     }
 
     /// Copies the lines of the head from `from` on, its first line too if `from` is before it, without `dropped` ones.
@@ -287,25 +243,6 @@ impl Options {
     }
 }
 
-/// What is wrong with a `Transfer-Encoding` other than `chunked` (RFC 9112 §6.3, item 4).
-fn of_codings(value: &[u8]) -> BadHead {
-    let is_chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    let ends_in_chunked = members(value).last().is_some_and(|last| is_chunked(&last));
-    let once = members(value).filter(is_chunked).count() == 1;
-    let named = members(value).all(|coding| !coding.is_empty());
-    if ends_in_chunked && once && named { BadHead::TransferCoding } else { BadHead::TransferEncoding }
-}
-
-#[inline]
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || digits.len() > LENGTH_DIGITS_MAX {
-        return None;
-    }
-    digits
-        .iter()
-        .try_fold(0, |number: u64, digit| digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0')))
-}
-
 /// Where a part of `head` begins.
 #[inline]
 fn offset(head: &[u8], part: &[u8]) -> usize {
@@ -328,14 +265,5 @@ mod tests {
         let mut options = Options::default();
         assert_eq!(options.read(value.as_bytes()), Ok(()));
         assert_eq!(options.read(b"close"), Err(BadHead::Connection));
-    }
-
-    #[test]
-    fn lengths_are_decimal_digits_only() {
-        assert_eq!(decimal(b"0"), Some(0));
-        assert_eq!(decimal(b"9999999999999999999"), Some(9_999_999_999_999_999_999));
-        for wrong in [&b""[..], b"+1", b"-1", b" 1", b"1 ", b"1,1", b"0x1", b"00000000000000000001", b"\xb2"] {
-            assert_eq!(decimal(wrong), None, "{wrong:?}");
-        }
     }
 }

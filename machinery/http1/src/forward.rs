@@ -87,8 +87,8 @@ impl Request<'_> {
         if !trusted {
             *dropped = dropped.union(&self.fields.forwarded);
         }
-        let mut put = |name, value: &str| {
-            if !edit::replace(forward.edits, name) {
+        let mut put = |name: &'static str, value: &str| {
+            if forward.edits.is_empty() || !edit::replace(forward.edits, name) {
                 put_line(out, name, value.as_bytes());
             }
         };

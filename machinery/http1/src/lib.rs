@@ -9,7 +9,7 @@
 //! Two parsers that read one message differently are a hole (request smuggling), and a proxy never knows the second one.
 //! So what can be read in two ways is refused, even where RFC 9112 lets a recipient repair it; and what is passed on is
 //! written in the one form that everybody reads alike. `httparse` finds the pieces; it is lenient in places, and what it
-//! lets through is checked again here.
+//! lets through is checked again here. `tests/support/corpus.rs` has a request for each line.
 //!
 //! | in a request | answer |
 //! |---|---|
@@ -47,6 +47,7 @@
 //! What is accepted and does not go on as it came:
 //! * spaces and tabs around a value: one space before it remains;
 //! * leading zeros of `Content-Length`;
+//! * headers whose names are those of the proxy with `_` for `-`, which gateways to CGI and its heirs cannot tell apart;
 //! * hop-by-hop headers, and those that `Connection` names (RFC 9110 §7.6.1), except the ones that say what the message
 //!   is: `Host`, `Content-Length`, `Transfer-Encoding`, `TE`, `Expect`;
 //! * `Upgrade: h2c`: requests in a tunnel of HTTP/2 would pass by the routes;
@@ -60,6 +61,7 @@ mod chunk;
 mod edit;
 mod fields;
 mod forward;
+mod framing;
 mod mask;
 mod names;
 mod refusal;

@@ -15,6 +15,8 @@ pub(crate) enum Known {
     Host,
     /// Ends here and says nothing to us (RFC 9110 §7.6.1).
     HopByHop,
+    /// Another of these, but for `_` where that has `-`.
+    Lookalike,
     RealIp,
     Te,
     TransferEncoding,
@@ -46,7 +48,17 @@ pub(crate) fn known(name: &[u8]) -> Option<Known> {
         (19, b'p') => (b"proxy-authorization", HopByHop),
         _ => return None,
     };
-    name.eq_ignore_ascii_case(text).then_some(known)
+    if name.eq_ignore_ascii_case(text) {
+        return Some(known);
+    }
+    is_lookalike(name, text).then_some(Lookalike)
+}
+
+/// `text` has the length of `name`.
+#[cold]
+fn is_lookalike(name: &[u8], text: &[u8]) -> bool {
+    let alike = |(byte, other): (&u8, &u8)| byte.eq_ignore_ascii_case(other) || (*byte, *other) == (b'_', b'-');
+    name.iter().zip(text).all(alike)
 }
 
 impl Known {
@@ -113,6 +125,9 @@ mod tests {
         for name in names {
             assert!(known(name.as_bytes()).is_some(), "{name}");
             assert_eq!(known(name.to_uppercase().as_bytes()), known(name.to_lowercase().as_bytes()));
+            let lookalike = name.replace('-', "_");
+            let expected = if lookalike == name { known(name.as_bytes()) } else { Some(Known::Lookalike) };
+            assert_eq!(known(lookalike.as_bytes()), expected);
             let neighbour = format!("{}_", &name[..name.len() - 1]);
             assert_eq!(known(neighbour.as_bytes()), None, "{neighbour}");
         }

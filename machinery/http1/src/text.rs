@@ -49,8 +49,8 @@ pub(crate) fn put_decimal(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Writes a header's line.
-#[inline]
+/// Writes a header's line; inlined, so that constant names are.
+#[inline(always)]
 pub(crate) fn put_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");

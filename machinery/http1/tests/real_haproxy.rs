@@ -14,6 +14,7 @@ use std::process::{Child, Command};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use support::corpus::{self, nearly_requests};
+use support::haproxy::{LOOSER, LOOSER_RESPONSES, STRICTER};
 use support::{End, Message, Reading, read, read_within, responses};
 use tempfile::TempDir;
 
@@ -206,87 +207,6 @@ fn what_is_accepted_haproxy_reads_the_same() {
     assert_eq!(stricter, STRICTER);
 }
 
-/// What HAProxy 2.6 refuses and we pass on.
-const STRICTER: [&str; 1] = ["an absolute URL of another host"];
-
-/// What HAProxy 2.6 passes on, or repairs, and we refuse.
-const LOOSER: [&str; 74] = [
-    "an empty line of LF before the request line",
-    "the request line ends in LF",
-    "a header ends in LF",
-    "the last header ends in LF",
-    "a header ends in space and LF",
-    "the head ends in LF",
-    "the head ends in LF LF",
-    "NUL in a value",
-    "a control character in a value",
-    "DEL in a value",
-    "a space before a name",
-    "a folded line",
-    "a folded line after an empty value",
-    "HTTP/0.9",
-    "HTTP/1.2",
-    "two spaces after the method",
-    "two spaces after the target",
-    "a tab after the method",
-    "CONNECT",
-    "a long request line",
-    "a long header",
-    "many headers",
-    "an angle bracket",
-    "no slash",
-    "* of GET",
-    "* and more of OPTIONS",
-    "an absolute URL without Host",
-    "an absolute URL of another scheme",
-    "an absolute URL without authority",
-    "an absolute URL with userinfo",
-    "no Host",
-    "an empty Host",
-    "two equal Hosts",
-    "a list of hosts",
-    "a list of hosts without space",
-    "userinfo",
-    "a path",
-    "a query",
-    "an escape",
-    "a space",
-    "a quote",
-    "bytes beyond ASCII",
-    "a port that is no number",
-    "two ports",
-    "an address without brackets",
-    "no name before the port",
-    "two equal lengths",
-    "a list of lengths",
-    "20 digits",
-    "a length in a folded line",
-    "length and coding",
-    "coding and length",
-    "chunked behind a folded line",
-    "chunked and a comma",
-    "chunked in HTTP/1.0",
-    "too many members of Connection",
-    "a space after a size",
-    "17 digits",
-    "a size ends in LF",
-    "an extension ends in LF",
-    "NUL in an extension",
-    "data ends in LF",
-    "data is shorter than its size",
-    "the last chunk ends in LF",
-    "the body ends in LF",
-    "a trailer's line ends in LF",
-    "a folded trailer",
-    "NUL in a trailer",
-    "a space before a trailer's colon",
-    "a trailer Content-Length",
-    "a trailer Transfer-Encoding",
-    "a trailer Host",
-    "a trailer Authorization",
-    "a trailer X-Forwarded-Proto",
-];
-
 /// The head as it goes on to a server, and the body as it came.
 fn forwarded(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut storage = Storage::new();
@@ -349,24 +269,6 @@ fn responses_are_read_the_same_by_haproxy() {
     }
     assert_eq!(looser, LOOSER_RESPONSES);
 }
-
-/// Responses that HAProxy 2.6 passes on, or repairs, and we refuse.
-const LOOSER_RESPONSES: [&str; 14] = [
-    "two equal lengths",
-    "a list of lengths",
-    "a line ends in LF",
-    "a line ends in space and LF",
-    "a folded line",
-    "many headers",
-    "a long header",
-    "an empty line before",
-    "an empty line of LF before",
-    "the status line ends in LF",
-    "the status line ends in LF after the status",
-    "the head ends in LF",
-    "two spaces",
-    "another version",
-];
 
 #[test]
 fn random_requests_are_read_the_same_by_haproxy() {

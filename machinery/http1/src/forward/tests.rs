@@ -57,6 +57,15 @@ fn hop_by_hop_headers_end_here() {
 }
 
 #[test]
+fn headers_that_gateways_take_for_the_proxys_end_here() {
+    let head = "GET / HTTP/1.1\r\nHost: a\r\nX_Forwarded_For: 6.6.6.6\r\nx-real_ip: 6.6.6.6\r\nContent_Length: 5\r\n\
+        Transfer_Encoding: chunked\r\nX_Y: 1\r\n\r\n";
+    let lines = written(head, &forward(false, true));
+    let odd: Vec<_> = lines.iter().filter(|line| line.contains('_')).collect();
+    assert_eq!(odd, ["X_Y: 1"]);
+}
+
+#[test]
 fn what_clients_say_of_themselves_is_not_believed() {
     let head = "GET / HTTP/1.1\r\nHost: a:8181\r\nX-Forwarded-For: 6.6.6.6\r\nx-forwarded-proto: https\r\n\
         X-Real-IP: 6.6.6.6\r\nX-Forwarded-Port: 1\r\nX-Forwarded-Host: b\r\nX-Forwarded-Server: c\r\n\r\n";

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test target uses its part")]
 
 pub mod corpus;
+pub mod haproxy;
 pub mod responses;
 
 use http1::{Body, Limits, Parsed, Request, Storage};
