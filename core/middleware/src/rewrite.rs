@@ -12,6 +12,7 @@ use crate::spec::{Fields, SpecError, regexp};
 use crate::step::{Seen, Step, Verdict};
 use crate::url::{is_target, target_of};
 use regex::Regex;
+use std::borrow::Cow;
 use template::Template;
 
 #[derive(Debug)]
@@ -36,16 +37,14 @@ impl Rewrite {
 impl Step for Rewrite {
     fn request<'c>(&'c self, seen: &mut Seen<'_, 'c>) -> Verdict<'c> {
         let url = [seen.request.scheme, "://", seen.request.host, seen.target()].concat();
-        if !self.regexp.is_match(&url) {
-            return Verdict::Pass;
-        }
         let replacement = self.replacement.render(seen);
-        let other = self.regexp.replace_all(&url, replacement.as_ref());
+        // Borrowed: nothing matched.
+        let Cow::Owned(other) = self.regexp.replace_all(&url, replacement.as_ref()) else { return Verdict::Pass };
         if self.redirect {
             let readable = other.bytes().all(|byte| byte.is_ascii_graphic());
             return match (other == url, readable) {
                 (true, _) => Verdict::Pass,
-                (_, true) => Verdict::Answer(Answer::redirect(302, other.into_owned())),
+                (_, true) => Verdict::Answer(Answer::redirect(302, other)),
                 (_, false) => Verdict::Answer(no_url()),
             };
         }
