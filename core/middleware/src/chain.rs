@@ -4,9 +4,10 @@ use crate::answer::Answer;
 use crate::edits::{Edits, ResponseEdits};
 use crate::effect::Effect;
 use crate::question::{Question, Reply};
-use crate::spec::Middleware;
+use crate::spec::{Middleware, SpecError};
 use crate::step::{Limits, Note, Seen, SeenResponse, Verdict};
 use crate::view::{Finish, Now, Request, Response};
+use serde_json::Value;
 
 /// Middlewares one route may have.
 pub const MIDDLEWARES_MAX: usize = 64;
@@ -17,6 +18,8 @@ pub enum ChainError {
     TooMany { count: usize },
     #[error("two middlewares have the id {id:?}")]
     SameId { id: String },
+    #[error("middleware {number} of the list")]
+    Middleware { number: usize, source: SpecError },
 }
 
 /// Smaller priorities first (outermost); equal ones by id.
@@ -56,6 +59,18 @@ pub struct Asking<'c> {
 }
 
 impl Chain {
+    /// Reads a route document's list.
+    pub fn read(list: &[Value], previous: Option<&Chain>) -> Result<Self, ChainError> {
+        if list.len() > MIDDLEWARES_MAX {
+            return Err(ChainError::TooMany { count: list.len() });
+        }
+        let read = |(index, value)| {
+            Middleware::read(value).map_err(|source| ChainError::Middleware { number: index + 1, source })
+        };
+        let middlewares = list.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        Self::new(middlewares, previous)
+    }
+
     /// What is unchanged keeps the state it had in `previous`.
     pub fn new(mut middlewares: Vec<Middleware>, previous: Option<&Chain>) -> Result<Self, ChainError> {
         if middlewares.len() > MIDDLEWARES_MAX {

@@ -18,6 +18,7 @@ use crate::spec::{Fields, SpecError};
 use crate::step::{Note, Seen, Step, Verdict};
 use claims::Expected;
 use key::Key;
+use std::borrow::Cow;
 use token::Token;
 
 /// Keys one middleware may have.
@@ -111,28 +112,37 @@ impl Jwt {
 }
 
 impl Place {
-    fn find<'s>(&self, seen: &'s Seen<'_, '_>) -> Option<&'s str> {
+    fn find<'s>(&self, seen: &'s Seen<'_, '_>) -> Option<Cow<'s, str>> {
         match self {
             Self::Bearer => {
                 let (scheme, token) = seen.header_text("Authorization")?.split_once(' ')?;
-                scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+                scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().into())
             }
             Self::Header(name) => {
                 let text = seen.header_text(name)?;
-                Some(text.strip_prefix("Bearer ").unwrap_or(text).trim())
+                Some(text.strip_prefix("Bearer ").unwrap_or(text).trim().into())
             }
-            Self::Cookie(name) => {
-                let pairs = seen.header_text("Cookie")?.split(';').filter_map(|pair| pair.trim().split_once('='));
-                pairs.into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
-            }
+            Self::Cookie(name) => cookie(seen, name).map(Cow::Owned),
         }
     }
+}
+
+/// HTTP/2 may have a field for each cookie (RFC 9113, section 8.2.3).
+fn cookie(seen: &Seen<'_, '_>, name: &str) -> Option<String> {
+    let mut found = None;
+    seen.each_header(&mut |field, value| {
+        if found.is_none() && field.eq_ignore_ascii_case("Cookie") {
+            let mut pairs = std::str::from_utf8(value).unwrap_or_default().split(';');
+            found = pairs.find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('=').map(str::to_owned));
+        }
+    });
+    found
 }
 
 impl Step for Jwt {
     fn request<'c>(&'c self, seen: &mut Seen<'_, 'c>) -> Verdict<'c> {
         let Some(text) = self.place.find(seen) else { return refuse(None) };
-        let Some(token) = Token::parse(text) else { return refuse(Some("the token cannot be read")) };
+        let Some(token) = Token::parse(&text) else { return refuse(Some("the token cannot be read")) };
         match self.expected.check(&token.claims, seen.now.unix_seconds) {
             Ok(()) => self.check(Checking { token, next_key: 0 }),
             Err(reason) => refuse(Some(reason)),

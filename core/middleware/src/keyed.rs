@@ -2,7 +2,8 @@
 //!
 //! Each shard has two generations: a key that is touched moves to the young one; when the young one is full or old, it
 //! becomes the old one, and what was left in that is forgotten. So what is used stays, memory is bounded, and nothing ever
-//! walks the map. Rejected: an exact list by age, whose pointers cost more than the states.
+//! walks the map. The hash's keys are random, std's own doing, so that no client can choose where keys lie; nothing else
+//! depends on them. Rejected: an exact list by age, whose pointers cost more than the states.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;

@@ -3,8 +3,9 @@
 //!
 //! # Use
 //! ```text
-//! Middleware::read(value)            one of vulcand's values {"Id","Priority","Type","Middleware":{…}}, checked
-//! Chain::new(list, previous)         sorted by priority; what has not changed keeps its buckets, counts and breakers
+//! Chain::read(list, previous)        a route document's values {"Id","Priority","Type","Middleware":{…}}, checked
+//! Chain::new(middlewares, previous)  the same of parts, as vulcand's keys have them: Middleware::new(id, priority, …)
+//!                                    Sorted by priority; what has not changed keeps its buckets, counts and breakers
 //! chain.before(&request, now)        once per request, however often it is retried
 //!   Continue(passage)                  forward it with passage.edits, within passage.limits
 //!   Answer(answer)                     send this instead; perform answer.effects

@@ -50,7 +50,7 @@ impl Middleware {
         let id = fields.text("Id")?;
         let priority = fields.integer("Priority")?.unwrap_or(0);
         let kind = fields.text("Type")?;
-        let settings = fields.take("Middleware").unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        let settings = fields.take("Middleware").unwrap_or_default();
         fields.done()?;
         if id.is_empty() {
             return Err(SpecError::new("Id", "is missing"));
@@ -58,8 +58,9 @@ impl Middleware {
         Self::new(id, priority, kind, settings)
     }
 
-    /// The parts, as vulcand's key and value have them.
+    /// The parts, as vulcand's key and value have them; settings that are not there are `null`.
     pub fn new(id: String, priority: i64, kind: String, settings: Value) -> Result<Self, SpecError> {
+        let settings = if settings.is_null() { Value::Object(serde_json::Map::new()) } else { settings };
         let step = read_step(&kind, &settings)?;
         Ok(Self { id, priority, kind, settings, step })
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::{answer, at, chain_of, field, passage, request};
 use crate::{Headers, Middleware};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const NONE: [(&str, &str); 0] = [];
 
@@ -91,6 +91,15 @@ fn too_many_and_twice_the_same_id_are_refused() {
     let same =
         vec![Middleware::read(&set("a", 0, "X", "1")).unwrap(), Middleware::read(&set("a", 1, "X", "2")).unwrap()];
     assert_eq!(Chain::new(same, None).unwrap_err(), ChainError::SameId { id: "a".into() });
+}
+
+#[test]
+fn a_list_says_which_of_it_is_wrong() {
+    let list = [set("a", 0, "X", "1"), json!({"Id": "b", "Type": "bodylimit"})];
+    let error = Chain::read(&list, None).unwrap_err();
+    assert_eq!(error.to_string(), "middleware 2 of the list");
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "MaxRequestBytes: is missing");
+    assert_eq!(Chain::read(&list[..1], None).unwrap().middlewares().len(), 1);
 }
 
 /// A request may be under way in one thread while another decides on the next.

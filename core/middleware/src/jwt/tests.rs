@@ -199,6 +199,8 @@ fn tokens_may_stand_in_a_header_or_a_cookie() {
     assert!(decide(&chain_of(json!({"Header": "X-Token"})), &[("x-token", &token)], now(0)).is_ok());
     let cookies = format!("a=b; session={token}; c=d");
     assert!(decide(&chain_of(json!({"Cookie": "session"})), &[("Cookie", &cookies)], now(0)).is_ok());
+    let crumbs = [("cookie", "session_id=x"), ("cookie", cookies.as_str())];
+    assert!(decide(&chain_of(json!({"Cookie": "session"})), &crumbs, now(0)).is_ok());
     assert!(decide(&chain_of(json!({"Cookie": "other"})), &[("Cookie", &cookies)], now(0)).is_err());
 }
 
