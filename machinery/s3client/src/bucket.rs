@@ -56,6 +56,15 @@ impl Client {
         }
     }
 
+    /// Whether the bucket is there, and open to these keys.
+    pub async fn has_bucket(&self, bucket: &str) -> Result<bool, S3Error> {
+        match self.repeat(&Call::new(Method::HEAD, bucket, "")).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() || error.is_forbidden() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     pub async fn delete_bucket(&self, bucket: &str) -> Result<(), S3Error> {
         self.repeat(&Call::new(Method::DELETE, bucket, "")).await.map(|_| ())
     }

@@ -39,6 +39,10 @@ impl S3Error {
         matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
     }
 
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Refused { status: StatusCode::FORBIDDEN, .. })
+    }
+
     /// Whether trying again may help.
     pub(crate) fn is_passing(&self) -> bool {
         match self {

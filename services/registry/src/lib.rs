@@ -74,6 +74,10 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, StartError> {
 async fn make_bucket(registry: &registry::Registry, stop: &Stop) {
     let mut said = false;
     while let Err(error) = registry.s3.create_bucket(&registry.bucket).await {
+        // One that another key made, or that stands where ours may make none, is as good.
+        if matches!(registry.s3.has_bucket(&registry.bucket).await, Ok(true)) {
+            return;
+        }
         if !said {
             tracing::warn!(bucket = registry.bucket, error = %lifecycle::ErrorChain(&error), "make the bucket");
             said = true;
@@ -81,5 +85,46 @@ async fn make_bucket(registry: &registry::Registry, stop: &Stop) {
         if stop.or(tokio::time::sleep(BUCKET_RETRY_PAUSE)).await.is_none() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credential(key: &str) -> objects::Credential {
+        objects::Credential { access_key: key.into(), secret_key: "secret".into(), buckets: None }
+    }
+
+    #[tokio::test]
+    async fn a_bucket_that_another_key_made_is_good_enough() {
+        let (directory, stop) = (tempfile::tempdir().unwrap(), Stop::new());
+        let config = objects::Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            data: directory.path().join("objects"),
+            domains: Vec::new(),
+            credentials: vec![credential("owner"), credential("registry")],
+            open: false,
+            metrics: None,
+        };
+        let objects = objects::start(config, stop.clone()).await.unwrap();
+        let [owner, s3] = ["owner", "registry"].map(|key| {
+            let config = s3client::Config {
+                endpoint: format!("http://{}", objects.address("").unwrap()),
+                access_key: key.into(),
+                secret_key: "secret".into(),
+                region: "us-east-1".into(),
+            };
+            s3client::Client::new(config).unwrap()
+        });
+        assert!(!s3.has_bucket("images").await.unwrap());
+        owner.create_bucket("images").await.unwrap();
+        assert_eq!(s3.create_bucket("images").await.unwrap_err().code(), Some("BucketAlreadyExists"));
+        let store = Arc::new(store::Embedded::open(directory.path().join("store")).await.unwrap());
+        let registry = registry::Registry::new(store, s3, "images".into());
+        let made = tokio::time::timeout(Duration::from_secs(10), make_bucket(&registry, &stop)).await;
+        made.expect("it is not tried again and again");
+        stop.request();
+        objects.finished().await.unwrap();
     }
 }
