@@ -12,6 +12,7 @@ pub mod state;
 
 pub use credentials::registry_key;
 pub use membership::{Membership, Others, make_directory};
+pub use outside::etcd_user;
 
 use lifecycle::Stop;
 use std::path::PathBuf;

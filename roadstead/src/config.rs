@@ -292,6 +292,9 @@ impl Config {
                 return refuse("--s3: its keys are needed, ROADSTEAD_S3_ACCESS_KEY and ROADSTEAD_S3_SECRET_KEY".into());
             }
         }
+        if let Some(user) = &cluster.etcd_user {
+            crate::cluster::etcd_user(user)?;
+        }
         if !matches!(cluster.state_nodes, 3 | 5) {
             return refuse(format!("cluster.state_nodes is 3 or 5, not {}", cluster.state_nodes));
         }
@@ -348,6 +351,7 @@ mod tests {
             ("address = \"0.0.0.0\"", "reach this machine"),
             ("[objects]\nelsewhere = \"https://s3.lan\"", "expected http://HOST:PORT"),
             ("[objects]\nelsewhere = \"http://s3.lan:9000\"", "its keys are needed"),
+            ("etcd_user = \"root\"", "expected USER:PASSWORD"),
             ("name = \"a/b\"", "letters, digits, dots and dashes"),
             ("state_nodes = 4", "3 or 5"),
             ("vip_advert_ms = 5", "10 to 40950 ms"),

@@ -23,6 +23,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io::Write;
 use std::process::ExitCode;
 
+/// A role that ends with this code would end again, however often it were started (`EX_UNAVAILABLE` of sysexits.h).
+pub const EXIT_OVER: u8 = 69;
+
 /// The bucket that holds the registry's bytes.
 pub const REGISTRY_BUCKET: &str = "registry";
 
@@ -87,9 +90,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sync(arguments) => sync::run(arguments),
         Command::State(arguments) => serve(arguments.supervised, async |stop| state::start(arguments, stop).await),
         Command::Data(arguments) => serve(arguments.supervised, async |stop| data::start(arguments, stop).await),
-        Command::EtcdMember(arguments) => {
-            serve(arguments.supervised, async |stop| etcd_member::start(arguments, stop).await)
-        }
+        Command::EtcdMember(arguments) => etcd_member::run(arguments),
         Command::Vip(vip::Arguments { question: Some(question), .. }) => cli::vip(question),
         Command::Vip(arguments) => serve(arguments.supervised, async |stop| vip::start(arguments, stop).await),
     }
@@ -97,6 +98,13 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 /// Services started together: each with the name its `ready` lines carry.
 type Services = Vec<(&'static str, Started)>;
+
+#[derive(Debug, thiserror::Error)]
+#[error("{role} failed")]
+struct Failed {
+    role: &'static str,
+    source: lifecycle::BoxError,
+}
 
 /// One service under its role's name.
 fn only(role: &'static str, started: Started) -> Services {
@@ -146,7 +154,7 @@ fn serve(supervised: bool, start: impl AsyncFnOnce(Stop) -> anyhow::Result<Servi
                 let result = started.finished().await;
                 // One that fails takes the process with it: the supervisor starts it whole.
                 stop.request();
-                result.map_err(|error| anyhow::Error::from_boxed(error).context(format!("{role} failed")))
+                result.map_err(|source| Failed { role, source })
             }
         });
         for end in futures::future::join_all(ends).await {

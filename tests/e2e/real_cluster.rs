@@ -7,6 +7,7 @@ use netlab::{Lab, Node};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::{BINARY, Process, children_of, pids, processes_of_task, send, until};
@@ -19,6 +20,8 @@ const KILLS_DEFAULT: usize = 10;
 const KILLS_VARIABLE: &str = "ROADSTEAD_KILLS";
 const APP: &str = "/killed";
 const VIP: &str = "10.89.0.100";
+/// Where an etcd of the user's listens.
+const ETCD: &str = "http://127.0.0.1:23790";
 
 struct Machine {
     node: Node,
@@ -36,8 +39,14 @@ impl Machine {
         self.data.path().display().to_string()
     }
 
-    /// Runs `roadstead` in the machine's namespace until it ends by itself or is killed.
+    /// Runs `roadstead` until its machine is ready.
     fn run(&mut self, arguments: &[&str]) {
+        self.spawn(arguments);
+        self.until_ready();
+    }
+
+    /// Runs `roadstead` in the machine's namespace until it ends by itself or is killed.
+    fn spawn(&mut self, arguments: &[&str]) {
         let data = self.data();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.path().join("log")).unwrap();
         let mut command = self.node.command(BINARY).into_std();
@@ -45,6 +54,9 @@ impl Machine {
         command.args(["--resources", "cpus:8;mem:8192;ports:[31000-31099]"]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         self.process = Some(Process(child.expect("nsenter is installed")));
+    }
+
+    fn until_ready(&self) {
         until(&format!("{} is ready", self.node.name()), || {
             let answer = self.try_ask(&["node", "list"])?;
             // Alone, a machine's id is made of its name.
@@ -52,6 +64,16 @@ impl Machine {
             let own = answer.as_array()?.iter().find(is_own)?.clone();
             (own["state"] == "connected").then_some(())
         });
+    }
+
+    /// Asks it to stop, and waits until it has.
+    fn stop(&mut self) {
+        self.process.take().expect("it runs").end(Signal::SIGTERM);
+    }
+
+    /// What it has logged, over all its runs.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.data.path().join("log")).expect("it has a log")
     }
 
     /// What a command prints as JSON; `None` when it fails.
@@ -79,16 +101,32 @@ impl Machine {
 }
 
 impl Cluster {
-    async fn begin() -> Self {
-        let lab = Lab::new("kill").await.expect("root, ip, tc and nsenter are there");
+    /// Machines `m1` and so on, on which nothing runs yet.
+    async fn of(lab: &str, count: u8) -> Self {
+        let lab = Lab::new(lab).await.expect("root, ip, tc and nsenter are there");
         let mut machines = Vec::new();
-        for number in 1..=3_u8 {
+        for number in 1..=count {
             let address = ([10, 89, 0, 10 + number].into(), 24);
             let node = lab.node(&format!("m{number}"), address).await.unwrap();
             let data = tempfile::Builder::new().prefix("roadstead-cluster-").tempdir().unwrap();
             machines.push(Machine { node, data, process: None });
         }
-        let mut cluster = Self { machines, lab };
+        Self { machines, lab }
+    }
+
+    /// One machine that was alone: it has run two tasks of the app, and was stopped.
+    async fn of_one_alone(lab: &str) -> Self {
+        let mut cluster = Self::of(lab, 1).await;
+        let machine = &mut cluster.machines[0];
+        machine.run(&["up", "--name", "alone"]);
+        let run = ["app", "run", APP, "--cmd", "exec sleep 100000", "--cpus", "0.1", "--mem", "32", "--instances", "2"];
+        machine.try_ask(&run).expect("the app is deployed");
+        machine.stop();
+        cluster
+    }
+
+    async fn begin(lab: &str) -> Self {
+        let mut cluster = Self::of(lab, 3).await;
         let vip = format!("{VIP}/24");
         cluster.machines[0].run(&["up", "--address", "10.89.0.11", "--name", "m1", "--vip", &vip]);
         let token = cluster.machines[0].try_ask(&["node", "token"]).expect("a token is made");
@@ -174,7 +212,7 @@ fn every_process_is_killed_in_turn_under_deployments_and_nothing_is_doubled_lost
 
 async fn kill_every_process() {
     let kills = std::env::var(KILLS_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS_DEFAULT);
-    let mut cluster = Cluster::begin().await;
+    let mut cluster = Cluster::begin("kill").await;
     let run = [
         "app",
         "run",
@@ -251,28 +289,16 @@ fn a_machine_that_was_alone_brings_what_it_ran_into_its_cluster() {
 }
 
 async fn begin_a_cluster_where_something_runs() {
-    let lab = Lab::new("alone").await.expect("root, ip, tc and nsenter are there");
-    let node = lab.node("m1", ([10, 89, 0, 11].into(), 24)).await.unwrap();
-    let data = tempfile::Builder::new().prefix("roadstead-cluster-").tempdir().unwrap();
-    let mut machine = Machine { node, data, process: None };
-    machine.run(&["up", "--name", "alone"]);
-    let run = ["app", "run", APP, "--cmd", "exec sleep 100000", "--cpus", "0.1", "--mem", "32", "--instances", "2"];
-    machine.try_ask(&run).expect("the app is deployed");
+    let mut cluster = Cluster::of_one_alone("alone").await;
+    let machine = &mut cluster.machines[0];
     let token = |machine: &Machine| machine.try_ask(&["token", "show"]).expect("there is a token")["token"].clone();
-    let token_before = token(&machine);
-    machine.process.take().expect("it runs").end(Signal::SIGTERM);
-
+    let token_before = token(machine);
     machine.run(&["up", "--address", "10.89.0.11", "--name", "m1"]);
-    until("the app runs in the cluster", || {
-        let app = machine.try_ask(&["app", "show", APP])?;
-        (app["tasksRunning"] == 2 && tasks_with_processes().len() == 2).then_some(())
-    });
-    assert_eq!(token(&machine), token_before, "whoever had a token has it still");
-    let cluster = machine.try_ask(&["node", "list"]).expect("the machines are listed");
-    assert_eq!(cluster.as_array().map(Vec::len), Some(1), "{cluster}");
-    machine.node.kill().await.expect("processes can be killed");
-    machine.process = None;
-    lab.remove().await.expect("the lab can be removed");
+    until("the app runs in the cluster", || app_runs(machine));
+    assert_eq!(token(machine), token_before, "whoever had a token has it still");
+    let listed = machine.try_ask(&["node", "list"]).expect("the machines are listed");
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+    cluster.end().await;
 }
 
 #[test]
@@ -281,28 +307,10 @@ fn the_state_is_exported_into_an_etcd_of_the_users_and_the_platform_runs_on_it()
 }
 
 async fn run_on_an_etcd_of_the_users() {
-    let lab = Lab::new("outside").await.expect("root, ip, tc and nsenter are there");
-    let node = lab.node("m1", ([10, 89, 0, 11].into(), 24)).await.unwrap();
-    let data = tempfile::Builder::new().prefix("roadstead-cluster-").tempdir().unwrap();
-    let mut machine = Machine { node, data, process: None };
-    machine.run(&["up", "--name", "alone"]);
-    let run = ["app", "run", APP, "--cmd", "exec sleep 100000", "--cpus", "0.1", "--mem", "32", "--instances", "2"];
-    machine.try_ask(&run).expect("the app is deployed");
-    machine.process.take().expect("it runs").end(Signal::SIGTERM);
-
-    const ETCD: &str = "http://127.0.0.1:23790";
+    let mut cluster = Cluster::of_one_alone("outside").await;
+    let machine = &mut cluster.machines[0];
     let outside = tempfile::tempdir().unwrap();
-    let mut etcd = machine.node.command("etcd").into_std();
-    etcd.args([
-        "--listen-client-urls",
-        ETCD,
-        "--advertise-client-urls",
-        ETCD,
-        "--listen-peer-urls",
-        "http://127.0.0.1:23800",
-    ]);
-    etcd.arg("--data-dir").arg(outside.path()).stdout(Stdio::null()).stderr(Stdio::null());
-    let etcd = Process(etcd.spawn().expect("etcd is installed"));
+    let etcd = run_etcd(&machine.node, outside.path());
     let export = || {
         let data = machine.data();
         let mut command = machine.node.command(BINARY).into_std();
@@ -315,14 +323,51 @@ async fn run_on_an_etcd_of_the_users() {
     // The platform finds its keys there, and needs the embedded store no more.
     std::fs::remove_dir_all(machine.data.path().join("store")).unwrap();
     machine.run(&["up", "--address", "10.89.0.11", "--name", "m1", "--etcd", ETCD]);
-    until("the app runs", || {
-        let app = machine.try_ask(&["app", "show", APP])?;
-        (app["tasksRunning"] == 2 && tasks_with_processes().len() == 2).then_some(())
-    });
-    machine.node.kill().await.expect("processes can be killed");
-    machine.process = None;
+    until("the app runs", || app_runs(machine));
+
+    // It starts while its etcd is away, and waits for it.
+    machine.stop();
     drop(etcd);
-    lab.remove().await.expect("the lab can be removed");
+    machine.spawn(&["up"]);
+    until("the last of its processes runs", || machine.process_of("agent"));
+    let etcd = run_etcd(&machine.node, outside.path());
+    machine.until_ready();
+    until("the app runs again", || app_runs(machine));
+    cluster.end().await;
+    drop(etcd);
+}
+
+/// An etcd of the user's.
+fn run_etcd(node: &Node, data: &Path) -> Process {
+    let mut etcd = node.command("etcd").into_std();
+    etcd.args(["--listen-client-urls", ETCD, "--advertise-client-urls", ETCD]);
+    etcd.args(["--listen-peer-urls", "http://127.0.0.1:23800"]);
+    etcd.arg("--data-dir").arg(data).stdout(Stdio::null()).stderr(Stdio::null());
+    Process(etcd.spawn().expect("etcd is installed"))
+}
+
+/// Both tasks of the app are listed and have a process.
+fn app_runs(machine: &Machine) -> Option<()> {
+    let app = machine.try_ask(&["app", "show", APP])?;
+    (app["tasksRunning"] == 2 && tasks_with_processes().len() == 2).then_some(())
+}
+
+#[test]
+fn a_machine_that_is_removed_says_so_once_and_its_member_rests() {
+    run_alone(remove_a_machine());
+}
+
+async fn remove_a_machine() {
+    const TOLD: &str = "this machine was removed from its cluster";
+    let cluster = Cluster::begin("remove").await;
+    let removed = &cluster.machines[2];
+    until("m3 is removed", || cluster.machines[0].try_ask(&["node", "remove", "m3", "--force"]));
+    until("m3 says so", || removed.log().contains(TOLD).then_some(()));
+    until("its member rests", || removed.log().contains("it is not started again").then_some(()));
+    assert_eq!(removed.process_of("etcd-member"), None);
+    assert_eq!(removed.log().matches(TOLD).count(), 1, "{}", removed.log());
+    until("the others go on", || cluster.machines[0].try_ask(&["node", "list"]));
+    cluster.end().await;
 }
 
 /// Processes of a task whose parent is not of the task: one for each time it runs.

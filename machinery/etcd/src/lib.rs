@@ -32,6 +32,9 @@ use std::time::Duration;
 /// A member that was asked to stop is killed after this time. Handing the leadership over takes one election at most.
 const STOP_MAX: Duration = Duration::from_secs(8);
 
+/// What a member says that learns that it is none any more (etcd's `membership.ErrIDRemoved` and `rafthttp.errMemberRemoved`).
+const REMOVED: &str = "the member has been permanently removed from the cluster";
+
 /// One member. Its addresses are fixed: etcd takes no bound sockets, and the others know them.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -71,6 +74,9 @@ pub enum Error {
     Certificates { source: ready::CertificatesError },
     #[error("etcd ended ({status}): {words}")]
     Ended { status: ExitStatus, words: String },
+    /// It would end again.
+    #[error("etcd ended: this member was permanently removed from the cluster")]
+    Removed,
     #[error("the guard of etcd lost it")]
     Lost { source: std::io::Error },
     #[error("etcd was stopped before it was ready")]
@@ -123,7 +129,8 @@ impl Member {
             Ok(status) => {
                 // Its pipe ends with it: what it said last is read.
                 let _read = (&mut self.reading).await;
-                Error::Ended { status, words: self.words.spoken() }
+                let words = self.words.spoken();
+                if words.contains(REMOVED) { Error::Removed } else { Error::Ended { status, words } }
             }
             Err(source) => Error::Lost { source },
         }

@@ -40,13 +40,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
     authority.try_exists()?.then_some(()).with_context(|| format!("no platform is kept in {}", data.display()))?;
     let embedded =
         Embedded::open(data.join("store")).await.context("open the embedded store; is the platform stopped?")?;
-    let credentials = match etcd_user {
-        None => ClientCredentials::None,
-        Some(user) => {
-            let (user, password) = user.split_once(':').context("--etcd-user takes USER:PASSWORD")?;
-            ClientCredentials::Password { user: user.into(), password: password.into() }
-        }
-    };
+    let credentials = etcd_user.as_deref().map_or(Ok(ClientCredentials::None), crate::cluster::etcd_user)?;
     let client = EtcdClient::connect(&etcd, credentials, None)?;
     let mut bytes = Vec::new();
     let summary = dump::export(&embedded, &mut bytes).await.context("read the embedded store")?;

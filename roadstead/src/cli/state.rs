@@ -2,7 +2,8 @@
 
 use super::connection::Connection;
 use super::output::Output;
-use crate::cluster::{self, Membership};
+use crate::cluster::{self, Membership, Others};
+use crate::config::ConfigError;
 use anyhow::{Context, bail};
 use identity::{Authority, Ca, Role};
 use serde_json::json;
@@ -166,13 +167,45 @@ fn append(archive: &mut tar::Builder<File>, name: &str, bytes: &[u8]) -> anyhow:
     archive.append_data(&mut header, Path::new(name), bytes).context("write the archive")
 }
 
+/// A machine that keeps no state has no administrator's certificate, and no authority to save.
+fn only_where_state_is(data: &Path) -> anyhow::Result<ConfigError> {
+    let others = Others::read(&Others::path(data))?;
+    let hosts: Vec<&str> = others.controllers.iter().filter_map(|url| host_of(url)).collect();
+    Ok(ConfigError::Usage(format!(
+        "this machine keeps no part of the cluster's state: run `roadstead backup FILE` on one that does ({})",
+        hosts.join(", ")
+    )))
+}
+
+/// Of `https://HOST:PORT`.
+fn host_of(url: &str) -> Option<&str> {
+    Some(url.strip_prefix("https://")?.rsplit_once(':')?.0)
+}
+
 /// The state of the platform on this machine, for its administrator.
 async fn open_state(connection: &Connection) -> anyhow::Result<EtcdClient> {
     let data = connection.data();
-    if Membership::read(data)?.is_some() {
+    if let Some(membership) = Membership::read(data)? {
+        if !membership.keeps_state {
+            return Err(only_where_state_is(data)?.into());
+        }
         return cluster::state::administrator(data);
     }
     let endpoint = format!("http://{}", connection.addresses()?.store);
     let token = connection.authority()?.token(Role::Admin).clone();
     Ok(EtcdClient::connect(&[endpoint], ClientCredentials::Token(token), None)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_state_names_those_that_can_be_backed_up() {
+        let data = tempfile::tempdir().unwrap();
+        let controllers = ["https://10.0.0.1:8081", "https://[fd99::2]:8081"].map(str::to_owned).into();
+        Others { controllers, ..Others::default() }.write(&Others::path(data.path())).unwrap();
+        let told = only_where_state_is(data.path()).unwrap().to_string();
+        assert!(told.ends_with("run `roadstead backup FILE` on one that does (10.0.0.1, [fd99::2])"), "{told}");
+    }
 }

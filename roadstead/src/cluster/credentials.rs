@@ -1,8 +1,7 @@
 //! What a machine shows to others: a certificate for each of its roles, signed by the cluster's authority.
 
-use super::membership::write_whole;
 use anyhow::Context;
-use identity::{AccessKey, Authority, Ca, CertificateFiles, Request, Role, Subject};
+use identity::{AccessKey, Authority, Ca, CertificateFiles, Request, Role, Subject, private_file};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -81,7 +80,7 @@ fn handed_path(data: &Path) -> PathBuf {
 
 pub fn keep_registry_key(data: &Path, key: &AccessKey) -> anyhow::Result<()> {
     let text = toml::to_string(&HandedKeys { registry: key.clone() })?;
-    write_whole(&handed_path(data), &text)
+    Ok(private_file::write(&handed_path(data), &text)?)
 }
 
 /// The registry's keys to object storage: the authority's, or those that were handed to this machine.
@@ -91,7 +90,7 @@ pub fn registry_key(data: &Path) -> anyhow::Result<AccessKey> {
         return authority.access_key("registry").cloned().context("the authority has no keys for registry");
     }
     let path = handed_path(data);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let text = private_file::read(&path)?;
     let keys: HandedKeys = toml::from_str(&text).with_context(|| format!("{} is not valid", path.display()))?;
     Ok(keys.registry)
 }

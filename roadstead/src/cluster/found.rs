@@ -50,7 +50,7 @@ fn membership(config: &Config, address: IpAddr) -> anyhow::Result<Membership> {
     Ok(Membership {
         name: cluster.name.clone(),
         address,
-        holds_objects: true,
+        unsettled: true,
         ports,
         settings: Settings {
             name: CLUSTER_NAME.into(),

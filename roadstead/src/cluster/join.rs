@@ -1,15 +1,15 @@
 //! `roadstead join TOKEN --address A`: this machine shows the token to a machine of the cluster, whose authority the token
 //! names, and is handed certificates, settings and its part of the state. What is cut off half-way is known by a mark, and
-//! may be done again.
+//! may be done again; a machine that was surely not taken in is left as it was.
 
 use super::credentials::{self, Requests};
 use super::found::{outside, own_address, ports};
-use super::membership::{Etcd, Membership, Others, make_directory, write_whole};
+use super::membership::{Etcd, Membership, Others, make_directory};
 use crate::config::{Config, ConfigError};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use controller::cluster::{JoinAnswer, JoinCredential, JoinRequest};
-use http::Method;
-use identity::{Authority, Ca, Identity, JoinToken, Request};
+use http::{Method, StatusCode};
+use identity::{Authority, Ca, Identity, JoinToken, Request, private_file};
 use lifecycle::ErrorChain;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,7 @@ pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membersh
     }
     let address = own_address(config)?;
     make_directory(data)?;
+    let is_first_attempt = !mark(data).try_exists()?;
     // Whether this machine keeps a part of the state is the cluster's to say.
     let requests = Requests::generate(credentials::roles(true))?.with_node(node_key(data)?);
     let ports = ports(config);
@@ -47,7 +48,16 @@ pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membersh
         etcd_client_url: Some(format!("https://{}", at(ports.etcd))),
         version: env!("CARGO_PKG_VERSION").into(),
     };
-    let answer = ask(token, &request).await?;
+    let answer = match ask(token, &request).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            // An earlier attempt may have been heard.
+            if is_first_attempt && error.is_definite() {
+                remove_mark(data)?;
+            }
+            return Err(error.into());
+        }
+    };
     if answer.etcd_endpoints.is_empty() && config.cluster.etcd.is_empty() {
         let message = "this cluster keeps its state in an etcd of yours: name it to this machine, too, with --etcd";
         return Err(ConfigError::Usage(message.into()).into());
@@ -68,7 +78,7 @@ pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membersh
     let membership = Membership {
         name: config.cluster.name.clone(),
         address,
-        holds_objects: false,
+        unsettled: false,
         ports,
         settings: answer.settings,
         keeps_state: answer.state,
@@ -85,7 +95,7 @@ pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membersh
     let etcd = if outside.is_some() { config.cluster.etcd.clone() } else { answer.etcd_endpoints };
     Others { etcd, controllers, outside }.write(&Others::path(data))?;
     membership.write(data)?;
-    std::fs::remove_file(mark(data)).with_context(|| format!("remove {}", mark(data).display()))?;
+    remove_mark(data)?;
     tracing::info!(name = membership.name, state = membership.keeps_state, "joined the cluster");
     Ok(membership)
 }
@@ -98,13 +108,17 @@ fn mark(data: &Path) -> PathBuf {
 
 fn node_key(data: &Path) -> anyhow::Result<Request> {
     let path = mark(data);
-    if path.try_exists()? {
-        let key_pem = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    if let Some(key_pem) = private_file::read_if_there(&path)? {
         return Request::renewing(&key_pem).with_context(|| format!("{} holds no key: remove it", path.display()));
     }
     let request = Request::generate().context("make a key")?;
-    write_whole(&path, &request.key_pem)?;
+    private_file::write(&path, &request.key_pem)?;
     Ok(request)
+}
+
+fn remove_mark(data: &Path) -> anyhow::Result<()> {
+    let path = mark(data);
+    std::fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))
 }
 
 /// What was handed over half-way starts nothing: alone, it would take the cluster's authority for its own.
@@ -116,18 +130,43 @@ pub fn refuse_half_joined(data: &Path) -> anyhow::Result<()> {
     Err(ConfigError::Usage(message).into())
 }
 
+/// Why the cluster did not take this machine in.
+#[derive(Debug, thiserror::Error)]
+enum JoinError {
+    #[error("the cluster refused: {message} ({status})")]
+    Refused { status: StatusCode, message: String, is_in_doubt: bool },
+    #[error("no machine of the cluster can be reached: {}", tried.join("; "))]
+    Unreachable { tried: Vec<String>, is_in_doubt: bool },
+}
+
+impl JoinError {
+    /// Whether this machine was surely not taken in.
+    fn is_definite(&self) -> bool {
+        let (Self::Refused { is_in_doubt, .. } | Self::Unreachable { is_in_doubt, .. }) = self;
+        !is_in_doubt
+    }
+}
+
 /// Asks each machine the token names until one answers.
-async fn ask(token: &JoinToken, request: &JoinRequest) -> anyhow::Result<JoinAnswer> {
+async fn ask(token: &JoinToken, request: &JoinRequest) -> Result<JoinAnswer, JoinError> {
     let client = Client::new(Credentials::None).with_tls(identity::pinned_client(&token.ca_fingerprint));
-    let mut unreachable = Vec::new();
+    let (mut tried, mut is_in_doubt) = (Vec::new(), false);
     for address in &token.addresses {
         match client.send_json(Method::POST, &format!("https://{address}/v1/join"), request).await {
             Ok(answer) => return Ok(answer),
-            Err(ClientError::Status { status, body, .. }) => bail!("the cluster refused: {} ({status})", told(&body)),
-            Err(error) => unreachable.push(format!("{address}: {}", ErrorChain(&error))),
+            Err(ClientError::Status { status, body, .. }) => {
+                // One that could not do it may have begun.
+                is_in_doubt |= !status.is_client_error();
+                return Err(JoinError::Refused { status, message: told(&body), is_in_doubt });
+            }
+            Err(error) => {
+                // A request that was sent may have been heard.
+                is_in_doubt |= !matches!(&error, ClientError::Call { source, .. } if source.is_connect());
+                tried.push(format!("{address}: {}", ErrorChain(&error)));
+            }
         }
     }
-    bail!("no machine of the cluster can be reached: {}", unreachable.join("; "))
+    Err(JoinError::Unreachable { tried, is_in_doubt })
 }
 
 fn told(body: &str) -> String {
@@ -136,32 +175,4 @@ fn told(body: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn join_into(data: &Path) -> String {
-        let config = Config { data: data.to_owned(), ..Config::default() };
-        let token = JoinToken::generate("ab".repeat(32), vec!["127.0.0.1:1".into()]).unwrap();
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        format!("{:#}", runtime.block_on(join(&config, &token)).unwrap_err())
-    }
-
-    #[test]
-    fn a_machine_that_was_cut_off_while_joining_joins_again_and_starts_nothing_else() {
-        let data = tempfile::tempdir().unwrap();
-        refuse_half_joined(data.path()).unwrap();
-        write_whole(&mark(data.path()), "").unwrap();
-        Authority::load_or_create(data.path()).unwrap();
-        let refused = refuse_half_joined(data.path()).unwrap_err().to_string();
-        assert!(refused.contains("run `roadstead join` again"), "{refused}");
-        assert!(join_into(data.path()).contains("has an address"), "it is let on");
-    }
-
-    #[test]
-    fn a_platform_alone_is_not_lost_by_joining() {
-        let data = tempfile::tempdir().unwrap();
-        let before = Authority::load_or_create(data.path()).unwrap();
-        assert!(join_into(data.path()).contains("join with another --data"));
-        assert_eq!(Authority::load(data.path()).unwrap().access_key("admin"), before.access_key("admin"));
-    }
-}
+mod tests;

@@ -3,11 +3,11 @@
 
 use anyhow::Context;
 use controller::cluster::Settings;
+use identity::private_file;
 use serde::{Deserialize, Serialize};
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::Write;
+use std::fs::DirBuilder;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -16,8 +16,10 @@ pub struct Membership {
     /// Of this machine, unique in the cluster and in its certificates.
     pub name: String,
     pub address: IpAddr,
-    /// This machine's objects are the cluster's.
-    pub holds_objects: bool,
+    /// It founded the cluster, whose state still lacks what a founder writes first (see [`super::state::settle`]). In files
+    /// of before it was named after the objects, and stayed.
+    #[serde(alias = "holds_objects")]
+    pub unsettled: bool,
     pub ports: Ports,
     /// As of when it joined; the same on every machine.
     pub settings: Settings,
@@ -84,10 +86,7 @@ impl Membership {
     /// `None`: the data directory is of a machine alone.
     pub fn read(data: &Path) -> anyhow::Result<Option<Self>> {
         let path = Self::path(data);
-        let text = match std::fs::read_to_string(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            read => read.with_context(|| format!("read {}", path.display()))?,
-        };
+        let Some(text) = private_file::read_if_there(&path)? else { return Ok(None) };
         let membership = toml::from_str(&text).with_context(|| format!("{} is not valid", path.display()))?;
         Ok(Some(membership))
     }
@@ -98,11 +97,16 @@ impl Membership {
     }
 
     pub fn write(&self, data: &Path) -> anyhow::Result<()> {
-        write_whole(&Self::path(data), &toml::to_string(self)?)
+        Ok(private_file::write(&Self::path(data), &toml::to_string(self)?)?)
     }
 
     pub fn at(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.address, port)
+    }
+
+    /// The cluster's objects are here, unless an S3 elsewhere keeps them. Their keys are the authority's.
+    pub fn holds_objects(&self) -> bool {
+        self.keeps_state && self.settings.objects == self.at(self.ports.tunnel).to_string()
     }
 
     /// Of this machine's member of the state; empty where there is none.
@@ -117,12 +121,12 @@ impl Others {
     }
 
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let text = private_file::read(path)?;
         toml::from_str(&text).with_context(|| format!("{} is not valid", path.display()))
     }
 
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        write_whole(path, &toml::to_string(self)?)
+        Ok(private_file::write(path, &toml::to_string(self)?)?)
     }
 }
 
@@ -130,19 +134,6 @@ impl Others {
 pub fn make_directory(data: &Path) -> anyhow::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(data);
     made.with_context(|| format!("make {}", data.display()))
-}
-
-/// A reader sees the old file or the new one, whatever happens in between; nobody but the owner sees any.
-pub fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
-    let beside = path.with_extension("new");
-    let write = || {
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&beside, path)
-    };
-    write().with_context(|| format!("write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -153,7 +144,7 @@ mod tests {
         Membership {
             name: "a".into(),
             address: "10.0.0.1".parse().unwrap(),
-            holds_objects: true,
+            unsettled: true,
             ports: Ports { peers: 8081, etcd: 2379, etcd_peer: 2380, tunnel: 9001 },
             settings: Settings { vips: vec!["10.0.0.100/24".into()], ..Settings::default() },
             keeps_state: true,
@@ -164,6 +155,24 @@ mod tests {
                 initial_cluster: vec![("a".into(), "https://10.0.0.1:2380".into())],
             }),
         }
+    }
+
+    #[test]
+    fn the_objects_are_where_the_cluster_says() {
+        let mut machine = membership();
+        assert!(!machine.holds_objects());
+        machine.settings.objects = "10.0.0.1:9001".into();
+        assert!(machine.holds_objects());
+        machine.keeps_state = false;
+        assert!(!machine.holds_objects(), "it has no keys to them");
+    }
+
+    #[test]
+    fn a_membership_that_was_written_before_is_read() {
+        let text = toml::to_string(&membership()).unwrap();
+        let before = text.replace("unsettled = true", "holds_objects = true");
+        assert_ne!(before, text);
+        assert!(toml::from_str::<Membership>(&before).unwrap().unsettled);
     }
 
     #[test]

@@ -12,11 +12,7 @@ use store::ClientCredentials;
 
 impl Outside {
     pub fn credentials(&self) -> anyhow::Result<ClientCredentials> {
-        let Some(user) = &self.user else { return Ok(ClientCredentials::None) };
-        let Some((user, password)) = user.split_once(':') else {
-            return Err(ConfigError::Usage("--etcd-user takes USER:PASSWORD".into()).into());
-        };
-        Ok(ClientCredentials::Password { user: user.into(), password: password.into() })
+        Ok(self.user.as_deref().map_or(Ok(ClientCredentials::None), etcd_user)?)
     }
 
     /// `None`: plain HTTP.
@@ -40,7 +36,33 @@ impl Outside {
     }
 }
 
+/// What `--etcd-user` takes: `USER:PASSWORD`.
+pub fn etcd_user(text: &str) -> Result<ClientCredentials, ConfigError> {
+    match text.split_once(':') {
+        Some((user, password)) if !user.is_empty() => {
+            Ok(ClientCredentials::Password { user: user.into(), password: password.into() })
+        }
+        // Not the text itself: it may be the password.
+        _ => Err(ConfigError::Usage("--etcd-user (ROADSTEAD_ETCD_USER): expected USER:PASSWORD".into())),
+    }
+}
+
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     read.with_context(|| format!("read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_has_a_name_and_a_password_which_may_hold_anything() {
+        let Ok(ClientCredentials::Password { user, password }) = etcd_user("root:a:b") else { panic!("it is one") };
+        assert_eq!((user.as_str(), password.as_str()), ("root", "a:b"));
+        for wrong in ["", "secret", ":secret"] {
+            let error = etcd_user(wrong).unwrap_err().to_string();
+            assert!(error.contains("expected USER:PASSWORD") && !error.contains("secret"), "{error}");
+        }
+    }
 }

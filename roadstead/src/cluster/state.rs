@@ -67,10 +67,12 @@ pub fn administrator(data: &Path) -> anyhow::Result<EtcdClient> {
 }
 
 /// What a new cluster's state is given before its first controller leads: who may touch what, what this machine held while
-/// it was alone, the routes of S3. It may be cut off anywhere and is done again.
+/// it was alone, the routes of S3. It may be cut off anywhere and is done again; once done it is marked, and a start waits
+/// for no state.
 pub async fn settle(config: &Config, membership: &Membership) -> anyhow::Result<()> {
     let data = &config.data;
-    if !membership.holds_objects || membership.etcd.as_ref().is_some_and(|etcd| etcd.existing) {
+    // The second is the mark of before.
+    if !membership.unsettled || membership.etcd.as_ref().is_some_and(|etcd| etcd.existing) {
         return Ok(());
     }
     let client = administrator(data)?;
@@ -81,9 +83,8 @@ pub async fn settle(config: &Config, membership: &Membership) -> anyhow::Result<
     let success = platform_routes(&membership.settings.domain, config.objects.listen);
     client.txn(TxnRequest { success, ..TxnRequest::default() }).await.context("write the routes of S3")?;
     // From now on its member starts as one of a cluster that is there.
-    let mut settled = membership.clone();
-    settled.etcd = membership.etcd.clone().map(|etcd| Etcd { existing: true, ..etcd });
-    settled.write(data)
+    let etcd = membership.etcd.clone().map(|etcd| Etcd { existing: true, ..etcd });
+    Membership { unsettled: false, etcd, ..membership.clone() }.write(data)
 }
 
 /// Gives each role the rights that this binary knows, once the state answers: a later one may have given it others.

@@ -75,7 +75,7 @@ async fn start_in_cluster(arguments: Arguments, membership: Membership, stop: St
     let mut services = Vec::new();
     let (objects, key) = match &arguments.s3 {
         Some(url) => (forward_to(arguments.objects, url, &stop).await?, arguments.elsewheres_key()),
-        None if membership.holds_objects => {
+        None if membership.holds_objects() => {
             let authority = Authority::load(&arguments.data)?;
             (start_objects(&arguments, &authority, &stop).await?, cluster::registry_key(&arguments.data)?)
         }

@@ -56,10 +56,7 @@ impl EtcdFlags {
             return Ok(ClientCredentials::None);
         }
         if let Some(user) = &self.etcd_user {
-            let Some((user, password)) = user.split_once(':') else {
-                return Err(ConfigError::Usage("--etcd-user takes USER:PASSWORD".into()));
-            };
-            return Ok(ClientCredentials::Password { user: user.into(), password: password.into() });
+            return cluster::etcd_user(user);
         }
         Ok(known.token.clone().map_or(ClientCredentials::None, ClientCredentials::Token))
     }

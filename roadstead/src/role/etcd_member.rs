@@ -1,12 +1,14 @@
-//! The `etcd-member` process of `up`: guards this machine's member of the state's cluster.
+//! The `etcd-member` process of `up`: guards this machine's member of the state's cluster. Of a machine that was removed from
+//! it, it says so and is over.
 
-use super::{Services, only};
+use super::{EXIT_OVER, Services, only};
 use crate::cluster::Membership;
 use anyhow::Context;
 use identity::{Ca, RevocationList};
 use lifecycle::Stop;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -20,7 +22,26 @@ pub struct Arguments {
     pub supervised: bool,
 }
 
-pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let data = arguments.data.clone();
+    match super::serve(arguments.supervised, async |stop| start(arguments, stop).await) {
+        Err(error) if is_removal(&error) => {
+            let data = data.display();
+            tracing::error!(
+                "this machine was removed from its cluster: stop it; to join again, make a token on a machine of the cluster \
+                 (`roadstead node token`), remove {data}, and run `roadstead join TOKEN --address A --data {data}`"
+            );
+            Ok(ExitCode::from(EXIT_OVER))
+        }
+        served => served,
+    }
+}
+
+fn is_removal(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(::etcd::Error::Removed)))
+}
+
+async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
     let membership = Membership::of_process(&arguments.data)?;
     let member = membership.etcd.context("this machine keeps no state")?;
     let identity = arguments.data.join("identity");
@@ -43,4 +64,18 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         token: member.token,
     };
     Ok(only("etcd", ::etcd::start(config, stop).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::etcd::Error;
+
+    #[test]
+    fn a_removal_is_known_whether_the_member_had_come_up_or_not() {
+        let running = |error: Error| crate::role::Failed { role: "etcd", source: error.into() }.into();
+        assert!(is_removal(&running(Error::Removed)));
+        assert!(is_removal(&Error::Removed.into()));
+        assert!(!is_removal(&running(Error::Stopped)));
+    }
 }

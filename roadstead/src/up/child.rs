@@ -1,5 +1,7 @@
-//! One child process: started, read until it is ready, restarted when it ends, ended with the supervisor.
+//! One child process: started, read until it is ready, restarted when it ends (unless it says that it is over), ended with
+//! the supervisor.
 
+use crate::role::EXIT_OVER;
 use anyhow::{Context, bail};
 use lifecycle::Stop;
 use lifecycle::logs::FILTER_VARIABLE;
@@ -71,6 +73,11 @@ async fn keep(program: Program, first: Running, stop: Stop) {
             match stop.or(current.child.wait()).await {
                 None => {
                     current.end().await;
+                    return;
+                }
+                Some(Ok(status)) if status.code() == Some(EXIT_OVER.into()) => {
+                    // It has said why.
+                    tracing::info!(role = program.name, "is over; it is not started again");
                     return;
                 }
                 Some(status) => {

@@ -81,7 +81,7 @@ impl Programs<'_> {
                 ]
             }
         };
-        let holder = self.membership.filter(|membership| membership.holds_objects && objects.elsewhere.is_none());
+        let holder = self.membership.filter(|membership| membership.holds_objects() && objects.elsewhere.is_none());
         if let Some(membership) = holder {
             listeners.push(listener("--tunnel", "tunnel", membership.at(membership.ports.tunnel)));
         }
