@@ -33,7 +33,7 @@ fn a_backup_is_restored_on_another_machine_and_its_apps_run_there() {
     let restored = Up::start(&data, &RESOURCES);
     assert_eq!(restored.token, token, "whoever had a token has it still");
     until("both tasks run on the new machine", || {
-        let app = restored.cli_json(&["app", "show", "/kept"]);
+        let app = restored.json_if_told(&["app", "show", "/kept"])?;
         (app["tasksRunning"] == 2).then_some(())
     });
     restored.cli(&["app", "remove", "/kept"]);

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Up, until};
+use support::Up;
 
 const RUNTIME: [&str; 4] = ["--runtime", "process", "--resources", "cpus:4;mem:4096;ports:[31000-32000]"];
 

@@ -28,7 +28,7 @@ impl Tour {
         let data = tempfile::Builder::new().prefix("roadstead-cli-").tempdir().expect("a temporary directory");
         let resources = "cpus:4;mem:4096;ports:[31800-31899]";
         let up = Up::start(data.path(), &["--runtime", "process", "--resources", resources]);
-        until("the node has joined", || (up.cli_json(&["node", "list"])[0]["state"] == "connected").then_some(()));
+        until("the node has joined", || (up.json_if_told(&["node", "list"])?[0]["state"] == "connected").then_some(()));
         Self { up, data }
     }
 

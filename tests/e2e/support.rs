@@ -130,12 +130,17 @@ impl Up {
         task_ids(&self.cli_json(&["app", "show", app]))
     }
 
-    /// The ids of an app's tasks, if anyone answers: a role that was killed may be on its way back.
-    pub fn tasks_if_told(&self, app: &str) -> Option<Vec<String>> {
+    /// What a command prints as JSON, if anyone answers: a role that was killed or has just begun may be on its way.
+    pub fn json_if_told(&self, arguments: &[&str]) -> Option<Value> {
         let mut command = Command::new(BINARY);
-        command.args(["app", "show", app, "--output", "json", "--data"]).arg(&self.data).stdin(Stdio::null());
+        command.args(arguments).args(["--output", "json", "--data"]).arg(&self.data).stdin(Stdio::null());
         let output = command.output().expect("the binary starts");
-        output.status.success().then(|| task_ids(&serde_json::from_slice(&output.stdout).expect("JSON")))
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).expect("commands print JSON"))
+    }
+
+    /// The ids of an app's tasks, if anyone answers.
+    pub fn tasks_if_told(&self, app: &str) -> Option<Vec<String>> {
+        Some(task_ids(&self.json_if_told(&["app", "show", app])?))
     }
 
     /// `GET path` through the edge under a host name: status and body.
