@@ -9,7 +9,8 @@
 //! Two parsers that read one message differently are a hole (request smuggling), and a proxy never knows the second one.
 //! So what can be read in two ways is refused, even where RFC 9112 lets a recipient repair it; and what is passed on is
 //! written in the one form that everybody reads alike. `httparse` finds the pieces; it is lenient in places, and what it
-//! lets through is checked again here. `tests/support/corpus.rs` has a request for each line.
+//! lets through is checked again here. `tests/support/corpus.rs` has a request for each line,
+//! and `tests/support/haproxy.rs` says which of them HAProxy passes on.
 //!
 //! | in a request | answer |
 //! |---|---|
@@ -39,7 +40,7 @@
 //! | a line that ends in LF without CR, CR without LF, control characters in an extension | refused |
 //! | data not followed by CR LF | refused |
 //! | extensions of more than [`EXTENSION_BYTES_MAX`] in one body, trailers of more than [`TRAILER_BYTES_MAX`] | refused |
-//! | a trailer that no header may be (see below), without name or colon, folded | refused |
+//! | a trailer of a forbidden name (see below), without name or colon, folded | refused |
 //!
 //! Trailers that would change the message's framing, route or sender if somebody merged them into the head are refused:
 //! `Content-Length`, `Host`, `Authorization`, `X-Forwarded-For` and the like (RFC 9110 §6.5.1).
