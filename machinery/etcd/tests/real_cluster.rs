@@ -122,17 +122,6 @@ async fn a_removed_machines_certificate_opens_nothing_from_then_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_removed_members_certificate_makes_no_peer() {
-    let cluster = Cluster::start().await;
-    for index in [1, 2] {
-        cluster.ask_as_peer_of(index, Role::Store).await.unwrap();
-    }
-    cluster.revoke(&[cluster.revocable_member(1)], SystemTime::now());
-    assert!(cluster.ask_as_peer_of(1, Role::Store).await.is_err());
-    cluster.ask_as_peer_of(2, Role::Store).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_renewed_certificate_needs_no_restart() {
     let mut cluster = Cluster::of(3).await;
     let lifetime = Duration::from_secs(10);

@@ -139,12 +139,6 @@ impl Cluster {
         EtcdClient::connect(&self.endpoints(), ClientCredentials::None, Some(tls)).unwrap()
     }
 
-    /// A member's certificate, as of a machine of that name.
-    pub fn revocable_member(&self, index: usize) -> Issued {
-        let files = CertificateFiles::of(&self.members[index].directory.join("identity"), Role::Store);
-        Issued::of_pem(&std::fs::read_to_string(files.certificate).unwrap()).unwrap()
-    }
-
     /// A list, signed at a time, installed at every member as its machine's controller does.
     pub fn revoke(&self, certificates: &[Issued], at: SystemTime) {
         let list = self.ca.revoke(certificates, 1, at).unwrap();
@@ -162,11 +156,7 @@ impl Cluster {
 
     /// What the first machine's certificate of a role is answered where members meet.
     pub async fn ask_as_peer(&self, role: Role) -> Result<Bytes, web::ClientError> {
-        self.ask_as_peer_of(0, role).await
-    }
-
-    pub async fn ask_as_peer_of(&self, index: usize, role: Role) -> Result<Bytes, web::ClientError> {
-        let tls = Tls::open(&self.members[index].directory.join("identity"), role).unwrap();
+        let tls = Tls::open(&self.members[0].directory.join("identity"), role).unwrap();
         let client = web::Client::new(web::Credentials::None).with_tls(tls.client(Some(Role::Store)));
         client.get(&format!("{}/version", self.members[0].peer_url())).await.map(|response| response.into_body())
     }
