@@ -58,6 +58,7 @@ impl Story {
             verifier: identity::Verifier::Open,
             edge_id: "edge".into(),
             node_id: String::new(),
+            client_times: edge::ClientTimes::default(),
         };
         let edge = edge::start(config, stop.child()).await.unwrap();
         let (port, api) = (edge.address("").unwrap().port(), edge.address("api").unwrap());

@@ -47,6 +47,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         verifier: known.verifier,
         edge_id: arguments.name.or(arguments.credentials.node.clone()).unwrap_or_else(super::host_name),
         node_id: arguments.credentials.node.unwrap_or_default(),
+        client_times: ::edge::ClientTimes::default(),
     };
     Ok(only("edge", ::edge::start(config, stop).await?))
 }

@@ -24,9 +24,9 @@
 //! # What peers do, and what becomes of it
 //! | | |
 //! |---|---|
-//! | a client's head comes slower than `HEAD_TIMEOUT` | 408, closed |
+//! | a client's head comes slower than `ClientTimes::head` | 408, closed |
 //! | a client closes its side while it waits | it has left: the server's connection is closed, the request is not retried |
-//! | a client takes nothing of its response for `CLIENT_STALL_MAX` | closed |
+//! | a client takes nothing of its response for `ClientTimes::stall` | closed |
 //! | a response comes before the request has ended | it is passed on; the connection ends with it |
 //! | a server closes in the middle of a response that was begun to be passed on | closed: the client sees the break |
 //! | a server sends more than it announced | its connection is not used again |
@@ -45,12 +45,14 @@ mod pool;
 mod registry;
 mod scratch;
 mod socket;
+mod splice;
 mod thread;
 mod timer;
 mod tunnel;
 mod unsent;
 mod upload;
 
+use crate::ClientTimes;
 use crate::current::Current;
 use crate::limits::COMMANDS_QUEUE_MAX;
 use crate::metrics::Metrics;
@@ -74,6 +76,7 @@ pub(crate) struct House {
     /// The edge's name in `X-Forwarded-Server`.
     pub edge_id: String,
     pub probe: Arc<Probe>,
+    pub client_times: ClientTimes,
     pub stop: Stop,
 }
 

@@ -32,6 +32,7 @@ use crate::api::Api;
 use crate::current::Current;
 use crate::engine::{Engine, House};
 use crate::kept::Kept;
+use crate::limits::{CLIENT_STALL_MAX, HEAD_TIMEOUT};
 use crate::listeners::{ListenerProblems, Listeners};
 use crate::metrics::Metrics;
 use crate::quiesce::Quiesce;
@@ -44,6 +45,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use store::Store;
 use tokio::task::JoinSet;
 
@@ -68,6 +70,23 @@ pub struct Config {
     pub edge_id: String,
     /// The node this edge runs on; empty: not known.
     pub node_id: String,
+    pub client_times: ClientTimes,
+}
+
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientTimes {
+    /// For a request's head, from its first byte on; also how long a kept-alive connection may idle (vulcand's
+    /// `-serverReadTimeout`).
+    pub head: Duration,
+    /// Without taking anything of a response (vulcand's `-serverWriteTimeout` cuts slow ones too).
+    pub stall: Duration,
+}
+
+impl Default for ClientTimes {
+    fn default() -> Self {
+        Self { head: HEAD_TIMEOUT, stall: CLIENT_STALL_MAX }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +121,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         quiesce: quiesce.clone(),
         edge_id: config.edge_id.clone(),
         probe: probe.clone(),
+        client_times: config.client_times,
         stop: stop.clone(),
     };
     let engine = Engine::start(Arc::new(house)).map_err(Error::Thread)?;

@@ -13,6 +13,13 @@ pub const COMMANDS_QUEUE_MAX: usize = 256;
 pub const SCRATCH_BYTES: usize = 128 * 1024;
 /// Read buffers of responses that are read ahead, and buffers of heads, that a thread keeps for the next.
 pub const SPARE_BUFFERS_MAX: usize = 32;
+/// What is left of a plain body goes through the kernel alone (splice) from this size on: less is not worth three system
+/// calls.
+pub const SPLICE_BYTES_MIN: u64 = 64 * 1024;
+/// Of the pipe it goes through; an unprivileged user may have 16,384 pages in all pipes (pipe(7)).
+pub const PIPE_BYTES: i32 = 256 * 1024;
+/// Pipes that a thread keeps for the next bodies.
+pub const SPARE_PIPES_MAX: usize = 32;
 /// A thread looks after what it keeps this often.
 pub const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -26,10 +33,9 @@ pub const BACKLOG: i32 = 4096;
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Headers of one head, either side.
 pub const HEADERS_MAX: usize = 256;
-/// A request head must arrive within this time from its first byte on; also how long a kept-alive connection may idle
-/// (vulcand's `-serverReadTimeout`).
+/// Default of `ClientTimes::head`.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// A client that takes nothing of its response for this long is cut (vulcand's `-serverWriteTimeout` cuts slow ones too).
+/// Default of `ClientTimes::stall`.
 pub const CLIENT_STALL_MAX: Duration = Duration::from_secs(60);
 /// A client whose request was answered before all of it had come is heard, though not listened to, for this long: closing at
 /// once would reset the connection, and the answer would be lost on its way (RFC 9112 §9.6).

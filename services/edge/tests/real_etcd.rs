@@ -124,6 +124,7 @@ impl Edge {
             verifier: identity::Verifier::Open,
             edge_id: "edge-1".into(),
             node_id: String::new(),
+            client_times: edge::ClientTimes::default(),
         };
         let stop = Stop::new();
         let started = edge::start(config, stop.clone()).await.unwrap();

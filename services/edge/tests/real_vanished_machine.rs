@@ -146,6 +146,7 @@ async fn story(proxy: &Machine, one: &Machine, two: &Machine) {
         verifier: identity::Verifier::Open,
         edge_id: "edge".into(),
         node_id: String::new(),
+        client_times: edge::ClientTimes::default(),
     };
     let stop = Stop::new();
     let stopping = stop.clone();

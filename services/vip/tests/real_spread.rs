@@ -42,6 +42,7 @@ async fn edge(node: &Node, stores: Vec<String>) {
                 verifier: identity::Verifier::Open,
                 edge_id: name,
                 node_id: String::new(),
+                client_times: edge::ClientTimes::default(),
             };
             let started = edge::start(config, lifecycle::Stop::new()).await.unwrap();
             bound.send(()).unwrap();

@@ -5,8 +5,9 @@ use super::thread::Worker;
 use super::timer::Timer;
 use super::unsent::Unsent;
 use super::{Face, answer, exchange};
+use crate::ClientTimes;
 use crate::count::Counter;
-use crate::limits::{CLIENT_STALL_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT, LINGER_BYTES_MAX, LINGER_MAX};
+use crate::limits::{HEAD_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MAX};
 use crate::quiesce::Phase;
 use http1::Connection::Close;
 use socket2::SockRef;
@@ -27,10 +28,13 @@ pub(super) struct Client {
     pub stream: TcpStream,
     /// What came and is not part of a request yet: the beginning of a head, or what follows a request.
     pub leftover: Vec<u8>,
+    /// That came with the request before: nobody has looked at it yet.
+    is_leftover_new: bool,
     /// There is more to read than was: the client sent something while it waited for an answer.
     has_more: bool,
     /// For whatever is waited for.
     pub timer: Timer,
+    pub times: ClientTimes,
     pub peer: Peer,
     came_in: Phase,
 }
@@ -79,7 +83,7 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
     let _entered = worker.connections.enter(waker);
     let _counted = Counted::new(&worker.house.metrics.busy().connections);
-    let mut client = Client::new(stream, peer.ip(), face, worker.phase());
+    let mut client = Client::new(stream, peer.ip(), face, &worker);
     loop {
         let after = match poll_fn(|context| client.poll_arrival(context, &worker)).await {
             Arrival::None => return,
@@ -90,7 +94,7 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
             }
         };
         match after {
-            After::Next => client.has_more = false,
+            After::Next => (client.is_leftover_new, client.has_more) = (true, false),
             After::Close => return,
             After::Linger => return Box::pin(client.linger()).await,
             After::Reset => {
@@ -103,15 +107,17 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
 }
 
 impl Client {
-    fn new(stream: TcpStream, address: IpAddr, face: Arc<Face>, came_in: Phase) -> Self {
+    fn new(stream: TcpStream, address: IpAddr, face: Arc<Face>, worker: &Worker) -> Self {
         let peer = Peer { address, text: AddressText::of(address), face };
-        let timer = Timer::new(Instant::now() + HEAD_TIMEOUT);
-        Self { stream, leftover: Vec::new(), has_more: false, timer, peer, came_in }
+        let times = worker.house.client_times;
+        let timer = Timer::new(Instant::now() + times.head);
+        let (leftover, came_in) = (Vec::new(), worker.phase());
+        Self { stream, leftover, is_leftover_new: false, has_more: false, timer, times, peer, came_in }
     }
 
     /// Waits for a request's head.
     fn poll_arrival(&mut self, context: &mut Context<'_>, worker: &Worker) -> Poll<Arrival> {
-        if !self.leftover.is_empty() && !mem::replace(&mut self.has_more, true) {
+        if mem::take(&mut self.is_leftover_new) && !self.leftover.is_empty() {
             let bytes = mem::take(&mut self.leftover);
             if let Some(arrival) = look(worker, &self.peer, &bytes, &mut self.leftover) {
                 return Poll::Ready(arrival);
@@ -157,7 +163,7 @@ impl Client {
         }
         let arrival = look(worker, &self.peer, bytes, &mut self.leftover);
         if arrival.is_none() {
-            self.timer.set_in(HEAD_TIMEOUT);
+            self.timer.set_in(self.times.head);
         }
         arrival
     }
@@ -193,11 +199,11 @@ impl Client {
         }
         if !unsent.is_empty() {
             let flushed = poll_fn(|context| unsent.poll_flush(&mut self.stream, context));
-            if !matches!(timeout(CLIENT_STALL_MAX, flushed).await, Ok(Ok(()))) {
+            if !matches!(timeout(self.times.stall, flushed).await, Ok(Ok(()))) {
                 return Some(After::Close);
             }
         }
-        self.timer.set_in(HEAD_TIMEOUT);
+        self.timer.set_in(self.times.head);
         None
     }
 

@@ -3,10 +3,11 @@
 use super::answer::Failure;
 use super::exchange::{End, Exchange, head_timeout};
 use super::journey::LIMITS;
-use crate::limits::{BODY_IDLE_MAX, CLIENT_STALL_MAX, READ_AHEAD_BYTES_MAX};
+use super::splice::{Pipe, pipe_to_fill};
+use crate::limits::{BODY_IDLE_MAX, READ_AHEAD_BYTES_MAX};
 use http1::{Answer, BadChunk, Body, ChunkHead, Connection, Framing, LAST_CHUNK, Parsed, Response, Storage, Version};
 use std::io::{self, ErrorKind};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// What a server answered, its head already on its way to the client.
 pub(super) enum Reply {
@@ -19,6 +20,8 @@ pub(super) struct Download {
     pub status: u16,
     body: Body,
     coding: Coding,
+    /// What a large body goes through.
+    pub pipe: Option<Pipe>,
     /// The server's connection can be used again afterwards.
     pub keeps_server: bool,
     /// The client's connection ends with it.
@@ -96,17 +99,22 @@ impl Exchange<'_> {
     pub fn poll_body(&mut self, context: &mut Context<'_>, download: &mut Download) -> Poll<Result<(), End>> {
         let mut moved = self.poll_upload(context).map_err(End::broke_off)?;
         let waits_for = loop {
-            if !self.to_client.is_empty() {
-                match self.to_client.poll_flush(&mut self.client.stream, context) {
-                    Poll::Ready(Ok(())) => moved = true,
-                    Poll::Ready(Err(_)) => return Poll::Ready(Err(End::ClientLeft)),
-                    Poll::Pending => break Waits::Client,
-                }
+            let waiting_bytes = self.waiting_bytes(download);
+            let flushed = self.poll_flush(context, download);
+            moved |= self.waiting_bytes(download) < waiting_bytes;
+            match flushed {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(End::ClientLeft)),
+                Poll::Pending => break Waits::Client,
             }
             if download.is_done() {
                 return Poll::Ready(Ok(()));
             }
-            match self.poll_server(context) {
+            let came = match pipe_to_fill(&mut download.pipe, &download.body, &self.worker.pipes) {
+                Some((pipe, left)) => pipe.poll_fill(context, &self.connection.stream, left),
+                None => self.poll_server(context),
+            };
+            match came {
                 Poll::Ready(Ok(0)) => self.ended(download)?,
                 Poll::Ready(Ok(count)) => {
                     self.pass(download, count)?;
@@ -120,7 +128,7 @@ impl Exchange<'_> {
             return Poll::Ready(Err(End::ClientLeft));
         }
         if moved || download.waits_for != waits_for {
-            let length = if waits_for == Waits::Client { CLIENT_STALL_MAX } else { BODY_IDLE_MAX };
+            let length = if waits_for == Waits::Client { self.client.times.stall } else { BODY_IDLE_MAX };
             self.client.timer.set_in(length);
             download.waits_for = waits_for;
         }
@@ -131,6 +139,19 @@ impl Exchange<'_> {
             Waits::Client => End::ClientLeft,
             _ => End::BrokeOff(Failure::BodyTimeout),
         }))
+    }
+
+    /// What came from the server, and the client has not taken.
+    fn waiting_bytes(&self, download: &Download) -> usize {
+        self.to_client.bytes_left() + download.pipe.as_ref().map_or(0, Pipe::filled)
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>, download: &mut Download) -> Poll<io::Result<()>> {
+        ready!(self.to_client.poll_flush(&mut self.client.stream, context))?;
+        match &mut download.pipe {
+            Some(pipe) => pipe.poll_drain(context, &self.client.stream),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_upload(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
@@ -243,10 +264,16 @@ impl Exchange<'_> {
         let sent = self.to_client.send(&self.client.stream, out, &rest[..as_it_is]);
         sent.map_err(|_| End::ClientLeft)?;
         let keeps_server = response.keep_alive && used == rest.len();
-        Ok(Download { status: response.status, body, coding, keeps_server, closes, waits_for: Waits::No })
+        Ok(Download { status: response.status, body, coding, pipe: None, keeps_server, closes, waits_for: Waits::No })
     }
 
+    /// Passes on what came, unless it is in the pipe.
     fn pass(&mut self, download: &mut Download, count: usize) -> Result<(), End> {
+        if download.pipe.is_some() {
+            download.body.skip(count as u64);
+            self.count(count as u64);
+            return Ok(());
+        }
         let (scratch, out) = (self.worker.scratch.borrow(), &mut *self.worker.head.borrow_mut());
         let bytes = scratch.bytes(count);
         out.clear();

@@ -11,9 +11,7 @@ use super::tunnel::Tunnel;
 use super::unsent::Unsent;
 use super::upload::{NotSent, Sent, Upload, reuse};
 use crate::current::Admitted;
-use crate::limits::{
-    DIAL_TIMEOUT, EXPECT_TIMEOUT, FAILED_SERVER_PAUSE, HEAD_TIMEOUT, LAST_DIAL_TIMEOUT, RESPONSE_HEAD_TIMEOUT,
-};
+use crate::limits::{DIAL_TIMEOUT, EXPECT_TIMEOUT, FAILED_SERVER_PAUSE, LAST_DIAL_TIMEOUT, RESPONSE_HEAD_TIMEOUT};
 use lifecycle::ErrorChain;
 use std::future::poll_fn;
 use std::mem;
@@ -83,7 +81,7 @@ pub(super) async fn run(
         let end = match attempt(worker, client, &journey, &admitted, start).await {
             Ok(Delivered { status, after, tunnel }) => {
                 answered(&journey, &admitted, status);
-                client.timer.set_in(HEAD_TIMEOUT);
+                client.timer.set_in(client.times.head);
                 let Some(tunnel) = tunnel else { return after };
                 drop(in_flight);
                 tunnel.run(worker, client, &admitted).await;
@@ -216,6 +214,9 @@ impl Exchange<'_> {
                 return Delivered { status: 101, after: After::Close, tunnel };
             }
         };
+        if let Some(pipe) = download.pipe {
+            worker.pipes.borrow_mut().give_back(pipe);
+        }
         let is_sent = upload.is_done();
         if is_sent && download.keeps_server {
             worker.pool.borrow_mut().put(admitted.server(), connection, Instant::now());

@@ -4,6 +4,7 @@ use super::client;
 use super::pool::Pool;
 use super::registry::Registry;
 use super::scratch::Scratch;
+use super::splice::Pipes;
 use super::{Command, Face, House};
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_GRACE, HOUSEKEEPING_INTERVAL};
 use crate::per_thread;
@@ -27,6 +28,7 @@ pub(super) struct Worker {
     /// Heads are written here, and sent or copied before anybody else runs.
     pub head: RefCell<Vec<u8>>,
     pub pool: RefCell<Pool>,
+    pub pipes: RefCell<Pipes>,
     pub connections: Registry,
     phase: Cell<Phase>,
     stops: Cell<bool>,
@@ -66,6 +68,7 @@ impl Worker {
             scratch: RefCell::new(Scratch::new()),
             head: RefCell::default(),
             pool: RefCell::default(),
+            pipes: RefCell::default(),
             connections: Registry::default(),
             phase: Cell::default(),
             stops: Cell::new(false),

@@ -17,6 +17,10 @@ impl Unsent {
         self.bytes.is_empty()
     }
 
+    pub fn bytes_left(&self) -> usize {
+        self.bytes.len() - self.from
+    }
+
     /// Sends a head and a part of a body, and keeps what the peer does not take at once.
     pub fn send(&mut self, stream: &TcpStream, head: &[u8], body: &[u8]) -> io::Result<()> {
         let taken = if self.is_empty() { try_write(stream, head, body)? } else { 0 };

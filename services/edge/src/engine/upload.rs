@@ -5,13 +5,14 @@ use super::client::{Client, Peer};
 use super::dial::Connection;
 use super::journey::Journey;
 use super::pool::Reuse;
+use super::splice::{Pipe, pipe_to_fill};
 use super::thread::Worker;
 use super::unsent::Unsent;
 use crate::current::Admitted;
 use http1::{Body, Forward, Forwarded, Framing, Request, Scheme};
 use std::io;
 use std::mem;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// A request that was sent, at least its head (or the kernel would not take it yet).
 pub(super) struct Sent {
@@ -23,6 +24,8 @@ pub(super) struct Upload {
     body: Body,
     /// What the server has not taken yet.
     unsent: Unsent,
+    /// What a large body goes through.
+    pipe: Option<Pipe>,
     flow: Flow,
     /// 0: no limit.
     bytes_max: u64,
@@ -87,20 +90,23 @@ impl Sent {
         head.clear();
         request.write(head, &forward);
         unsent.send(&connection.stream, head, &rest[..used]).map_err(NotSent::Closed)?;
-        let bytes = head.len() as u64 + body.data_bytes();
-        admitted.counts().here().request_bytes.add(bytes);
-        server.counts.here().request_bytes.add(bytes);
+        count_bytes(admitted, head.len() as u64 + body.data_bytes());
         // A client that sends its body without being asked to is not waiting.
         let is_held = request.expects_continue && used == 0 && !body.is_done();
         let flow = if is_held { Flow::Held } else { Flow::Open };
-        Ok((Self { connection, upload: Upload { body, unsent, flow, bytes_max } }, used))
+        Ok((Self { connection, upload: Upload { body, unsent, pipe: None, flow, bytes_max } }, used))
     }
 }
 
 impl Upload {
     /// Whether the server has the whole request.
     pub fn is_done(&self) -> bool {
-        self.body.is_done() && self.unsent.is_empty()
+        self.body.is_done() && self.waiting_bytes() == 0
+    }
+
+    /// What came from the client, and the server has not taken.
+    fn waiting_bytes(&self) -> usize {
+        self.unsent.bytes_left() + self.pipe.as_ref().map_or(0, Pipe::filled)
     }
 
     /// Whether the client has sent all of it.
@@ -110,7 +116,7 @@ impl Upload {
 
     /// Whether the client is awaited, not the server.
     pub fn awaits_client(&self) -> bool {
-        self.flow == Flow::Open && self.unsent.is_empty() && !self.body.is_done()
+        self.flow == Flow::Open && self.waiting_bytes() == 0 && !self.body.is_done()
     }
 
     pub fn is_held(&self) -> bool {
@@ -135,12 +141,18 @@ impl Upload {
     ) -> Result<bool, Failure> {
         let mut moved = false;
         loop {
-            if !self.unsent.is_empty() {
-                match self.unsent.poll_flush(&mut connection.stream, context) {
-                    Poll::Pending => return Ok(moved),
-                    Poll::Ready(Ok(())) => moved = true,
-                    Poll::Ready(Err(_)) => self.give_up(),
-                }
+            let waiting_bytes = self.waiting_bytes();
+            let flushed = self.poll_flush(context, connection);
+            moved |= self.waiting_bytes() < waiting_bytes;
+            match flushed {
+                Poll::Pending => return Ok(moved),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => self.give_up(),
+            }
+            if self.body.is_done()
+                && let Some(pipe) = self.pipe.take()
+            {
+                worker.pipes.borrow_mut().give_back(pipe);
             }
             if self.flow != Flow::Open || self.body.is_done() {
                 return Ok(moved);
@@ -151,6 +163,18 @@ impl Upload {
                 client.leftover.extend_from_slice(&bytes[used..]);
                 moved = true;
                 continue;
+            }
+            if let Some((pipe, left)) = pipe_to_fill(&mut self.pipe, &self.body, &worker.pipes) {
+                match pipe.poll_fill(context, &client.stream, left) {
+                    Poll::Pending => return Ok(moved),
+                    Poll::Ready(Ok(count @ 1..)) => {
+                        self.body.skip(count as u64);
+                        count_bytes(admitted, count as u64);
+                        moved = true;
+                        continue;
+                    }
+                    Poll::Ready(_) => return Err(Failure::RequestBody),
+                }
             }
             let read = worker.scratch.borrow_mut().poll_read(&mut client.stream, context);
             match read {
@@ -167,6 +191,14 @@ impl Upload {
         }
     }
 
+    fn poll_flush(&mut self, context: &mut Context<'_>, connection: &mut Connection) -> Poll<io::Result<()>> {
+        ready!(self.unsent.poll_flush(&mut connection.stream, context))?;
+        match &mut self.pipe {
+            Some(pipe) => pipe.poll_drain(context, &connection.stream),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Sends what belongs to the body; returns how much that is.
     fn pass(&mut self, bytes: &[u8], connection: &Connection, admitted: &Admitted) -> Result<usize, Failure> {
         let before = self.body.data_bytes();
@@ -175,8 +207,7 @@ impl Upload {
         if self.bytes_max > 0 && data_bytes > self.bytes_max {
             return Err(Failure::RequestTooLarge);
         }
-        admitted.counts().here().request_bytes.add(data_bytes - before);
-        admitted.server().counts.here().request_bytes.add(data_bytes - before);
+        count_bytes(admitted, data_bytes - before);
         if self.unsent.send(&connection.stream, &[], &bytes[..used]).is_err() {
             self.give_up();
         }
@@ -186,5 +217,11 @@ impl Upload {
     fn give_up(&mut self) {
         self.flow = Flow::Over;
         self.unsent = Unsent::default();
+        self.pipe = None;
     }
+}
+
+fn count_bytes(admitted: &Admitted, bytes: u64) {
+    admitted.counts().here().request_bytes.add(bytes);
+    admitted.server().counts.here().request_bytes.add(bytes);
 }

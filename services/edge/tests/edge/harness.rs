@@ -49,6 +49,7 @@ pub fn config(store: Arc<dyn Store>) -> edge::Config {
         verifier: identity::Verifier::Open,
         edge_id: "edge-1".into(),
         node_id: "node-1".into(),
+        client_times: edge::ClientTimes::default(),
     }
 }
 

@@ -6,5 +6,6 @@ mod forwarding;
 mod harness;
 mod kept;
 mod memory_store;
+mod peers;
 mod routes;
 mod session;
