@@ -1,5 +1,6 @@
 //! What three machines at rest cost: memory and CPU of every process of each, in network namespaces.
 
+use crate::process;
 use anyhow::{Context, ensure};
 use netlab::{Lab, Node};
 use serde_json::Value;
@@ -10,8 +11,6 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 const BINARY: &str = "target/release/roadstead";
-/// `/proc/PID/stat` counts in these (`sysconf(_SC_CLK_TCK)` on every Linux this runs on).
-const TICKS_PER_SECOND: f64 = 100.0;
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// After the start: caches fill, elections end.
@@ -93,22 +92,11 @@ fn processes(machine: &Machine) -> anyhow::Result<BTreeMap<String, Use>> {
         let mut words = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
         let program = words.next().unwrap_or_default();
         let name = if program.ends_with("roadstead") { words.next().unwrap_or_default() } else { program };
-        found.insert(if name == "join" { "up".into() } else { name }, used(pid)?);
+        let pid = u32::try_from(pid)?;
+        let used = Use { memory_bytes: process::memory_bytes(pid)?, cpu_seconds: process::cpu_seconds(pid)? };
+        found.insert(if name == "join" { "up".into() } else { name }, used);
     }
     Ok(found)
-}
-
-/// Memory as the process' share of it (PSS): pages of the one binary are counted once among its processes.
-fn used(pid: i32) -> anyhow::Result<Use> {
-    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let share = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).context("a proportional share")?;
-    let kibibytes: u64 = share.trim().trim_end_matches(" kB").parse()?;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The fields after the name, which may hold spaces, in parentheses (proc_pid_stat(5)).
-    let (_, fields) = stat.rsplit_once(')').context("a name in parentheses")?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).context("a number");
-    Ok(Use { memory_bytes: kibibytes * 1024, cpu_seconds: (ticks(11)? + ticks(12)?) / TICKS_PER_SECOND })
 }
 
 fn print(before: &[BTreeMap<String, Use>], after: &[BTreeMap<String, Use>], seconds: f64) {

@@ -3,6 +3,19 @@
 use anyhow::Context;
 use std::path::Path;
 
+/// `/proc/PID/stat` counts in these (`sysconf(_SC_CLK_TCK)` on every Linux this runs on).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// User and system time a process has used, with its threads that ended.
+pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The fields after the name, which may hold spaces, in parentheses (proc_pid_stat(5)).
+    let (_, fields) = stat.rsplit_once(')').context("a name in parentheses")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).context("a number");
+    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+}
+
 /// Time on a core, of every thread that lives, of a process and its children: exact, where `/proc/PID/stat` counts ticks.
 pub fn cpu_seconds_of_all(pid: u32) -> anyhow::Result<f64> {
     let mut nanoseconds = 0;

@@ -5,8 +5,6 @@ use anyhow::{Context, bail, ensure};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// `/proc/PID/stat` counts in these (`sysconf(_SC_CLK_TCK)` on every Linux this runs on).
-const TICKS_PER_SECOND: f64 = 100.0;
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub struct Server {
@@ -34,16 +32,9 @@ impl Server {
 
     /// User and system time the process has used.
     pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The fields after the name, which may hold spaces, in parentheses (proc_pid_stat(5)).
-        let (_, fields) = stat.rsplit_once(')').context("a name in parentheses")?;
-        let fields: Vec<&str> = fields.split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).context("a number");
-        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+        process::cpu_seconds(self.child.id())
     }
-}
 
-impl Server {
     /// Of the process and its children.
     pub fn cpu_seconds_of_all(&self) -> anyhow::Result<f64> {
         process::cpu_seconds_of_all(self.child.id())

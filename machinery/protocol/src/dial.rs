@@ -38,9 +38,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// For a controller to answer the opening of a session.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection that was silent this long is asked for a sign of life (HTTP/2 PING)…
-pub const PING_INTERVAL: Duration = Duration::from_millis(400);
+pub const PING_INTERVAL: Duration = Duration::from_millis(500);
 /// …and is dead when none came within this time.
-pub const PONG_TIMEOUT: Duration = Duration::from_millis(600);
+pub const PONG_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Controllers whose last fault is remembered for the log: those configured and those told of.
 const COMPLAINTS_MAX: usize = 2 * CONTROLLERS_MAX;

@@ -15,10 +15,13 @@ pub use generated::*;
 
 /// The most bytes of a log one chunk carries.
 pub const LOG_CHUNK_BYTES_MAX: usize = 256 * 1024;
-/// An agent that has nothing to say sends a heartbeat this often: three of them before its node is suspected.
-pub const AGENT_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
-/// An edge repeats its state this often: five times before it is forgotten.
-pub const EDGE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// An agent that has nothing to say sends a heartbeat this often: three of them before its node is suspected. The answer
+/// keeps [`dial`] from asking for a sign of life.
+pub const AGENT_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(450);
+/// An edge repeats its state this often, and is answered like an agent.
+pub const EDGE_REPORT_INTERVAL: Duration = Duration::from_millis(450);
+const _: () = assert!(AGENT_HEARTBEAT_INTERVAL.as_millis() < dial::PING_INTERVAL.as_millis());
+const _: () = assert!(EDGE_REPORT_INTERVAL.as_millis() < dial::PING_INTERVAL.as_millis());
 /// A session that was silent for this long is dead.
 pub const SESSION_SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Messages one session queues towards a peer before it is cut.

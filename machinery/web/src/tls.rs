@@ -7,8 +7,8 @@ use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
 use rustls::{ClientConfig, ServerConfig};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
@@ -30,6 +30,8 @@ const LINGER_BYTES_MAX: u64 = 64 * 1024;
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection ends this long after its certificate was revoked, at the latest.
 const REVOKED_INTERVAL: Duration = Duration::from_millis(500);
+/// All connections of a process look in the same moments, so that many at rest wake it no more often than one.
+static REVOKED_LOOKS: OnceLock<Instant> = OnceLock::new();
 
 /// The certificate a peer showed in its handshake, verified by the listener's configuration: its chain, its dates, and
 /// that the peer has its key.
@@ -105,7 +107,7 @@ impl ServerTls {
         let Some(certificate) = certificate else { return Some(work.await) };
         let revoked = async {
             while !(self.is_revoked)(certificate) {
-                tokio::time::sleep(REVOKED_INTERVAL).await;
+                next_revoked_look().await;
             }
         };
         tokio::select! {
@@ -113,6 +115,12 @@ impl ServerTls {
             () = revoked => None,
         }
     }
+}
+
+async fn next_revoked_look() {
+    let began = *REVOKED_LOOKS.get_or_init(Instant::now);
+    let since = began.elapsed().as_millis() % REVOKED_INTERVAL.as_millis();
+    tokio::time::sleep(REVOKED_INTERVAL - Duration::from_millis(since as u64)).await;
 }
 
 impl Handshakes {

@@ -86,8 +86,8 @@ impl Session {
                     Some(to_agent::Message::Desired(desired)) => self.node.desire(desired).await,
                     Some(to_agent::Message::Log(request)) => self.answer_log(request, sender).await,
                     Some(to_agent::Message::Controllers(controllers)) => self.dialer.told(&controllers).await,
-                    // A message of a newer controller.
-                    None => {}
+                    // Or a message of a newer controller.
+                    Some(to_agent::Message::Heartbeat(_)) | None => {}
                 },
                 Ok(None) => return SessionEnd::Closed,
                 Err(status) => return status.into(),

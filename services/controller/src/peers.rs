@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 /// Where a controller says who it is, to other controllers.
 pub(crate) const STANDING_PATH: &str = "/v1/standing";
-const PING_INTERVAL: Duration = Duration::from_millis(400);
+const PING_INTERVAL: Duration = Duration::from_millis(300);
 /// One lost answer is no death: it is asked for once more after this time.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 /// A leader on this network answers within milliseconds; one whose machine is busy within this time.

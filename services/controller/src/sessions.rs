@@ -20,7 +20,6 @@ use protocol::{LEADER_METADATA, SESSION_SILENCE_MAX};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status, Streaming};
@@ -29,9 +28,6 @@ use tonic::{Request, Response, Status, Streaming};
 pub(crate) const MESSAGES_QUEUED_MAX: usize = 1024;
 /// Bytes of one message of a peer: the reports of some ten thousand tasks.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
-
-/// What a peer should know of the cluster is looked at this often, and whether it still belongs to it.
-const SURROUNDINGS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A session, told apart from an earlier one of the same peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

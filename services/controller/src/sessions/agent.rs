@@ -1,8 +1,8 @@
 //! One agent's session.
 
-use super::{AgentLink, Incoming, Message, SURROUNDINGS_INTERVAL, SessionId, Surroundings, term_over};
+use super::{AgentLink, Incoming, Message, SessionId, Surroundings, term_over};
 use crate::desk::{LOG_ANSWER_MAX, LogPiece, LogRefusal, LogRequest, LogStream};
-use protocol::{Controllers, Desired, FromAgent, LOG_CHUNK_BYTES_MAX, LogChunk, ToAgent};
+use protocol::{Controllers, Desired, FromAgent, Heartbeat, LOG_CHUNK_BYTES_MAX, LogChunk, ToAgent};
 use protocol::{from_agent, to_agent};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -79,10 +79,12 @@ impl Session {
         let mut pending: BTreeMap<u64, PendingLog> = BTreeMap::new();
         let mut request_id = 0;
         let mut told = None;
-        let mut ticks = tokio::time::interval(SURROUNDINGS_INTERVAL);
         loop {
+            // As often as the agent speaks: several times a second.
+            if let Err(end) = self.tell_controllers(&mut told) {
+                return end;
+            }
             let result = tokio::select! {
-                _ = ticks.tick() => self.tell_controllers(&mut told),
                 changed = desired.changed() => match changed {
                     Ok(()) => {
                         let latest = desired.borrow_and_update().clone();
@@ -132,7 +134,10 @@ impl Session {
             from_agent::Message::Reports(reports) => {
                 self.tell(Message::AgentReports { session, node, reports: reports.tasks }).await
             }
-            from_agent::Message::Heartbeat(_) => self.tell(Message::AgentSeen { session, node }).await,
+            from_agent::Message::Heartbeat(_) => {
+                self.tell(Message::AgentSeen { session, node }).await?;
+                self.send(to_agent::Message::Heartbeat(Heartbeat {}))
+            }
             from_agent::Message::Log(chunk) => {
                 if let Some(waiting) = pending.remove(&chunk.request_id) {
                     // The asker may have gone.

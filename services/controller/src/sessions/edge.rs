@@ -1,9 +1,9 @@
 //! One edge's session. The leader forgets an edge by its silence, not by the end of its session: an edge whose session
 //! broke may still have requests in flight.
 
-use super::{Incoming, Message, SURROUNDINGS_INTERVAL, Surroundings, term_over};
+use super::{Incoming, Message, Surroundings, term_over};
 use model::NodeId;
-use protocol::{Controllers, EdgeHello, FromEdge, NodeStanding, ToEdge, from_edge, to_edge};
+use protocol::{Controllers, EdgeHello, FromEdge, Heartbeat, NodeStanding, ToEdge, from_edge, to_edge};
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -40,15 +40,15 @@ impl Session {
         }
         tracing::info!(edge = hello.edge_id, "an edge's session begins");
         let mut told = Told::default();
-        let mut ticks = tokio::time::interval(SURROUNDINGS_INTERVAL);
         loop {
-            let result = tokio::select! {
-                _ = ticks.tick() => self.tell(&hello, &mut told),
-                message = self.next() => match message {
-                    Ok(Some(message)) => self.handle(&hello, message).await,
-                    Ok(None) => Err(Status::ok("the edge ended the session")),
-                    Err(end) => Err(end),
-                },
+            // As often as the edge speaks: several times a second.
+            if let Err(end) = self.tell(&hello, &mut told) {
+                return end;
+            }
+            let result = match self.next().await {
+                Ok(Some(message)) => self.handle(&hello, message).await,
+                Ok(None) => Err(Status::ok("the edge ended the session")),
+                Err(end) => Err(end),
             };
             if let Err(end) = result {
                 return end;
@@ -70,22 +70,22 @@ impl Session {
         self.surroundings.term.messages.send(message).await.map_err(|_| term_over())
     }
 
-    /// What has changed. (That this controller lives, its connection says.)
+    /// What has changed, or that this controller still leads.
     fn tell(&self, hello: &EdgeHello, told: &mut Told) -> Result<(), Status> {
         self.surroundings.refuse_stranger()?;
         let controllers = self.surroundings.controllers();
         if told.controllers != controllers {
             told.controllers.clone_from(&controllers);
-            controllers.map_or(Ok(()), |controllers| self.send(to_edge::Message::Controllers(controllers)))?;
+            return controllers.map_or(Ok(()), |controllers| self.send(to_edge::Message::Controllers(controllers)));
         }
         let view = self.surroundings.term.desk.view();
         let node = view.nodes.get(&NodeId::new(hello.node_id.clone()));
         let standing = NodeStanding { draining: node.is_some_and(|record| record.node.draining) };
         if told.standing != Some(standing) {
             told.standing = Some(standing);
-            self.send(to_edge::Message::Node(standing))?;
+            return self.send(to_edge::Message::Node(standing));
         }
-        Ok(())
+        self.send(to_edge::Message::Heartbeat(Heartbeat {}))
     }
 
     fn send(&self, message: to_edge::Message) -> Result<(), Status> {

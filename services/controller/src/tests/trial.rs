@@ -242,7 +242,7 @@ async fn obey(mut incoming: Streaming<protocol::ToAgent>, shared: Arc<Shared>, o
                     return;
                 }
             }
-            Some(to_agent::Message::Controllers(_)) | None => {}
+            Some(to_agent::Message::Controllers(_) | to_agent::Message::Heartbeat(_)) | None => {}
         }
     }
 }
