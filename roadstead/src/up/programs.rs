@@ -3,9 +3,9 @@
 
 use super::child::{Listener, Program};
 use crate::cluster::{Membership, Others};
-use crate::config::Config;
+use crate::config::{Config, IpNetwork};
 use identity::{Identity, Role};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// How the processes of one machine are put together.
@@ -96,10 +96,18 @@ impl Programs<'_> {
         }
         arguments.extend(["--data".into(), self.config.data.join("edge").display().to_string()]);
         let listeners = vec![
-            listener("--listen", "edge", self.config.edge.listen),
+            listener("--listen", "edge", self.edge_listener()),
             listener("--api", "edge.api", self.config.edge.api),
         ];
         self.program("edge", arguments, listeners)
+    }
+
+    fn edge_listener(&self) -> SocketAddr {
+        let of_cluster = self.membership.into_iter().flat_map(|membership| {
+            let vips = membership.settings.vips.iter().filter_map(|vip| vip.parse::<IpNetwork>().ok());
+            vips.map(|vip| vip.address).chain([membership.address])
+        });
+        hearing(self.config.edge.listen, of_cluster)
     }
 
     /// The floating addresses of a cluster.
@@ -176,4 +184,27 @@ impl Programs<'_> {
 
 fn listener(flag: &'static str, ready: &'static str, address: SocketAddr) -> Listener {
     Listener { flag, ready, address: address.to_string() }
+}
+
+/// Where "every address" (`0.0.0.0`) is listened on and some of the cluster's are IPv6, `[::]` hears both.
+fn hearing(listen: SocketAddr, mut addresses: impl Iterator<Item = IpAddr>) -> SocketAddr {
+    match listen.ip() == Ipv4Addr::UNSPECIFIED && addresses.any(|address| address.is_ipv6()) {
+        true => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), listen.port()),
+        false => listen,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_edge_hears_every_address_of_the_cluster() {
+        let [v4, v6]: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+        let everywhere: SocketAddr = "0.0.0.0:8181".parse().unwrap();
+        assert_eq!(hearing(everywhere, [v4].into_iter()), everywhere);
+        assert_eq!(hearing(everywhere, [v4, v6].into_iter()).to_string(), "[::]:8181");
+        let asked_for: SocketAddr = "10.0.0.1:80".parse().unwrap();
+        assert_eq!(hearing(asked_for, [v6].into_iter()), asked_for);
+    }
 }
