@@ -127,8 +127,11 @@ fn weigh_token(request: &mut Request, verifier: &Verifier) -> Result<(), Box<Res
 /// The machines of the cluster as this controller knows them, for the processes of its own machine: nobody else is asked.
 async fn members(State(faces): State<Faces>) -> Response {
     let machines = faces.others.map(|others| others.shared.roster.machines()).unwrap_or_default();
-    let member = |Member { name, address, peers, state, .. }: &Member| json!({ "name": name, "address": address, "peers": peers, "state": state });
-    axum::Json(machines.values().map(member).collect::<Vec<_>>()).into_response()
+    axum::Json(machines.values().map(told).collect::<Vec<_>>()).into_response()
+}
+
+fn told(member: &Member) -> serde_json::Value {
+    json!({ "name": member.name, "address": member.address, "peers": member.peers, "state": member.state })
 }
 
 async fn local(State(faces): State<Faces>, request: Request) -> Response {
