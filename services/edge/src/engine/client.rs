@@ -1,6 +1,7 @@
 //! A client's connection, from its acceptance to its end: heads are awaited, requests answered one after the other.
 
 use super::arrival::{Arrival, look};
+use super::registry::Entry;
 use super::thread::Worker;
 use super::timer::Timer;
 use super::unsent::Unsent;
@@ -26,6 +27,8 @@ use tokio::time::{Instant, timeout};
 
 pub(super) struct Client {
     pub stream: TcpStream,
+    /// Nothing was read from it.
+    is_new: bool,
     /// What came and is not part of a request yet: the beginning of a head, or what follows a request.
     pub leftover: Vec<u8>,
     /// That came with the request before: nobody has looked at it yet.
@@ -79,9 +82,12 @@ impl Drop for Counted<'_> {
     }
 }
 
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, face: Arc<Face>) {
-    let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
-    let _entered = worker.connections.enter(waker);
+pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, face: Arc<Face>, entry: Entry) {
+    poll_fn(|context| {
+        entry.wake_by(context.waker());
+        Poll::Ready(())
+    })
+    .await;
     let _counted = Counted::new(&worker.house.metrics.busy().connections);
     let mut client = Client::new(stream, peer.ip(), face, &worker);
     loop {
@@ -112,7 +118,7 @@ impl Client {
         let times = worker.house.client_times;
         let timer = Timer::new(Instant::now() + times.head);
         let (leftover, came_in) = (Vec::new(), worker.phase());
-        Self { stream, leftover, is_leftover_new: false, has_more: false, timer, times, peer, came_in }
+        Self { stream, is_new: true, leftover, is_leftover_new: false, has_more: false, timer, times, peer, came_in }
     }
 
     /// Waits for a request's head.
@@ -122,6 +128,13 @@ impl Client {
             if let Some(arrival) = look(worker, &self.peer, &bytes, &mut self.leftover) {
                 return Poll::Ready(arrival);
             }
+        }
+        // The request of a client that has just come is often there already.
+        if mem::take(&mut self.is_new)
+            && let Some(count) = { worker.scratch.borrow_mut().read_early(&self.stream) }
+            && let Some(arrival) = self.came(worker, worker.scratch.borrow().bytes(count))
+        {
+            return Poll::Ready(arrival);
         }
         loop {
             let read = worker.scratch.borrow_mut().poll_read(&mut self.stream, context);
@@ -237,12 +250,38 @@ impl AddressText {
     const BYTES_MAX: usize = 46;
 
     fn of(address: IpAddr) -> Self {
-        let mut bytes = [0; Self::BYTES_MAX];
-        let mut room = &mut bytes[..];
-        // It fits, so this does not fail.
-        let _fits = write!(room, "{}", address.to_canonical());
-        let length = Self::BYTES_MAX - room.len();
-        Self { bytes, length: length as u8 }
+        let mut text = Self { bytes: [0; Self::BYTES_MAX], length: 0 };
+        match address.to_canonical() {
+            IpAddr::V4(address) => text.put_v4(address.octets()),
+            IpAddr::V6(address) => {
+                let mut room = &mut text.bytes[..];
+                // It fits, so this does not fail.
+                let _fits = write!(room, "{address}");
+                text.length = (Self::BYTES_MAX - room.len()) as u8;
+            }
+        }
+        text
+    }
+
+    /// For each connection: a formatter takes ten times as long.
+    fn put_v4(&mut self, octets: [u8; 4]) {
+        for (place, octet) in octets.into_iter().enumerate() {
+            if place > 0 {
+                self.push(b'.');
+            }
+            if octet >= 100 {
+                self.push(b'0' + octet / 100);
+            }
+            if octet >= 10 {
+                self.push(b'0' + octet / 10 % 10);
+            }
+            self.push(b'0' + octet % 10);
+        }
+    }
+
+    fn push(&mut self, byte: u8) {
+        self.bytes[usize::from(self.length)] = byte;
+        self.length += 1;
     }
 
     fn as_str(&self) -> &str {
@@ -256,7 +295,9 @@ mod tests {
 
     #[test]
     fn addresses_are_text() {
-        for address in ["1.2.3.4", "255.255.255.255", "::1", "2001:db8:1111:2222:3333:4444:5555:6666"] {
+        for address in
+            ["1.2.3.4", "255.255.255.255", "10.0.100.99", "0.0.0.0", "::1", "2001:db8:1111:2222:3333:4444:5555:6666"]
+        {
             assert_eq!(AddressText::of(address.parse().unwrap()).as_str(), address);
         }
         assert_eq!(AddressText::of("::ffff:10.0.0.1".parse().unwrap()).as_str(), "10.0.0.1");

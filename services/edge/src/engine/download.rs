@@ -261,7 +261,7 @@ impl Exchange<'_> {
         let mut body = Body::new(response.framing);
         let (used, as_it_is) = coding.put(out, &mut body, rest).map_err(Failure::Chunk)?;
         self.count(response.head_bytes() as u64 + body.data_bytes());
-        let sent = self.to_client.send(&self.client.stream, out, &rest[..as_it_is]);
+        let sent = self.to_client.send_all(&self.client.stream, out, &rest[..as_it_is]);
         sent.map_err(|_| End::ClientLeft)?;
         let keeps_server = response.keep_alive && used == rest.len();
         Ok(Download { status: response.status, body, coding, pipe: None, keeps_server, closes, waits_for: Waits::No })

@@ -30,6 +30,7 @@ pub(super) enum Start {
 pub(super) struct Delivered {
     pub status: u16,
     pub after: After,
+    pub at: Instant,
     /// What the connections are now.
     pub tunnel: Option<Tunnel>,
 }
@@ -79,9 +80,9 @@ pub(super) async fn run(
     let in_flight = Counted::new(&worker.house.metrics.busy().requests);
     loop {
         let end = match attempt(worker, client, &journey, &admitted, start).await {
-            Ok(Delivered { status, after, tunnel }) => {
-                answered(&journey, &admitted, status);
-                client.timer.set_in(client.times.head);
+            Ok(Delivered { status, after, at, tunnel }) => {
+                answered(&journey, &admitted, status, at);
+                client.timer.set(at + client.times.head);
                 let Some(tunnel) = tunnel else { return after };
                 drop(in_flight);
                 tunnel.run(worker, client, &admitted).await;
@@ -105,7 +106,7 @@ pub(super) async fn run(
                     Some(next) => go_on(&mut journey, &admitted, next),
                     None => {
                         warn(&journey, &admitted, &failure);
-                        answered(&journey, &admitted, status);
+                        answered(&journey, &admitted, status, Instant::now());
                         return fail(worker, client, &journey, &failure).await;
                     }
                 }
@@ -124,14 +125,14 @@ async fn attempt(
 ) -> Result<Delivered, End> {
     let mut is_fresh = false;
     loop {
-        let Sent { connection, upload } = match mem::replace(&mut start, Start::Unsent) {
-            Start::Sent(sent) => sent,
+        let (Sent { connection, upload }, sent_at) = match mem::replace(&mut start, Start::Unsent) {
+            Start::Sent(sent) => (sent, journey.begun),
             Start::Failed(failure) => return Err(failure.into()),
-            Start::Unsent => send(worker, client, journey, admitted, is_fresh).await?,
+            Start::Unsent => (send(worker, client, journey, admitted, is_fresh).await?, Instant::now()),
         };
         let is_reused = connection.is_reused;
         let wait = if upload.is_held() { EXPECT_TIMEOUT } else { head_timeout(admitted) };
-        client.timer.set_in(wait);
+        client.timer.set(sent_at + wait);
         let mut exchange = Exchange {
             worker,
             client: &mut *client,
@@ -207,11 +208,12 @@ impl Exchange<'_> {
 
     fn delivered(self, reply: Reply) -> Delivered {
         let Self { worker, client, admitted, connection, upload, to_client, .. } = self;
+        let at = Instant::now();
         let download = match reply {
             Reply::Response(download) => download,
             Reply::Switched => {
                 let tunnel = Some(Tunnel::new(connection, to_client));
-                return Delivered { status: 101, after: After::Close, tunnel };
+                return Delivered { status: 101, after: After::Close, at, tunnel };
             }
         };
         if let Some(pipe) = download.pipe {
@@ -219,14 +221,14 @@ impl Exchange<'_> {
         }
         let is_sent = upload.is_done();
         if is_sent && download.keeps_server {
-            worker.pool.borrow_mut().put(admitted.server(), connection, Instant::now());
+            worker.pool.borrow_mut().put(admitted.server(), connection, at);
         }
         let after = match (download.closes, is_sent && !client.sent_more()) {
             (false, _) => After::Next,
             (true, true) => After::Close,
             (true, false) => After::Linger,
         };
-        Delivered { status: download.status, after, tunnel: None }
+        Delivered { status: download.status, after, at, tunnel: None }
     }
 }
 
@@ -264,8 +266,8 @@ fn go_on(journey: &mut Journey, from: &Admitted, next: Admitted) -> Admitted {
     next
 }
 
-fn answered(journey: &Journey, admitted: &Admitted, status: u16) {
-    let latency = journey.begun.elapsed();
+fn answered(journey: &Journey, admitted: &Admitted, status: u16, at: Instant) {
+    let latency = at.saturating_duration_since(journey.begun);
     admitted.counts().here().answered(status, latency);
     admitted.server().counts.here().answered(status, latency);
 }

@@ -2,6 +2,7 @@
 //! still wanted.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::task::Waker;
 use tokio::sync::Notify;
 
@@ -19,21 +20,20 @@ struct Entries {
 }
 
 /// A connection's entry, until it is dropped.
-pub(super) struct Entry<'a> {
-    registry: &'a Registry,
+pub(super) struct Entry {
+    registry: Rc<Registry>,
     position: usize,
 }
 
 impl Registry {
-    /// Enters a connection under the waker of its task.
-    pub fn enter(&self, waker: Waker) -> Entry<'_> {
+    /// Enters a connection, whose task has yet to say how it is woken.
+    pub fn enter(self: &Rc<Self>) -> Entry {
         let Entries { wakers, free } = &mut *self.entries.borrow_mut();
         let position = free.pop().unwrap_or_else(|| {
             wakers.push(None);
             wakers.len() - 1
         });
-        wakers[position] = Some(waker);
-        Entry { registry: self, position }
+        Entry { registry: self.clone(), position }
     }
 
     pub fn len(&self) -> usize {
@@ -46,7 +46,13 @@ impl Registry {
     }
 }
 
-impl Drop for Entry<'_> {
+impl Entry {
+    pub fn wake_by(&self, waker: &Waker) {
+        self.registry.entries.borrow_mut().wakers[self.position] = Some(waker.clone());
+    }
+}
+
+impl Drop for Entry {
     fn drop(&mut self) {
         let entries = &mut *self.registry.entries.borrow_mut();
         entries.wakers[self.position] = None;
@@ -61,13 +67,12 @@ mod tests {
 
     #[test]
     fn places_are_taken_again() {
-        let registry = Registry::default();
-        let first = registry.enter(Waker::noop().clone());
-        let second = registry.enter(Waker::noop().clone());
+        let registry = Rc::new(Registry::default());
+        let (first, second) = (registry.enter(), registry.enter());
         assert_eq!((first.position, second.position, registry.len()), (0, 1, 2));
         drop(first);
         assert_eq!(registry.len(), 1);
-        assert_eq!(registry.enter(Waker::noop().clone()).position, 0);
+        assert_eq!(registry.enter().position, 0);
         drop(second);
         assert_eq!(registry.len(), 0);
     }

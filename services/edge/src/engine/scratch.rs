@@ -1,6 +1,8 @@
 //! A thread's buffers. Whoever reads does so into the one read buffer and is done with its bytes before anybody else runs.
 
 use crate::limits::{SCRATCH_BYTES, SPARE_BUFFERS_MAX};
+use nix::sys::socket::{MsgFlags, recv};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::{io, mem};
@@ -28,6 +30,11 @@ impl Scratch {
     /// Reads; 0 at the end.
     pub fn poll_read(&mut self, stream: &mut TcpStream, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         read_into(stream, context, &mut self.bytes)
+    }
+
+    /// What is there to be read from a connection of which the runtime has not heard yet.
+    pub fn read_early(&mut self, stream: &TcpStream) -> Option<usize> {
+        recv(stream.as_raw_fd(), &mut self.bytes, MsgFlags::MSG_DONTWAIT).ok().filter(|count| *count > 0)
     }
 
     pub fn bytes(&self, length: usize) -> &[u8] {

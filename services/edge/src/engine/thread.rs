@@ -29,7 +29,7 @@ pub(super) struct Worker {
     pub head: RefCell<Vec<u8>>,
     pub pool: RefCell<Pool>,
     pub pipes: RefCell<Pipes>,
-    pub connections: Registry,
+    pub connections: Rc<Registry>,
     phase: Cell<Phase>,
     stops: Cell<bool>,
 }
@@ -48,7 +48,7 @@ pub(super) fn start(
     commands: mpsc::Receiver<Command>,
     runs: mpsc::Sender<()>,
 ) -> io::Result<()> {
-    let runtime = move || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let runtime = move || Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default());
     let run = move || {
         per_thread::enter(index);
         match runtime() {
@@ -69,7 +69,7 @@ impl Worker {
             head: RefCell::default(),
             pool: RefCell::default(),
             pipes: RefCell::default(),
-            connections: Registry::default(),
+            connections: Rc::default(),
             phase: Cell::default(),
             stops: Cell::new(false),
         }
@@ -147,7 +147,8 @@ impl Worker {
             }
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    spawn_local(client::serve(self.clone(), stream, peer, face.clone()));
+                    let entry = self.connections.enter();
+                    spawn_local(client::serve(self.clone(), stream, peer, face.clone(), entry));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept");

@@ -20,6 +20,10 @@ impl Timer {
         Self { deadline, sleep: None, is_set: false }
     }
 
+    pub fn set(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
     pub fn set_in(&mut self, length: Duration) {
         self.deadline = Instant::now() + length;
     }

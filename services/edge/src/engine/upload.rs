@@ -89,8 +89,9 @@ impl Sent {
         let head = &mut *worker.head.borrow_mut();
         head.clear();
         request.write(head, &forward);
-        unsent.send(&connection.stream, head, &rest[..used]).map_err(NotSent::Closed)?;
-        count_bytes(admitted, head.len() as u64 + body.data_bytes());
+        let head_bytes = head.len() as u64;
+        unsent.send_all(&connection.stream, head, &rest[..used]).map_err(NotSent::Closed)?;
+        count_bytes(admitted, head_bytes + body.data_bytes());
         // A client that sends its body without being asked to is not waiting.
         let is_held = request.expects_continue && used == 0 && !body.is_done();
         let flow = if is_held { Flow::Held } else { Flow::Open };

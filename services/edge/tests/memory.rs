@@ -1,0 +1,116 @@
+//! What the edge does not hold in memory: idle connections own no buffer, and bodies pass through. In a process of its own,
+//! whose memory is measured.
+
+#[path = "edge/harness.rs"]
+#[allow(dead_code, reason = "its other half is for the other tests")]
+mod harness;
+#[path = "edge/memory_store.rs"]
+#[allow(dead_code, reason = "its other half is for the other tests")]
+mod memory_store;
+
+use harness::{Edge, Server, eventually, read_head};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+
+/// One measures at a time.
+static MEASURING: Mutex<()> = Mutex::const_new(());
+
+/// Bytes of this process in memory: the second field of statm is pages (proc(5)).
+fn resident_bytes() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+/// As many files as this process may have.
+fn raise_file_limit() -> usize {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    usize::try_from(hard).unwrap_or(usize::MAX)
+}
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+#[tokio::test]
+async fn an_idle_connection_owns_no_buffer() {
+    let _alone = MEASURING.lock().await;
+    let connections = 5000.min((raise_file_limit() - 200) / 2);
+    let edge = Edge::start().await;
+    let server = Server::raw(|_, mut stream| async move {
+        while !read_head(&mut stream).await.is_empty() {
+            stream.write_all(OK).await.unwrap();
+        }
+    })
+    .await;
+    edge.route("a", "a", &[&server]).await;
+    let ask = async |client: &mut TcpStream| {
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        assert!(read_head(client).await.starts_with("HTTP/1.1 200 OK"));
+        client.read_exact(&mut [0; 2]).await.unwrap();
+    };
+    let mut clients = Vec::with_capacity(connections);
+    let mut before = 0;
+    for number in 0..connections {
+        // What is there once is there by then.
+        if number == connections / 10 {
+            before = resident_bytes();
+        }
+        let mut client = TcpStream::connect(edge.address).await.unwrap();
+        ask(&mut client).await;
+        clients.push(client);
+    }
+    let each = (resident_bytes() - before) / (connections - connections / 10);
+    // Two tokio sockets (the client's is this test's) and a task; the least buffer that were one would be 4 KiB.
+    assert!(each < 2560, "{each} bytes for each of {connections} idle connections");
+    for client in &mut clients {
+        ask(client).await;
+    }
+}
+
+#[tokio::test]
+async fn a_large_body_passes_in_constant_memory_both_ways() {
+    const BODY_BYTES: u64 = 512 << 20;
+    const BLOCK: usize = 64 * 1024;
+    const GROWTH_BYTES_MAX: usize = 8 << 20;
+    let _alone = MEASURING.lock().await;
+    let edge = Edge::start().await;
+    // Takes what comes, and sends as much back.
+    let server = Server::raw(|_, mut stream| async move {
+        read_head(&mut stream).await;
+        let taken = tokio::io::copy(&mut (&mut stream).take(BODY_BYTES), &mut tokio::io::sink()).await.unwrap();
+        assert_eq!(taken, BODY_BYTES);
+        stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY_BYTES}\r\n\r\n").as_bytes()).await.unwrap();
+        tokio::io::copy(&mut tokio::io::repeat(b'x').take(BODY_BYTES), &mut stream).await.unwrap();
+    })
+    .await;
+    edge.route("a", "a", &[&server]).await;
+    let mut client = TcpStream::connect(edge.address).await.unwrap();
+    let head = format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {BODY_BYTES}\r\n\r\n");
+    client.write_all(head.as_bytes()).await.unwrap();
+    let mut block = vec![0; BLOCK];
+    let (before, mut most) = (resident_bytes(), 0);
+    for number in 0..BODY_BYTES / BLOCK as u64 {
+        client.write_all(&block).await.unwrap();
+        if number.is_multiple_of(256) {
+            most = most.max(resident_bytes());
+        }
+    }
+    assert!(read_head(&mut client).await.starts_with("HTTP/1.1 200 OK"));
+    let mut left = BODY_BYTES;
+    while left > 0 {
+        let count = client.read(&mut block).await.unwrap();
+        assert!(count > 0 && (block[0], block[count - 1]) == (b'x', b'x'));
+        left -= count as u64;
+        if left.is_multiple_of(16) {
+            most = most.max(resident_bytes());
+        }
+    }
+    assert!(most < before + GROWTH_BYTES_MAX, "{before} bytes before, {most} at most");
+    let sent = edge.metric("edge_route_request_bytes_total{route=\"a\"}").await;
+    assert!((BODY_BYTES as f64..BODY_BYTES as f64 + 1024.0).contains(&sent), "{sent}");
+    eventually("it was counted", || async {
+        (edge.metric("edge_requests_total{route=\"a\",code=\"200\"}").await == 1.0).then_some(())
+    })
+    .await;
+}
