@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use identity::Role;
 use protocol::sessions_client::SessionsClient;
-use protocol::{AgentHello, Controllers, EdgeHello, FromAgent, FromEdge, LEADER_METADATA, NodeStanding};
+use protocol::{AgentHello, Controllers, EdgeHello, EdgeState, FromAgent, FromEdge, LEADER_METADATA, NodeStanding};
 use protocol::{ToAgent, from_agent, from_edge, to_agent, to_edge};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -295,6 +295,14 @@ async fn an_edge_is_told_of_the_controllers_and_of_its_node() {
     let (outgoing, receiver) = tokio::sync::mpsc::channel(8);
     let hello = EdgeHello { edge_id: "edge-b".into(), node_id: "b".into(), ..EdgeHello::default() };
     outgoing.send(FromEdge { message: Some(from_edge::Message::Hello(hello)) }).await.unwrap();
+    // It is told something when it speaks.
+    tokio::spawn(async move {
+        let mut interval = tokio::time::interval(protocol::EDGE_REPORT_INTERVAL);
+        let state = || FromEdge { message: Some(from_edge::Message::State(EdgeState::default())) };
+        while outgoing.send(state()).await.is_ok() {
+            interval.tick().await;
+        }
+    });
     let mut client = SessionsClient::new(channel(&lab, "b", Role::Edge, &peers).await);
     let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
     let mut incoming = client.edge(stream).await.unwrap().into_inner();
