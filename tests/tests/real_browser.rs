@@ -1,6 +1,7 @@
 //! The article's page in a real browser: `pics` signs, the browser talks to `objects` by itself.
 
 use objects::Credential;
+use routing::BalanceSpec;
 use routing::document::{ROUTES_PREFIX, RouteDocument, RouteServer};
 use s3client::CorsRule;
 use sha2::{Digest, Sha256};
@@ -148,6 +149,7 @@ async fn put_route(store: &dyn Store, id: &str, rule: &str, server: SocketAddr) 
         failover_predicate: String::new(),
         app: None,
         middlewares: vec![],
+        balance: BalanceSpec::default(),
     };
     store.put(&format!("{ROUTES_PREFIX}{id}"), serde_json::to_vec(&route).unwrap().into()).await.unwrap();
 }

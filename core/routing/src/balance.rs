@@ -1,138 +1,256 @@
-//! Smooth weighted round robin (nginx's): of the servers that may be picked, each gains its weight, the richest is picked
-//! and pays what all of them gained. Over a full round each is picked exactly as often as its weight says, never in bursts.
+//! Which of a route's servers takes a request.
 //!
-//! The state lives beside the routing table, one per route, and is handed on by URL whenever the servers change, so that a
-//! change does not begin a new round (vulcand's begins from zero on every scale event).
+//! A [`Balancer`] is a route's memory: whose turn it is, who came lately, who answers badly. It lives beside the routing
+//! table and is handed on by URL whenever the route changes, so that a change of servers begins nothing anew (vulcand's
+//! weights, meters and turns begin from zero on every scale event). Time, chance and what is in flight come in; a pick
+//! allocates nothing.
+//!
+//! # A pick
+//! 1. The sticky cookie names a server that may be asked: that one.
+//! 2. A canary's share says which set of servers is asked first.
+//! 3. Every server of the set gets the weight it has now: what the route says, while it is new a growing part of it
+//!    (`slow_start`), multiplied by what it earned (`rebalance`); 0 when it must not be asked.
+//! 4. The policy picks by these weights: `turns`, `load` or `rendezvous`.
+//!
+//! That is done first for servers in good standing (not ejected, not failed a moment ago), and for the others only when
+//! there is none: a doubtful server is better than no answer.
+
+mod ejection;
+mod key;
+mod load;
+mod rebalance;
+mod rendezvous;
+mod slow_start;
+mod spec;
+mod sticky;
+mod turns;
+mod until_wired;
+
+pub use ejection::EjectionSpec;
+pub use spec::{Balance, BalanceError, BalanceSpec, CanarySpec, HashOn, Policy, StickySpec};
+pub use sticky::SetCookie;
+pub use until_wired::WeightedRoundRobin;
 
 use crate::route::Server;
+use ejection::Ejection;
+use key::mixed;
+use rebalance::Rebalance;
+use slow_start::Joined;
 use std::collections::HashMap;
+use std::time::Duration;
+use turns::Turns;
 
+/// Parts of a weight: a server that grows has fewer than all of them.
+const WEIGHT_PARTS: u64 = 256;
+/// So that the weights of all servers a route may have can be added without overflow.
+const WEIGHT_MAX: u64 = 1 << 48;
+
+/// What a request shows to a balancer. Times count from any one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ask {
+    pub now: Duration,
+    pub random: u64,
+    /// See [`Balance::key`].
+    pub key: Option<u64>,
+    /// See [`Balance::cookie`].
+    pub cookie: Option<u64>,
+}
+
+/// How readily a server is asked, the readiest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    Good,
+    /// There is reason to doubt it.
+    Suspect,
+    /// It failed a moment ago.
+    Failed,
+    /// Not at all.
+    Excluded,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Picked {
+    pub position: usize,
+    /// The client's cookie does not name this server, and should.
+    pub sets_cookie: bool,
+}
+
+/// The memory of one route.
 #[derive(Clone, Debug, Default)]
-pub struct WeightedRoundRobin {
-    entries: Vec<Entry>,
+pub struct Balancer {
+    balance: Balance,
+    members: Vec<Member>,
+    /// The weights of one pick; 0: not to be picked.
+    weights: Vec<u64>,
+    turns: Turns,
+    joined: Option<Joined>,
+    ejection: Option<Ejection>,
+    rebalance: Option<Rebalance>,
+    /// Hundredths of a request that the canary has coming.
+    canary_credit: u8,
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
-    url: String,
-    weight: i64,
-    credit: i64,
+struct Member {
+    server: Server,
+    hash: u64,
 }
 
-impl WeightedRoundRobin {
-    /// Positions are those of `servers`; who was known before keeps its credit.
-    pub fn new(servers: &[Server], before: Option<&Self>) -> Self {
-        let known: HashMap<&str, i64> = before
-            .map(|before| before.entries.iter().map(|entry| (entry.url.as_str(), entry.credit)).collect())
+impl Balancer {
+    /// Positions are those of `servers`; who was known before keeps what is remembered of it.
+    pub fn new(balance: &Balance, servers: &[Server], before: Option<&Self>, now: Duration) -> Self {
+        let member = |server: &Server| Member { server: server.clone(), hash: key::of(server.url.as_str().as_bytes()) };
+        let members: Vec<Member> = servers.iter().map(member).collect();
+        let known: HashMap<&str, usize> = before
+            .map(|before| before.members.iter().map(|member| member.server.url.as_str()).zip(0..).collect())
             .unwrap_or_default();
-        let kept: Vec<i64> = servers.iter().filter_map(|server| known.get(server.url.as_str()).copied()).collect();
-        // Who left took credit along; without levelling, newcomers (who begin at 0) would wait or rush.
-        let mean = if kept.is_empty() { 0 } else { kept.iter().sum::<i64>() / kept.len() as i64 };
-        let entry = |server: &Server| {
-            let credit = known.get(server.url.as_str()).map_or(0, |credit| credit - mean);
-            Entry { url: server.url.as_str().to_owned(), weight: i64::from(server.weight), credit }
-        };
-        Self { entries: servers.iter().map(entry).collect() }
+        let known: Vec<Option<usize>> = servers.iter().map(|server| known.get(server.url.as_str()).copied()).collect();
+        let is_first = before.is_none_or(|before| before.members.is_empty());
+        Self {
+            balance: balance.clone(),
+            weights: vec![0; members.len()],
+            members,
+            turns: Turns::new(before.map(|before| &before.turns), &known),
+            joined: balance
+                .slow_start()
+                .map(|_| Joined::new(before.and_then(|before| before.joined.as_ref()), &known, now, is_first)),
+            ejection: balance
+                .ejection()
+                .map(|_| Ejection::new(before.and_then(|before| before.ejection.as_ref()), &known, now)),
+            rebalance: balance
+                .rebalances()
+                .then(|| Rebalance::new(before.and_then(|before| before.rebalance.as_ref()), &known)),
+            canary_credit: before.map_or(0, |before| before.canary_credit),
+        }
     }
 
-    /// The position of the next server among those admitted; a weight of 0 is never picked.
-    pub fn pick(&mut self, admit: impl Fn(usize) -> bool) -> Option<usize> {
-        let mut gained = 0;
-        let mut richest: Option<usize> = None;
-        for position in 0..self.entries.len() {
-            let entry = &mut self.entries[position];
-            if entry.weight == 0 || !admit(position) {
-                continue;
+    /// The server for a request: none with a weight of 0, nor one that is excluded.
+    pub fn pick(
+        &mut self,
+        ask: &Ask,
+        standing: impl Fn(usize) -> Standing,
+        in_flight: impl Fn(usize) -> u64,
+    ) -> Option<Picked> {
+        let is_sticky = self.balance.sticky().is_some();
+        let canary_first = self.canary_is_due(ask);
+        for level in [Standing::Good, Standing::Suspect, Standing::Failed] {
+            if let Some(position) = ask.cookie.filter(|_| is_sticky).and_then(|cookie| self.position_of(cookie))
+                && self.standing(position, ask.now, &standing) <= level
+            {
+                return Some(Picked { position, sets_cookie: false });
             }
-            entry.credit += entry.weight;
-            gained += entry.weight;
-            let credit = entry.credit;
-            if richest.is_none_or(|richest| credit > self.entries[richest].credit) {
-                richest = Some(position);
+            for is_canary in [canary_first, !canary_first] {
+                if self.weigh(ask.now, level, is_canary, &standing) {
+                    let position = self.pick_by_weight(ask, &in_flight);
+                    return position.map(|position| Picked { position, sets_cookie: is_sticky });
+                }
             }
         }
-        let position = richest?;
-        self.entries[position].credit -= gained;
-        Some(position)
+        None
+    }
+
+    /// Whether [`Balancer::observe`] changes anything.
+    pub fn observes(&self) -> bool {
+        self.ejection.is_some() || self.rebalance.is_some()
+    }
+
+    /// A server answered, or failed, which counts as the status the client would see (502, 504).
+    pub fn observe(&mut self, position: usize, status: u16, now: Duration) {
+        let is_failure = FAILURES.contains(&status);
+        if let Some((ejection, spec)) = self.ejection.as_mut().zip(self.balance.ejection()) {
+            ejection.observe(spec, position, is_failure, now);
+        }
+        if let Some(rebalance) = &mut self.rebalance {
+            let takes_part = |position: usize| self.members[position].server.weight > 0;
+            rebalance.observe(position, is_failure, now, takes_part);
+        }
+    }
+
+    /// The value of the cookie that keeps a client at a server.
+    pub fn set_cookie(&self, position: usize, is_secure: bool) -> Option<SetCookie> {
+        Some(SetCookie::new(self.balance.sticky()?, self.members.get(position)?.hash, is_secure))
+    }
+
+    /// The server a cookie names, if it may be picked at all.
+    fn position_of(&self, cookie: u64) -> Option<usize> {
+        let position = self.members.iter().position(|member| member.hash == cookie)?;
+        let server = &self.members[position].server;
+        (server.weight > 0 && !(server.is_canary && self.balance.canary_percent() == 0)).then_some(position)
+    }
+
+    /// Whether the canary's servers are asked first. A key stays in its set, so that a client does.
+    fn canary_is_due(&mut self, ask: &Ask) -> bool {
+        let percent = self.balance.canary_percent();
+        if percent == 0 {
+            return false;
+        }
+        if let Some(key) = ask.key {
+            return mixed(key) % 100 < u64::from(percent);
+        }
+        self.canary_credit += percent;
+        let is_due = self.canary_credit >= 100;
+        if is_due {
+            self.canary_credit -= 100;
+        }
+        is_due
+    }
+
+    fn standing(&self, position: usize, now: Duration, standing: impl Fn(usize) -> Standing) -> Standing {
+        let is_ejected = self.ejection.as_ref().is_some_and(|ejection| ejection.is_ejected(position, now));
+        standing(position).max(if is_ejected { Standing::Suspect } else { Standing::Good })
+    }
+
+    /// Weighs the servers of one set, those of at least this standing; whether there are any.
+    fn weigh(&mut self, now: Duration, level: Standing, is_canary: bool, standing: impl Fn(usize) -> Standing) -> bool {
+        if is_canary && self.balance.canary_percent() == 0 {
+            return false;
+        }
+        let mut any = false;
+        for position in 0..self.members.len() {
+            let server = &self.members[position].server;
+            let is_in =
+                server.is_canary == is_canary && server.weight > 0 && self.standing(position, now, &standing) <= level;
+            let weight = if is_in { self.weight(position, now) } else { 0 };
+            self.weights[position] = weight;
+            any |= weight > 0;
+        }
+        any
+    }
+
+    fn weight(&self, position: usize, now: Duration) -> u64 {
+        let parts = match self.joined.as_ref().zip(self.balance.slow_start()) {
+            Some((joined, length)) => {
+                let returned = self.ejection.as_ref().and_then(|ejection| ejection.returned(position, now));
+                joined.parts(position, returned, length, now)
+            }
+            None => WEIGHT_PARTS,
+        };
+        let earned = self.rebalance.as_ref().map_or(1, |rebalance| rebalance.factor(position));
+        (u64::from(self.members[position].server.weight) * parts * earned).min(WEIGHT_MAX)
+    }
+
+    fn pick_by_weight(&mut self, ask: &Ask, in_flight: impl Fn(usize) -> u64) -> Option<usize> {
+        let weights = &mut self.weights;
+        match (self.balance.policy(), ask.key) {
+            (Policy::WeightedRoundRobin, _) | (Policy::Hash, None) => self.turns.pick(weights),
+            (Policy::LeastConnections, _) => {
+                load::keep_least_loaded(weights, in_flight);
+                self.turns.pick(weights)
+            }
+            (Policy::TwoChoices, _) => load::better_of_two(weights, in_flight, ask.random),
+            (Policy::Hash, Some(key)) => {
+                let hash = |position: usize| self.members[position].hash;
+                rendezvous::pick(key, hash, weights, in_flight, self.balance.load_percent_max())
+            }
+        }
     }
 }
+
+/// What counts against a server (vulcand's rebalancer counts these).
+const FAILURES: std::ops::RangeInclusive<u16> = 500..=504;
+
+const _: () = assert!(WEIGHT_MAX as u128 * (crate::document::SERVERS_MAX as u128) < i64::MAX as u128);
+const _: () = assert!(u32::MAX as u64 * WEIGHT_PARTS < WEIGHT_MAX);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ServerUrl;
-    use proptest::prelude::*;
-
-    fn servers(weights: &[u32]) -> Vec<Server> {
-        let server = |(port, weight): (usize, &u32)| Server {
-            id: port.to_string(),
-            url: ServerUrl::parse(&format!("http://a:{}", port + 1)).unwrap(),
-            weight: *weight,
-        };
-        weights.iter().enumerate().map(server).collect()
-    }
-
-    fn counts(balancer: &mut WeightedRoundRobin, picks: u32, length: usize) -> Vec<u32> {
-        let mut counts = vec![0; length];
-        for _ in 0..picks {
-            counts[balancer.pick(|_| true).unwrap()] += 1;
-        }
-        counts
-    }
-
-    #[test]
-    fn turns_are_smooth() {
-        let mut balancer = WeightedRoundRobin::new(&servers(&[5, 1, 1]), None);
-        let order: Vec<_> = (0..7).map(|_| balancer.pick(|_| true).unwrap()).collect();
-        assert_eq!(order, [0, 0, 1, 0, 2, 0, 0]);
-    }
-
-    #[test]
-    fn nobody_is_picked_from_nothing() {
-        assert_eq!(WeightedRoundRobin::default().pick(|_| true), None);
-        let mut balancer = WeightedRoundRobin::new(&servers(&[0, 1]), None);
-        assert_eq!(balancer.pick(|position| position == 0), None);
-        assert_eq!(balancer.pick(|_| true), Some(1));
-    }
-
-    #[test]
-    fn turns_survive_a_change_of_servers() {
-        let all = servers(&[1, 1, 1]);
-        let mut balancer = WeightedRoundRobin::new(&all, None);
-        assert_eq!(balancer.pick(|_| true), Some(0));
-        // The last server leaves; it is still the second one's turn, not the first's again.
-        let mut balancer = WeightedRoundRobin::new(&all[..2], Some(&balancer));
-        assert_eq!(balancer.pick(|_| true), Some(1));
-    }
-
-    proptest! {
-        #[test]
-        fn a_full_round_is_proportional(weights in proptest::collection::vec(0u32..20, 1..12)) {
-            let total: u32 = weights.iter().sum();
-            prop_assume!(total > 0);
-            let mut balancer = WeightedRoundRobin::new(&servers(&weights), None);
-            prop_assert_eq!(counts(&mut balancer, total, weights.len()), weights);
-        }
-
-        #[test]
-        fn shares_stay_near_after_any_changes(
-            changes in proptest::collection::vec(proptest::collection::vec(1u32..5, 1..8), 1..10),
-            picks in 0u32..50,
-        ) {
-            let mut balancer = WeightedRoundRobin::default();
-            for weights in &changes {
-                balancer = WeightedRoundRobin::new(&servers(weights), Some(&balancer));
-                counts(&mut balancer, picks, weights.len());
-            }
-            let weights = changes.last().unwrap();
-            let total: u32 = weights.iter().sum();
-            let rounds = 10;
-            let found = counts(&mut balancer, total * rounds, weights.len());
-            for (found, weight) in found.iter().zip(weights) {
-                let expected = i64::from(weight * rounds);
-                // Credits left over from other weights are worth at most a few rounds.
-                prop_assert!((i64::from(*found) - expected).abs() <= i64::from(total) * 2, "{found} of {expected}");
-            }
-        }
-    }
-}
+mod tests;

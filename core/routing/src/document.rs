@@ -1,6 +1,7 @@
 //! Roadstead's own route document: one JSON value under `/roadstead/routes/<id>` says all of a route, so that a change of
 //! rule, servers and weights is one write. Version 0: may change without a migration before the first release.
 
+use crate::balance::BalanceSpec;
 use serde::{Deserialize, Serialize};
 
 /// Where route documents live in the store; the route's id follows.
@@ -32,6 +33,9 @@ pub struct RouteDocument {
     /// Set when labels or keys asked for something this edge does not do; the edge reports it, never ignores it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub middlewares: Vec<serde_json::Value>,
+    /// Which server takes a request.
+    #[serde(default, skip_serializing_if = "BalanceSpec::is_default")]
+    pub balance: BalanceSpec,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

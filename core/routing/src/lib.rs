@@ -2,7 +2,7 @@
 //!
 //! A provider turns its input (a [`document::RouteDocument`], or vulcand's keys) into [`RouteSpec`]s; [`Route::compile`]
 //! checks one and makes it quick to match; a [`Table`] holds all of them, immutable, and finds the one a request takes. What
-//! must outlive a table (whose turn it is, in [`WeightedRoundRobin`]) is kept beside it and handed from one table to the next.
+//! must outlive a table (whose turn it is, who answers badly, in [`Balancer`]) is kept beside it and handed from one table to the next.
 //!
 //! Reading order: `expression` (the route language), `route`, `table` (order of precedence, lookup, explanation),
 //! `balance`, `predicate` (the failover language).
@@ -17,7 +17,10 @@ mod route;
 mod table;
 mod url;
 
-pub use balance::WeightedRoundRobin;
+pub use balance::{
+    Ask, Balance, BalanceError, BalanceSpec, Balancer, CanarySpec, EjectionSpec, HashOn, Picked, Policy, SetCookie,
+    Standing, StickySpec, WeightedRoundRobin,
+};
 pub use expression::{
     ALTERNATIVES_MAX, EXPRESSION_BYTES_MAX, Expression, HOST_BYTES_MAX, Headers, MATCHERS_MAX, Network, RequestHead,
 };

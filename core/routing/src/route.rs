@@ -1,5 +1,6 @@
 //! One route: which requests it takes and where they go.
 
+use crate::balance::{Balance, BalanceError, BalanceSpec};
 use crate::document::{RouteDocument, SERVERS_MAX};
 use crate::expression::Expression;
 use crate::lexer::ParseError;
@@ -32,6 +33,9 @@ pub struct RouteSpec {
     pub head_timeout: Option<Duration>,
     /// Why requests must be refused instead of served, e.g. a protection was asked for that the edge does not have.
     pub refuse: Option<String>,
+    /// Which server takes a request; names the canary's servers, too.
+    #[serde(default, skip_serializing_if = "BalanceSpec::is_default")]
+    pub balance: BalanceSpec,
 }
 
 /// A checked route, quick to match.
@@ -50,6 +54,7 @@ pub struct Route {
     pub dial_timeout: Option<Duration>,
     pub head_timeout: Option<Duration>,
     pub service: Service,
+    pub balance: Balance,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +69,8 @@ pub struct Server {
     pub id: String,
     pub url: ServerUrl,
     pub weight: u32,
+    /// One of the canary's.
+    pub is_canary: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +83,8 @@ pub enum RouteError {
     Failover { predicate: String, source: ParseError },
     #[error("server {id:?}")]
     Server { id: String, source: UrlError },
+    #[error("balance")]
+    Balance(#[source] BalanceError),
     #[error("{count} servers: a route may have {SERVERS_MAX}")]
     TooManyServers { count: usize },
 }
@@ -97,6 +106,7 @@ impl RouteSpec {
             failover_predicate: document.failover_predicate,
             app: document.app,
             refuse,
+            balance: document.balance,
             ..Self::default()
         })
     }
@@ -112,16 +122,21 @@ impl Route {
         let failover = Predicate::parse(&spec.failover_predicate);
         let failover =
             failover.map_err(|source| RouteError::Failover { predicate: spec.failover_predicate, source })?;
-        let mut servers = Vec::with_capacity(spec.servers.len());
+        let balance = Balance::compile(spec.balance).map_err(RouteError::Balance)?;
+        let canary = balance.spec().canary.as_ref().map_or(&[][..], |canary| &canary.servers);
+        let own = spec.servers.into_iter().map(|(id, url, weight)| (id, url, weight, false));
+        let asked_for =
+            own.chain(canary.iter().map(|server| (server.id.clone(), server.url.clone(), server.weight, true)));
+        let mut servers = Vec::with_capacity(asked_for.size_hint().0);
         let mut seen = HashSet::new();
-        for (id, url, weight) in spec.servers {
+        for (id, url, weight, is_canary) in asked_for {
             let url = match ServerUrl::parse(&url) {
                 Ok(url) => url,
                 Err(source) => return Err(RouteError::Server { id, source }),
             };
             // Two names of one address are one server, as in vulcand: the first counts.
             if seen.insert(url.clone()) {
-                servers.push(Server { id, url, weight });
+                servers.push(Server { id, url, weight, is_canary });
             }
         }
         Ok(Self {
@@ -138,6 +153,7 @@ impl Route {
             dial_timeout: spec.dial_timeout,
             head_timeout: spec.head_timeout,
             service: spec.refuse.map_or(Service::Serve, Service::Refuse),
+            balance,
         })
     }
 }
@@ -150,7 +166,7 @@ impl Route {
             id: self.id.clone(),
             rule: self.expression.as_str().to_owned(),
             priority: self.priority,
-            servers: self.servers.iter().map(server).collect(),
+            servers: self.servers.iter().filter(|server| !server.is_canary).map(server).collect(),
             pass_host_header: self.pass_host_header,
             trust_forward_header: self.trust_forward_header,
             forwarded_server: self.forwarded_server.clone(),
@@ -163,6 +179,7 @@ impl Route {
                 Service::Serve => None,
                 Service::Refuse(reason) => Some(reason.clone()),
             },
+            balance: self.balance.spec().clone(),
         }
     }
 }
@@ -170,6 +187,7 @@ impl Route {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CanarySpec;
     use crate::document::RouteServer;
 
     fn document() -> RouteDocument {
@@ -185,6 +203,7 @@ mod tests {
             failover_predicate: String::new(),
             app: None,
             middlewares: Vec::new(),
+            balance: BalanceSpec::default(),
         }
     }
 
@@ -218,6 +237,23 @@ mod tests {
         assert_eq!(again.spec(), once);
         assert_eq!((again.servers.len(), again.dial_timeout), (1, Some(Duration::from_millis(1500))));
         assert!(matches!(again.service, Service::Refuse(_)));
+    }
+
+    #[test]
+    fn a_canary_is_of_the_route_and_in_its_spec_again() {
+        let server = |id: &str, port| RouteServer { id: id.into(), url: format!("http://a:{port}"), weight: 1 };
+        let canary = CanarySpec { percent: 5, servers: vec![server("new", 2), server("old", 1)] };
+        let balance = BalanceSpec { canary: Some(canary), ..BalanceSpec::default() };
+        let document = RouteDocument { servers: vec![server("old", 1)], balance, ..document() };
+        let spec = RouteSpec::of_document("a", document).unwrap();
+        let route = Route::compile(spec.clone()).unwrap();
+        let servers: Vec<_> = route.servers.iter().map(|server| (server.id.as_str(), server.is_canary)).collect();
+        assert_eq!(servers, [("old", false), ("new", true)]);
+        let again: RouteSpec = serde_json::from_str(&serde_json::to_string(&route.spec()).unwrap()).unwrap();
+        assert_eq!(again.balance, spec.balance);
+        assert_eq!(Route::compile(again).unwrap().servers, route.servers);
+        let nonsense = BalanceSpec { slow_start_seconds: u32::MAX, ..BalanceSpec::default() };
+        assert!(matches!(Route::compile(RouteSpec { balance: nonsense, ..spec }), Err(RouteError::Balance(_))));
     }
 
     #[test]

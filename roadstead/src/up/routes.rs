@@ -1,5 +1,6 @@
 //! The platform's own routes: S3 is served as `s3.<domain>` and `*.s3.<domain>`, Host and raw path untouched.
 
+use routing::BalanceSpec;
 use routing::document::{ROUTES_PREFIX, RouteDocument, RouteServer};
 use std::net::SocketAddr;
 use store::Operation;
@@ -19,6 +20,7 @@ pub fn operations(domain: &str, objects: SocketAddr) -> Vec<Operation> {
             failover_predicate: String::new(),
             app: None,
             middlewares: Vec::new(),
+            balance: BalanceSpec::default(),
         };
         let value = serde_json::to_vec(&document).expect("a document of strings and numbers is always JSON");
         Operation::put(format!("{ROUTES_PREFIX}{ID_PREFIX}{name}"), value)

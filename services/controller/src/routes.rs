@@ -5,6 +5,7 @@
 mod rules;
 
 use model::{AppId, TaskId};
+use routing::BalanceSpec;
 use routing::document::{RouteDocument, RouteServer, SERVERS_MAX};
 use scheduler::{TaskRecord, World, server_url, serving};
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,6 +108,7 @@ impl Routes {
                     failover_predicate: String::new(),
                     app: Some(id.to_string()),
                     middlewares: rule.unknown,
+                    balance: BalanceSpec::default(),
                 };
                 wanted.insert(route_id(index), document);
             }

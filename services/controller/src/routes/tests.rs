@@ -93,6 +93,7 @@ fn the_platforms_routes_are_kept() {
         failover_predicate: String::new(),
         app: None,
         middlewares: Vec::new(),
+        balance: BalanceSpec::default(),
     };
     let platform = [("s3".to_owned(), document)];
     let mut routes = Routes::default();
