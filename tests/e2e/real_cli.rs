@@ -311,7 +311,8 @@ fn routes_are_listed_and_a_request_is_explained() {
     let explained = tour.cli(&["route", "explain", "GET", "http://page.localhost/x", "-H", "X-Version: 2"]);
     assert!(explained.starts_with("GET http://page.localhost/x takes the route app.page\n  to http://127.0.0.1:318"));
     assert_eq!(row(&explained, "app.page"), ["app.page", "wins"]);
-    assert_eq!(row(&explained, "platform-s3"), ["platform-s3", "does not match", "Host(\"s3.localhost\")"]);
+    let why = "Host(\"s3.localhost\") does not hold";
+    assert_eq!(row(&explained, "platform-s3"), ["platform-s3", "does not match", why]);
     let explained = tour.cli_json(&["route", "explain", "GET", "http://nobody.localhost/"]);
     assert_eq!(explained["winner"], Value::Null);
     assert!(tour.failure(&["route", "explain", "GET", "http://x/", "-H", "none"]).contains("Name: value"));

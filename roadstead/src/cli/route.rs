@@ -3,6 +3,7 @@
 use super::app::Common;
 use super::output::{table, text};
 use serde_json::Value;
+use std::net::IpAddr;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -21,6 +22,9 @@ pub enum Command {
         /// NAME: VALUE (repeatable)
         #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
         headers: Vec<String>,
+        /// The client's address, for routes that ask for it
+        #[arg(long, value_name = "ADDRESS")]
+        client: Option<IpAddr>,
         #[command(flatten)]
         common: Common,
     },
@@ -29,7 +33,9 @@ pub enum Command {
 pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::List { common } => list(&common).await,
-        Command::Explain { method, url, headers, common } => explain(&method, &url, &headers, &common).await,
+        Command::Explain { method, url, headers, client, common } => {
+            explain(&method, &url, &headers, client, &common).await
+        }
     }
 }
 
@@ -48,11 +54,20 @@ async fn list(common: &Common) -> anyhow::Result<()> {
     common.output.print(&["route", "rule", "servers", "in flight", "app"], rows.collect(), &routes)
 }
 
-async fn explain(method: &str, url: &str, headers: &[String], common: &Common) -> anyhow::Result<()> {
+async fn explain(
+    method: &str,
+    url: &str,
+    headers: &[String],
+    client: Option<IpAddr>,
+    common: &Common,
+) -> anyhow::Result<()> {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("method", method).append_pair("url", url);
     for header in headers {
         query.append_pair("header", header);
+    }
+    if let Some(client) = client {
+        query.append_pair("client", &client.to_string());
     }
     let answer: Value = common.connection.edge_api()?.get(&format!("/explain?{}", query.finish())).await?;
     common.output.say(&describe(method, url, &answer), &answer)
