@@ -16,6 +16,7 @@ use std::future::poll_fn;
 use std::io::Write;
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -82,31 +83,46 @@ impl Drop for Counted<'_> {
     }
 }
 
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, face: Arc<Face>, entry: Entry) {
-    poll_fn(|context| {
-        entry.wake_by(context.waker());
-        Poll::Ready(())
-    })
-    .await;
-    let _counted = Counted::new(&worker.house.metrics.busy().connections);
+/// A request on its way to its answer. On the heap: it is many times as large as a connection that idles.
+type Serving<'a> = Pin<Box<dyn Future<Output = After> + 'a>>;
+
+/// Serves a connection to its end.
+pub(super) fn serve(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    face: Arc<Face>,
+    entry: Entry,
+) -> impl Future<Output = ()> {
+    // Made here, since a task would have room for the arguments of an `async fn` besides what is made of them.
     let mut client = Client::new(stream, peer.ip(), face, &worker);
-    loop {
-        let after = match poll_fn(|context| client.poll_arrival(context, &worker)).await {
-            Arrival::None => return,
-            Arrival::Answer(bytes, after) => client.answer(&bytes).await.unwrap_or(after),
-            // On the heap: its state is many times that of a connection that idles.
-            Arrival::Request(journey, admitted, start) => {
-                Box::pin(exchange::run(&worker, &mut client, journey, admitted, start)).await
-            }
-        };
-        match after {
-            After::Next => (client.is_leftover_new, client.has_more) = (true, false),
-            After::Close => return,
-            After::Linger => return Box::pin(client.linger()).await,
-            After::Reset => {
-                // A socket that refuses is closed as any other.
-                let _closing = SockRef::from(&client.stream).set_linger(Some(Duration::ZERO));
-                return;
+    async move {
+        poll_fn(|context| {
+            entry.wake_by(context.waker());
+            Poll::Ready(())
+        })
+        .await;
+        let _counted = Counted::new(&worker.house.metrics.busy().connections);
+        loop {
+            let serving: Serving<'_> = match poll_fn(|context| client.poll_arrival(context, &worker)).await {
+                Arrival::None => return,
+                Arrival::Answer(bytes, after) => {
+                    let client = &mut client;
+                    Box::pin(async move { client.answer(&bytes).await.unwrap_or(after) })
+                }
+                Arrival::Request(journey, admitted, start) => {
+                    Box::pin(exchange::run(&worker, &mut client, journey, admitted, start))
+                }
+            };
+            match serving.await {
+                After::Next => (client.is_leftover_new, client.has_more) = (true, false),
+                After::Close => return,
+                After::Linger => return Box::pin(client.linger()).await,
+                After::Reset => {
+                    // A socket that refuses is closed as any other.
+                    let _closing = SockRef::from(&client.stream).set_linger(Some(Duration::ZERO));
+                    return;
+                }
             }
         }
     }
@@ -292,6 +308,16 @@ impl AddressText {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What an idle connection costs, beside its socket and its timer.
+    #[test]
+    fn a_task_that_idles_is_small() {
+        fn size_of_task<T>(_: impl FnOnce(Rc<Worker>, TcpStream, SocketAddr, Arc<Face>, Entry) -> T) -> usize {
+            size_of::<T>()
+        }
+        let bytes = size_of_task(serve);
+        assert!(bytes <= 448, "{bytes} bytes");
+    }
 
     #[test]
     fn addresses_are_text() {
