@@ -110,7 +110,8 @@ assert client.get_app("/s3pics").instances == 1
 killed = client.kill_tasks("/s3pics")
 assert len(killed) == 1
 ids = lambda: [one.id for one in client.list_tasks("/s3pics")]
-until("the task was replaced", lambda: len(ids()) == 1 and ids() != [killed[0].id])
+replaced = lambda now: len(now) == 1 and now != [killed[0].id]
+until("the task was replaced", lambda: replaced(ids()))
 assert client.kill_given_tasks(ids())
 
 client.create_app("big", MarathonApp(cmd="sleep 1", cpus=1000, instances=1))
