@@ -20,20 +20,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use store::{Compare, KeyRange, KeyValue, Operation, StoreError};
+use store::{Compare, KeyValue, Operation, StoreError};
 use tokio::time::timeout;
 
 /// Issues to one machine that have not ended; two a day are usual. Each names up to as many certificates as there are roles.
 pub(crate) const ISSUES_MAX: usize = 16;
 /// Certificates on the list. With 70 bytes of JSON for each it stays below etcd's 1.5 MB for a request.
 const REVOKED_MAX: usize = 8192;
-/// Old issues that one transaction forgets; etcd takes 128 operations.
+/// Issues that one transaction forgets; etcd takes 128 operations.
 const FORGOTTEN_MAX: usize = 64;
 /// A certificate stays on the list past its end: the clocks of two machines may differ.
 const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 /// A list that is missing, and certificates that this machine signed for itself, are looked for this often.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
-/// What has ended, and what nobody should have, is looked for this often.
+/// What has ended is looked for this often. What nobody should have is looked for whenever something was issued.
 const SETTLE_INTERVAL: Duration = Duration::from_secs(600);
 /// The store is asked again after this pause.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -57,7 +57,10 @@ type Issues = BTreeMap<String, Vec<(String, Vec<Issued>)>>;
 struct Settled {
     /// `None`: the list is right as it is.
     record: Option<Record>,
-    forgotten: Vec<KeyRange>,
+    /// Keys of issues that are of no use any more.
+    forgotten: Vec<String>,
+    /// There are more of them than one transaction takes.
+    goes_on: bool,
 }
 
 /// The write that goes before certificates are handed out.
@@ -73,24 +76,24 @@ fn settle(before: &Record, issues: &Issues, stays: impl Fn(&str) -> bool, author
     let past = now.checked_sub(REMEMBERED).unwrap_or(UNIX_EPOCH);
     let (mut revoked, mut forgotten) = (before.revoked.clone(), Vec::new());
     for (node, issues) in issues {
-        if forgotten.len() >= FORGOTTEN_MAX {
-            break;
-        }
-        if stays(node) {
-            let ended = issues.iter().filter(|(_, issued)| issued.iter().all(|issued| issued.has_ended(past)));
-            forgotten.extend(ended.map(|(key, _)| KeyRange::one(key.clone())));
-        } else {
-            revoked.extend(issues.iter().flat_map(|(_, issued)| issued.clone()));
-            forgotten.push(KeyRange::prefix(keys::issued(node, "")));
+        let stays = stays(node);
+        for (key, issued) in issues {
+            if !stays {
+                revoked.extend(issued.iter().cloned());
+            }
+            if !stays || issued.iter().all(|issued| issued.has_ended(past)) {
+                forgotten.push(key.clone());
+            }
         }
     }
+    let goes_on = forgotten.len() > FORGOTTEN_MAX;
     forgotten.truncate(FORGOTTEN_MAX);
     revoked.retain(|issued| !issued.has_ended(past));
     let now_s = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let is_due = now_s.saturating_sub(before.signed_at_s) > LIST_LIFETIME.as_secs() / 2;
     let is_right = revoked == before.revoked && authority == before.authority && !is_due;
     let next = || Record { number: before.number + 1, authority: authority.to_owned(), signed_at_s: now_s, revoked };
-    Settled { record: (!is_right).then(next), forgotten }
+    Settled { record: (!is_right).then(next), forgotten, goes_on }
 }
 
 impl Registrar {
@@ -105,8 +108,8 @@ impl Registrar {
     }
 
     /// Revokes what was issued to whoever is no machine of the cluster. `leaving` is one no more: what makes it so is written
-    /// in the same transaction. The caller holds `issuing`.
-    pub(crate) async fn revoke_strangers(&self, leaving: Option<&str>, with: Vec<Operation>) -> Result<(), Refusal> {
+    /// in the same transaction. The caller holds `issuing`. Whether that was all: old issues may be left to forget.
+    pub(crate) async fn revoke_strangers(&self, leaving: Option<&str>, with: Vec<Operation>) -> Result<bool, Refusal> {
         let ca = self.ca()?;
         // Before the machines are: what is issued to one that joins in this moment is not seen.
         let issues = self.issues().await?;
@@ -126,7 +129,7 @@ impl Registrar {
             None => Compare::absent(keys::REVOKED),
         };
         let mut writes = with;
-        writes.extend(settled.forgotten.into_iter().map(|range| Operation::Delete { range, prev_kv: false }));
+        writes.extend(settled.forgotten.into_iter().map(Operation::delete));
         if let Some(record) = &settled.record {
             if record.revoked.len() > REVOKED_MAX {
                 let message =
@@ -140,7 +143,7 @@ impl Registrar {
             writes.push(Operation::put(keys::REVOKED_LIST, list.der().to_vec()));
         }
         if writes.is_empty() || self.write(vec![unchanged], writes).await? {
-            return Ok(());
+            return Ok(!settled.goes_on);
         }
         Err(Refusal::NotNow("the list of revoked certificates changed in this moment; try again".to_owned()))
     }
@@ -165,21 +168,35 @@ fn rest(kv: &KeyValue, prefix: &str) -> Option<String> {
     std::str::from_utf8(&kv.key).ok()?.strip_prefix(prefix).map(str::to_owned)
 }
 
-/// Signs the list anew whenever that is due, for as long as this controller leads.
+/// Revokes what strangers have as soon as it is written down, and signs the list anew whenever that is due, for as long as
+/// this controller leads.
 pub(crate) async fn keep(registrar: Arc<Registrar>, stop: Stop) {
     let keeping = async {
         loop {
-            let settled = {
-                let _nothing_is_issued = registrar.issuing.lock().await;
-                registrar.revoke_strangers(None, Vec::new()).await
-            };
-            if let Err(error) = &settled {
-                tracing::debug!(error = %ErrorChain(error), "the list of revoked certificates is not kept yet");
+            if let Err(error) = keep_once(&registrar).await {
+                tracing::debug!(error = %ErrorChain(&error), "the list of revoked certificates is not kept yet");
             }
-            tokio::time::sleep(if settled.is_ok() { SETTLE_INTERVAL } else { RETRY_INTERVAL }).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     };
     stop.or(keeping).await.unwrap_or(())
+}
+
+/// Until the watch ends.
+async fn keep_once(registrar: &Registrar) -> Result<(), Refusal> {
+    // Before anything is read: what is issued meanwhile wakes us.
+    let mut issued = registrar.store().watch_prefix(keys::ISSUED_PREFIX, 0).await?;
+    loop {
+        let is_all = {
+            let _nothing_is_issued = registrar.issuing.lock().await;
+            registrar.revoke_strangers(None, Vec::new()).await?
+        };
+        match timeout(if is_all { SETTLE_INTERVAL } else { RETRY_INTERVAL }, issued.next()).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(Err(error))) => return Err(error.into()),
+            Ok(Some(Ok(_))) | Err(_) => {}
+        }
+    }
 }
 
 /// Keeps this machine's list, until `stop`.
@@ -278,7 +295,11 @@ mod tests {
         let settled = settle(&Record::default(), &issues, |node| node != "b", "ca", at(0));
         let record = settled.record.unwrap();
         assert_eq!((serials(&record), record.number), (vec!["b1", "b2"], 1));
-        assert_eq!(settled.forgotten, [KeyRange::prefix("/roadstead/issued/b/".to_owned())]);
+        assert_eq!(
+            settled.forgotten,
+            ["/roadstead/issued/b/b1", "/roadstead/issued/b/b2"],
+            "what was read, not the prefix"
+        );
         // Once more, with nothing issued meanwhile, changes nothing.
         let again = settle(&record, &self::issues(&[("a", "a1", at(9))]), |_| true, "ca", at(1));
         assert_eq!(again, Settled::default());
@@ -294,7 +315,7 @@ mod tests {
         // And so do the issues of machines that stay.
         let ended = issues(&[("a", "a1", at(0)), ("a", "a2", at(0) + DAY)]);
         let settled = settle(&later, &ended, |_| true, "ca", at(1) + REMEMBERED);
-        assert_eq!((settled.record, settled.forgotten), (None, vec![KeyRange::one("/roadstead/issued/a/a1")]));
+        assert_eq!((settled.record, settled.forgotten), (None, vec!["/roadstead/issued/a/a1".to_owned()]));
     }
 
     #[test]
@@ -308,12 +329,17 @@ mod tests {
     }
 
     #[test]
-    fn one_transaction_takes_no_more_than_etcd_does() {
+    fn one_transaction_takes_no_more_than_etcd_does_and_revokes_all_the_same() {
         let names: Vec<String> = (0..300).map(|number| format!("n{number:03}")).collect();
         let old: Vec<_> = names.iter().map(|name| (name.as_str(), "1", at(0))).collect();
         for stays in [true, false] {
             let settled = settle(&Record::default(), &issues(&old), |_| stays, "ca", at(0) + DAY);
-            assert_eq!(settled.forgotten.len(), FORGOTTEN_MAX);
+            assert_eq!((settled.forgotten.len(), settled.goes_on), (FORGOTTEN_MAX, true));
         }
+        // Whoever leaves now comes after all that is forgotten.
+        let with_leaving = [old, vec![("z", "z1", at(0) + 2 * DAY)]].concat();
+        let settled = settle(&Record::default(), &issues(&with_leaving), |node| node != "z", "ca", at(0) + DAY);
+        assert_eq!(serials(&settled.record.unwrap()), ["z1"]);
+        assert!(settled.goes_on);
     }
 }

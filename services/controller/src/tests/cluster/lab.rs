@@ -78,6 +78,8 @@ impl Lab {
         until("the founder is written down", || async { lab.store.get(&keys::member("a")).await.unwrap().is_some() })
             .await;
         for name in ["b", "c"] {
+            // What a stranger has is revoked at once.
+            lab.list_at(name, String::new(), true).await;
             nodes.push(lab.start(name, |_| ()).await);
         }
         for node in &nodes[1..] {
@@ -97,19 +99,24 @@ impl Lab {
 
     /// Writes a machine down as if it had joined.
     pub async fn list(&self, node: &Node, state: bool) {
+        self.list_at(&node.name, node.peers.to_string(), state).await;
+    }
+
+    /// Before it is known where it will be reached, too.
+    pub async fn list_at(&self, name: &str, peers: String, state: bool) {
         let member = Member {
-            name: node.name.clone(),
+            name: name.to_owned(),
             address: ADDRESS,
-            peers: node.peers.to_string(),
+            peers,
             state,
-            etcd_peer_url: etcd_peer_url(&node.name),
+            etcd_peer_url: etcd_peer_url(name),
             etcd_client_url: String::new(),
             joined_at: crate::api::now().to_string(),
             version: String::new(),
             join_token: String::new(),
             node_key: String::new(),
         };
-        let put = Operation::put(keys::member(&node.name), serde_json::to_vec(&member).unwrap());
+        let put = Operation::put(keys::member(name), serde_json::to_vec(&member).unwrap());
         self.store.txn(TxnRequest { success: vec![put], ..TxnRequest::default() }).await.unwrap();
     }
 
