@@ -72,17 +72,18 @@ pub async fn revoke_token(api: &Api, id: &str) -> Result<Response, Failure> {
     Ok(json_ok(&json!({ "id": id })))
 }
 
-/// `DELETE /v1/nodes/{id}`: with `force` also one that has tasks.
+/// `DELETE /v1/nodes/{id}`: with `force` also one that has tasks, or the cluster's objects.
 pub async fn remove(api: &Api, id: &str, call: &Call) -> Result<Response, Failure> {
     let (world, node) = (api.desk.view(), NodeId::new(id));
     let tasks = world.tasks.values().filter(|task| task.task.node == node && !task.seen.state.is_terminal()).count();
     let is_heard = world.nodes.get(&node).is_some_and(|record| record.connected);
-    if tasks > 0 && is_heard && !call.flag("force", false) {
+    let forced = call.flag("force", false);
+    if tasks > 0 && is_heard && !forced {
         let message = format!("the machine '{id}' is alive and has {tasks} tasks: drain it first, or use force");
         return Err(Failure::message(StatusCode::CONFLICT, message));
     }
     let was_member = match &api.context.registrar {
-        Some(registrar) => registrar.remove(id).await?,
+        Some(registrar) => registrar.remove(id, forced).await?,
         None => false,
     };
     match api.ask(Ask::RemoveNode { node }).await {

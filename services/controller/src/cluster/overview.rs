@@ -6,6 +6,7 @@ use crate::keys;
 use futures::future::join_all;
 use lifecycle::ErrorChain;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::time::Duration;
 use store::{Member, Operation};
 use tokio::time::timeout;
@@ -89,8 +90,8 @@ impl Registrar {
     }
 
     /// Takes a machine out of the cluster; whether it was one of it. Its member of the state is removed by the keeper, and
-    /// its certificates are on the next list of revoked ones.
-    pub(crate) async fn remove(&self, name: &str) -> Result<bool, Refusal> {
+    /// its certificates are on the next list of revoked ones. `forced`: even if the cluster's objects go with it.
+    pub(crate) async fn remove(&self, name: &str, forced: bool) -> Result<bool, Refusal> {
         if name == self.shared.cluster.node {
             let message =
                 format!("'{name}' leads: have another machine lead first (DELETE /v2/leader), then remove it");
@@ -101,10 +102,27 @@ impl Registrar {
         let machines: Machines = self.machines().await?;
         let Some(member) = machines.get(name) else { return Ok(false) };
         self.refuse_loss_of_quorum(member).await?;
+        if !forced {
+            self.refuse_loss_of_objects(member).await?;
+        }
         self.revoke_strangers(Some(name), vec![Operation::delete(keys::member(name))]).await?;
         self.machines().await?;
         tracing::info!(name, "a machine was removed");
         Ok(true)
+    }
+
+    /// Whether an S3 elsewhere keeps the objects is known to each machine, not here.
+    async fn refuse_loss_of_objects(&self, leaving: &super::Member) -> Result<(), Refusal> {
+        let objects: Option<SocketAddr> = self.settings().await?.objects.parse().ok();
+        if objects.is_none_or(|objects| objects.ip() != leaving.address) {
+            return Ok(());
+        }
+        let message = format!(
+            "'{0}' holds the cluster's objects, the registry's images among them: without it no machine has them. Where an \
+             S3 elsewhere keeps them (--s3), or nobody needs them, use force (roadstead node remove {0} --force)",
+            leaving.name
+        );
+        Err(Refusal::Taken(message))
     }
 
     /// A voter may go when those left, as they are now, still are a majority.

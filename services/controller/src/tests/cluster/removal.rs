@@ -3,10 +3,10 @@
 use super::join::{ask, join, requests, token};
 use super::lab::{Lab, Node, leader, until};
 use crate::cluster::revocation::ISSUES_MAX;
-use crate::cluster::{CertificatesAnswer, JoinAnswer};
+use crate::cluster::{CertificatesAnswer, JoinAnswer, Settings};
 use crate::keys;
 use http::{Method, StatusCode};
-use identity::{CertificateFiles, Request, Role, Tls};
+use identity::{CertificateFiles, Issued, Request, Role, Tls};
 use lifecycle::ErrorChain;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -129,6 +129,37 @@ async fn a_machine_whose_removal_was_cut_off_is_shut_out_by_the_next_leader() {
     nodes.remove(first).kill();
     let next = &nodes[leader(&nodes).await];
     until("it is refused", || async { greet(&worker.client(Role::Agent), next).await.is_err() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_removed_machine_signs_for_itself_later_is_revoked_at_once() {
+    let (lab, nodes) = Lab::with_three().await;
+    let first = &nodes[leader(&nodes).await];
+    until("the leader has settled", || async { lab.store.get(keys::REVOKED).await.unwrap().is_some() }).await;
+    let client = lab.client("removed", Role::Agent);
+    greet(&client, first).await.unwrap();
+    // As its controller writes it down.
+    let certificate = CertificateFiles::of(&lab.path().join("removed"), Role::Agent).certificate;
+    let issued = Issued::of_pem(&std::fs::read_to_string(certificate).unwrap()).unwrap();
+    let written = Operation::put(keys::issued("removed", &issued.serial), serde_json::to_vec(&[issued]).unwrap());
+    lab.store.txn(TxnRequest { success: vec![written], ..TxnRequest::default() }).await.unwrap();
+    until("it is refused", || async { greet(&client, first).await.is_err() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_machine_that_holds_the_objects_is_removed_by_force_only() {
+    let (lab, nodes) = Lab::with_three().await;
+    let first = leader(&nodes).await;
+    let (first, other) = (&nodes[first], &nodes[(first + 1) % 3]);
+    let settings = Settings { objects: "127.0.0.1:9001".into(), ..Settings::default() };
+    let written = Operation::put(keys::CLUSTER, serde_json::to_vec(&settings).unwrap());
+    lab.store.txn(TxnRequest { success: vec![written], ..TxnRequest::default() }).await.unwrap();
+    let remove =
+        async |query: &str| first.call(Method::DELETE, &format!("/v1/nodes/{}{query}", other.name), None).await;
+    let refused = remove("").await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert!(refused.body.to_string().contains("holds the cluster's objects"), "{}", refused.body);
+    assert_eq!(remove("?force=true").await.status, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
