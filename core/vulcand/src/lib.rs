@@ -22,4 +22,4 @@ mod state;
 pub use alias::{Alias, AliasError};
 pub use key::{BARE_PREFIX, Key, Kind, PREFIX, Prefix};
 pub use objects::{Backend, Frontend, Listener, Middleware, ObjectError, Server};
-pub use state::{ListenerSpec, Problem, State, Translation};
+pub use state::{Changes, ListenerSpec, Problem, State};

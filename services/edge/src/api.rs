@@ -52,7 +52,7 @@ pub(crate) fn router(api: Api, verifier: Verifier) -> Router {
 async fn status(State(api): State<Api>) -> Json<Value> {
     let snapshot = api.current.load();
     let Report { cluster_id, revision, busy } = api.current.report();
-    let mut problems = snapshot.problems.clone();
+    let mut problems = snapshot.problems.to_vec();
     problems.extend(api.listeners.all());
     let busy: Vec<Value> =
         busy.into_iter().map(|(url, in_flight)| json!({ "url": url, "in_flight": in_flight })).collect();

@@ -11,6 +11,9 @@
 //! | A: load the table, choose S, **count itself in at S** | C: **store the new table's number** in `published` |
 //! | B: **load `published`**: not its table's number → count out, begin again | D: **load S's count**, report |
 //!
+//! After C the publisher counts who is listed ([`Servers::list`]); a report is made of one table, its number and its
+//! listings, or not at all.
+//!
 //! All four are sequentially consistent. If D does not see A's count, then D precedes A, so C precedes B, and B sees the new
 //! number: the request lets go of S before it touched a socket. If D sees the count, S is reported busy. Either way the
 //! report is true. `tests::without_the_second_look_a_drained_server_is_reached` removes B and fails.
@@ -18,11 +21,12 @@
 //! A retry is admitted anew, by the table of its moment.
 
 use crate::count::CountsOf;
+use crate::limits::RETIRED_MAX;
 use crate::servers::{Server, Servers, lock};
 use crate::sources::Source;
 use arc_swap::ArcSwap;
-use routing::{Route, ServerUrl, Table, WeightedRoundRobin};
-use std::collections::{HashMap, HashSet};
+use routing::{Route, Table, WeightedRoundRobin};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use store::Revision;
@@ -46,10 +50,8 @@ pub(crate) struct Snapshot {
     pub table: Table,
     /// By the position of the route in the table.
     pub turns: Vec<Arc<Turns>>,
-    /// Every server of every route.
-    listed: HashSet<ServerUrl>,
-    pub listeners: Vec<ListenerSpec>,
-    pub problems: Vec<Problem>,
+    pub listeners: Arc<[ListenerSpec]>,
+    pub problems: Arc<[Problem]>,
 }
 
 impl Snapshot {
@@ -59,6 +61,17 @@ impl Snapshot {
 
     pub fn revision(&self) -> Revision {
         self.revision.load(SeqCst)
+    }
+
+    fn of_route(&self, id: &str) -> Option<&Arc<Turns>> {
+        self.table.position(id).map(|position| &self.turns[position])
+    }
+
+    /// Where it has this very route: most often at this position.
+    fn holds(&self, position: usize, route: &Arc<Route>) -> Option<usize> {
+        let is_at =
+            |position: &usize| self.table.routes().get(*position).is_some_and(|known| Arc::ptr_eq(known, route));
+        Some(position).filter(is_at).or_else(|| self.table.position(&route.id).filter(is_at))
     }
 }
 
@@ -70,9 +83,25 @@ pub(crate) struct Draft {
     pub cluster_id: u64,
     pub held: [bool; Source::ALL.len()],
     pub revision: Revision,
-    pub routes: Vec<Arc<Route>>,
-    pub listeners: Vec<ListenerSpec>,
-    pub problems: Vec<Problem>,
+    pub routes: Routes,
+    pub listeners: Arc<[ListenerSpec]>,
+    pub problems: Arc<[Problem]>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Routes {
+    /// All there are.
+    All(Vec<Arc<Route>>),
+    /// Those that are new or other than in the table that serves, by id; `None`: gone.
+    Changed(Changed),
+}
+
+pub(crate) type Changed = BTreeMap<String, Option<Arc<Route>>>;
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self::Changed(Changed::new())
+    }
 }
 
 /// What is true at one moment.
@@ -138,6 +167,8 @@ pub(crate) struct Current {
     published: AtomicU64,
     pub servers: Arc<Servers>,
     changed: watch::Sender<u64>,
+    /// Tables that were replaced. Whoever lets go of one last pays for it, which must not be a request.
+    retired: Mutex<Vec<Arc<Snapshot>>>,
     #[cfg(test)]
     skip_second_look: bool,
 }
@@ -149,6 +180,7 @@ impl Current {
             published: AtomicU64::new(0),
             servers: Arc::default(),
             changed: watch::Sender::new(0),
+            retired: Mutex::default(),
             #[cfg(test)]
             skip_second_look: false,
         }
@@ -163,38 +195,74 @@ impl Current {
         self.changed.subscribe()
     }
 
-    /// Swaps the table. One caller at a time: the assembler.
-    pub fn publish(&self, draft: Draft, counts_of: impl Fn(&str) -> Arc<CountsOf>) {
+    /// Swaps the table; returns the ids of the routes that are gone. One caller at a time: the assembler. What did not change
+    /// is handed on as it is.
+    pub fn publish(&self, draft: Draft, counts_of: impl Fn(&str) -> Arc<CountsOf>) -> Vec<String> {
         let before = self.load();
-        let number = before.number + 1;
-        let table = Table::new(draft.routes);
-        let turns_before: HashMap<&str, &Arc<Turns>> =
-            before.turns.iter().map(|turns| (turns.route.id.as_str(), turns)).collect();
-        let turns = |route: &Arc<Route>| {
-            let before = turns_before.get(route.id.as_str());
-            if let Some(unchanged) = before.filter(|before| Arc::ptr_eq(&before.route, route)) {
-                return (*unchanged).clone();
+        let Draft { loaded, stale, cluster_id, held, revision, routes, listeners, problems } = draft;
+        let table = match routes {
+            Routes::All(routes) => Table::new(routes),
+            Routes::Changed(changed) => {
+                let gone = changed.iter().filter(|(_, route)| route.is_none()).map(|(id, _)| id.as_str());
+                before.table.updated(gone, changed.values().flatten().cloned())
             }
-            let before = before.map(|before| lock(&before.balancer).clone());
-            Arc::new(Turns {
-                route: route.clone(),
-                balancer: Mutex::new(WeightedRoundRobin::new(&route.servers, before.as_ref())),
-                servers: route.servers.iter().map(|server| self.servers.get(&server.url)).collect(),
-                counts: counts_of(&route.id),
-            })
         };
-        let turns: Vec<Arc<Turns>> = table.routes().iter().map(turns).collect();
-        let listed: HashSet<_> =
-            table.routes().iter().flat_map(|route| &route.servers).map(|server| server.url.clone()).collect();
-        let Draft { loaded, stale, cluster_id, held, revision, listeners, problems, .. } = draft;
-        let revision = AtomicI64::new(revision);
+        let mut entered = Vec::new();
+        let mut turns = Vec::with_capacity(table.routes().len());
+        for (position, route) in table.routes().iter().enumerate() {
+            turns.push(match before.holds(position, route) {
+                Some(position) => before.turns[position].clone(),
+                None => {
+                    let turns = self.turns(route, before.of_route(&route.id), counts_of(&route.id));
+                    entered.extend(turns.servers.iter().cloned());
+                    Arc::new(turns)
+                }
+            });
+        }
+        let (number, revision) = (before.number + 1, AtomicI64::new(revision));
         let snapshot =
-            Snapshot { number, loaded, stale, cluster_id, held, revision, table, turns, listed, listeners, problems };
-        let snapshot = Arc::new(snapshot);
-        self.snapshot.store(snapshot.clone());
+            Arc::new(Snapshot { number, loaded, stale, cluster_id, held, revision, table, turns, listeners, problems });
+        let (mut left, mut gone) = (Vec::new(), Vec::new());
+        for (position, route) in before.table.routes().iter().enumerate() {
+            if snapshot.holds(position, route).is_none() {
+                left.extend(before.turns[position].servers.iter().cloned());
+                if snapshot.of_route(&route.id).is_none() {
+                    gone.push(route.id.clone());
+                }
+            }
+        }
+        self.snapshot.store(snapshot);
         self.published.store(number, SeqCst);
-        self.servers.list(&snapshot.listed);
+        self.servers.list(number, &entered, &left);
         self.changed.send_replace(number);
+        self.retire(before);
+        gone
+    }
+
+    fn turns(&self, route: &Arc<Route>, before: Option<&Arc<Turns>>, counts: Arc<CountsOf>) -> Turns {
+        let before = before.map(|before| lock(&before.balancer).clone());
+        Turns {
+            route: route.clone(),
+            balancer: Mutex::new(WeightedRoundRobin::new(&route.servers, before.as_ref())),
+            servers: route.servers.iter().map(|server| self.servers.get(&server.url)).collect(),
+            counts,
+        }
+    }
+
+    fn retire(&self, snapshot: Arc<Snapshot>) {
+        let mut retired = lock(&self.retired);
+        if retired.len() == RETIRED_MAX {
+            // Somebody holds it for very long; then that one pays.
+            retired.remove(0);
+        }
+        retired.push(snapshot);
+    }
+
+    /// Lets go of replaced tables that nobody uses any more; whether there are others.
+    pub fn forget_retired(&self) -> bool {
+        let mut retired = lock(&self.retired);
+        retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        !retired.is_empty()
     }
 
     /// The store moved on without touching what this table is made of. For the assembler, like [`Current::publish`].
@@ -236,9 +304,10 @@ impl Current {
         loop {
             let number = self.published.load(SeqCst);
             let snapshot = self.load();
-            // The publisher stores the table, then its number; only what both agree on is promised.
-            if snapshot.number == number {
-                let busy = self.servers.busy(&snapshot.listed);
+            // The publisher stores the table, then its number, then who is listed; only what all agree on is promised.
+            if snapshot.number == number
+                && let Some(busy) = self.servers.busy(number)
+            {
                 return Report { cluster_id: snapshot.cluster_id, revision: snapshot.revision(), busy };
             }
             std::thread::yield_now();

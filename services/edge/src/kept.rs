@@ -8,14 +8,14 @@
 //! ```
 //!
 //! Routes are kept as they are served, so that a document whose last value was invalid comes back with its last good one.
-//! Writing is behind serving by [`KEEP_INTERVAL`] at most; nothing waits for it. A file that is torn, too large or of another
+//! Writing is behind serving by [`KEEP_INTERVAL`], or [`KEEP_REST`] times as long as it takes; nothing waits for it. A file that is torn, too large or of another
 //! version is no table.
 //!
 //! The table says which revision it is of, and so does the edge to the controller: no request goes to a server that is not
 //! in it, which is all that the controller reads from the word.
 
-use crate::current::{Current, Draft, Snapshot};
-use crate::limits::{KEEP_INTERVAL, KEPT_BYTES_MAX};
+use crate::current::{Current, Draft, Routes, Snapshot};
+use crate::limits::{KEEP_INTERVAL, KEEP_REST, KEPT_BYTES_MAX};
 use crate::sources::Source;
 use durable::RealDisk;
 use lifecycle::{BoxError, ErrorChain};
@@ -26,6 +26,7 @@ use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 use store::Revision;
 use vulcand::ListenerSpec;
 
@@ -83,6 +84,7 @@ impl Kept {
             if snapshot.loaded && !snapshot.stale && kept != Some(snapshot.number()) {
                 kept = Some(snapshot.number());
                 let path = self.0.clone();
+                let start = Instant::now();
                 let written = tokio::task::spawn_blocking(move || write(&path, &KeptTable::of(&snapshot))).await;
                 let failed = match written {
                     Ok(Ok(())) => None,
@@ -94,7 +96,7 @@ impl Kept {
                     // The next sign of the store tries again.
                     kept = None;
                 }
-                tokio::time::sleep(KEEP_INTERVAL).await;
+                tokio::time::sleep(KEEP_INTERVAL.max(start.elapsed() * KEEP_REST)).await;
             }
             if changes.changed().await.is_err() {
                 return;
@@ -135,9 +137,9 @@ impl KeptTable {
             cluster_id: self.cluster_id,
             revision: self.revision,
             held: self.held,
-            routes: self.routes.into_iter().filter_map(compile).collect(),
+            routes: Routes::All(self.routes.into_iter().filter_map(compile).collect()),
             listeners: self.listeners.into_iter().map(listener).collect(),
-            problems: Vec::new(),
+            problems: Arc::default(),
         }
     }
 }
@@ -198,7 +200,8 @@ mod tests {
         let draft = kept.read().unwrap().into_draft();
         assert!(draft.loaded && draft.stale);
         assert_eq!((draft.cluster_id, draft.revision, draft.held), (7, 42, [true, false, true]));
-        assert_eq!((draft.routes[0].id.as_str(), draft.routes[0].servers[0].weight), ("a", 3));
+        let Routes::All(routes) = draft.routes else { panic!("all routes") };
+        assert_eq!((routes[0].id.as_str(), routes[0].servers[0].weight), ("a", 3));
         assert_eq!(draft.listeners[0].address.port(), 81);
     }
 

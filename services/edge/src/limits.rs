@@ -96,6 +96,10 @@ pub const CHANGES_QUEUE_MAX: usize = 64;
 /// Pauses between attempts to reach the store or the controller: doubled from the first to the last.
 pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
 pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Replaced tables that are kept until no request uses them.
+pub const RETIRED_MAX: usize = 16;
+/// They are looked after this often, while there are any.
+pub const RETIRED_INTERVAL: Duration = Duration::from_millis(100);
 /// A source that suddenly holds nothing is read once more after this time before it is believed.
 pub const EMPTY_CONFIRM: Duration = Duration::from_secs(1);
 /// Everything is read again this often, beside the watches: a watch that fell silent is found out, and the applied revision
@@ -108,6 +112,9 @@ pub const STALE_AFTER: Duration = Duration::from_secs(5);
 
 /// Between two writings of the last good table.
 pub const KEEP_INTERVAL: Duration = Duration::from_millis(500);
+/// And at least this many times as long as a writing took: of a large table that changes all the time it takes a twentieth
+/// of a core.
+pub const KEEP_REST: u32 = 20;
 /// Of the kept table: some hundred thousand servers.
 pub const KEPT_BYTES_MAX: u64 = 64 << 20;
 

@@ -15,7 +15,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -92,12 +92,14 @@ impl Metrics {
     }
 
     /// Takes note of a new table; the series of routes that left it end, so that their number stays bounded.
-    pub fn table(&self, revision: i64, problems: usize, routes: &[Arc<routing::Route>]) {
+    pub fn table(&self, revision: i64, problems: usize, routes: usize, gone: &[String]) {
         self.revision.set(revision);
         self.problems.set(problems as i64);
-        self.routes.set(routes.len() as i64);
-        let present: HashSet<&str> = routes.iter().map(|route| route.id.as_str()).collect();
-        lock(&self.summed.routes).retain(|route, _| present.contains(&**route));
+        self.routes.set(routes as i64);
+        let mut known = lock(&self.summed.routes);
+        for route in gone {
+            known.remove(route.as_str());
+        }
     }
 
     pub fn revision(&self, revision: i64) {

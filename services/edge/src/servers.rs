@@ -7,9 +7,9 @@
 use crate::count::CountsOf;
 use crate::per_thread::{self, PerThread};
 use routing::ServerUrl;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -22,8 +22,8 @@ pub(crate) struct Server {
     pub counts: CountsOf,
     /// Per thread; see `crate::current` for the order in which they are written and read.
     in_flight: PerThread<AtomicU64>,
-    /// Whether the table that serves has it; only decides whom to wake and what to keep.
-    listed: AtomicBool,
+    /// How many routes of the table that serves have it; only decides whom to wake and what to keep.
+    listings: AtomicUsize,
     paused: Pause,
     /// How often it met silence: connections kept before are as dead.
     silences: AtomicU64,
@@ -63,8 +63,19 @@ pub(crate) struct Servers {
 
 #[derive(Debug, Default)]
 struct Known {
+    /// The number of the table whose listings are counted.
+    table: u64,
     by_url: HashMap<ServerUrl, Arc<Server>>,
-    hosts: HashMap<String, Arc<Host>>,
+    /// Those that left the table with requests in flight.
+    leaving: Vec<Arc<Server>>,
+    hosts: HashMap<String, KnownHost>,
+}
+
+#[derive(Debug, Default)]
+struct KnownHost {
+    host: Arc<Host>,
+    /// How many servers in `by_url` are on it.
+    servers: usize,
 }
 
 impl Server {
@@ -111,7 +122,7 @@ impl Server {
     }
 
     pub fn is_listed(&self) -> bool {
-        self.listed.load(SeqCst)
+        self.listings.load(SeqCst) > 0
     }
 }
 
@@ -152,44 +163,78 @@ impl Slots {
 impl Servers {
     /// The server of this URL, the same one for as long as it is listed or busy.
     pub fn get(&self, url: &ServerUrl) -> Arc<Server> {
-        let Known { by_url, hosts } = &mut *lock(&self.known);
-        let make = || {
-            Arc::new(Server {
-                url: url.clone(),
-                slot: lock(&self.slots).take(),
-                counts: CountsOf::default(),
-                in_flight: PerThread::default(),
-                listed: AtomicBool::new(false),
-                paused: Pause::default(),
-                silences: AtomicU64::new(0),
-                host: hosts.entry(url.host().to_owned()).or_default().clone(),
-                slots: self.slots.clone(),
-                idle_after_leaving: self.drained.clone(),
-            })
-        };
-        by_url.entry(url.clone()).or_insert_with(make).clone()
-    }
-
-    /// Called after a table was published: marks who is in it, forgets who is neither in it nor busy.
-    pub fn list(&self, listed: &HashSet<ServerUrl>) {
-        let Known { by_url, hosts } = &mut *lock(&self.known);
-        by_url.retain(|url, server| {
-            let is_listed = listed.contains(url);
-            server.listed.store(is_listed, SeqCst);
-            is_listed || server.in_flight() > 0
+        let Known { by_url, hosts, .. } = &mut *lock(&self.known);
+        if let Some(server) = by_url.get(url) {
+            return server.clone();
+        }
+        let host = hosts.entry(url.host().to_owned()).or_default();
+        host.servers += 1;
+        let server = Arc::new(Server {
+            url: url.clone(),
+            slot: lock(&self.slots).take(),
+            counts: CountsOf::default(),
+            in_flight: PerThread::default(),
+            listings: AtomicUsize::new(0),
+            paused: Pause::default(),
+            silences: AtomicU64::new(0),
+            host: host.host.clone(),
+            slots: self.slots.clone(),
+            idle_after_leaving: self.drained.clone(),
         });
-        hosts.retain(|_, host| Arc::strong_count(host) > 1);
+        by_url.insert(url.clone(), server.clone());
+        server
     }
 
-    /// Those that are not listed but have requests in flight, with how many.
-    pub fn busy(&self, listed: &HashSet<ServerUrl>) -> Vec<(String, u64)> {
+    /// Called after the table with this number was published: the servers of routes that are new in it, and those of routes
+    /// that are in it no more. Forgets who is neither listed nor busy; costs what changed, not what there is.
+    pub fn list<'a>(
+        &self,
+        table: u64,
+        entered: impl IntoIterator<Item = &'a Arc<Server>>,
+        left: impl IntoIterator<Item = &'a Arc<Server>>,
+    ) {
+        let known = &mut *lock(&self.known);
+        known.table = table;
+        for server in entered {
+            server.listings.fetch_add(1, SeqCst);
+        }
+        for server in left {
+            if server.listings.fetch_sub(1, SeqCst) == 1 {
+                known.leaving.push(server.clone());
+            }
+        }
+        for server in std::mem::take(&mut known.leaving) {
+            match server.is_listed() {
+                true => {}
+                false if server.in_flight() > 0 => known.leaving.push(server),
+                false => known.forget(&server),
+            }
+        }
+    }
+
+    /// Those that are not in the table with this number but have requests in flight, with how many; `None` while the listings
+    /// are another table's.
+    pub fn busy(&self, table: u64) -> Option<Vec<(String, u64)>> {
         let known = lock(&self.known);
-        let left = known.by_url.iter().filter(|(url, _)| !listed.contains(url));
-        left.map(|(url, server)| (url.to_string(), server.in_flight())).filter(|(_, count)| *count > 0).collect()
+        let busy = |server: &Arc<Server>| Some((server.url.to_string(), server.in_flight())).filter(|busy| busy.1 > 0);
+        (known.table == table).then(|| known.leaving.iter().filter_map(busy).collect())
     }
 
     pub fn all(&self) -> Vec<Arc<Server>> {
         lock(&self.known).by_url.values().cloned().collect()
+    }
+}
+
+impl Known {
+    fn forget(&mut self, server: &Server) {
+        if self.by_url.remove(&server.url).is_some()
+            && let Some(host) = self.hosts.get_mut(server.url.host())
+        {
+            host.servers -= 1;
+            if host.servers == 0 {
+                self.hosts.remove(server.url.host());
+            }
+        }
     }
 }
 
@@ -211,10 +256,33 @@ mod tests {
         let servers = Servers::default();
         let (first, second) = (servers.get(&url(1)), servers.get(&url(2)));
         assert_eq!((first.slot, second.slot), (0, 1));
-        servers.list(&HashSet::from([url(2)]));
+        servers.list(1, [&first, &second], []);
+        servers.list(2, [], [&first]);
         assert_eq!(servers.get(&url(3)).slot, 2, "somebody still has the first");
         drop(first);
         assert_eq!(servers.get(&url(4)).slot, 0);
+    }
+
+    #[test]
+    fn a_server_of_two_routes_is_listed_until_both_are_gone_and_known_until_it_is_idle() {
+        let servers = Servers::default();
+        let server = servers.get(&url(1));
+        servers.list(1, [&server, &server], []);
+        servers.list(2, [], [&server]);
+        assert!(server.is_listed());
+        let counted = server.enter();
+        servers.list(3, [], [&server]);
+        assert!(!server.is_listed());
+        assert_eq!(servers.busy(2), None, "the listings are the next table's");
+        assert_eq!(servers.busy(3), Some(vec![(server.url.to_string(), 1)]));
+        // Replaced by another route that has it: in and out in one table.
+        servers.list(4, [&server], []);
+        servers.list(5, [&server], [&server]);
+        assert!(server.is_listed() && servers.busy(5) == Some(vec![]));
+        servers.list(6, [], [&server]);
+        server.leave(counted);
+        servers.list(7, [], []);
+        assert!(servers.all().is_empty() && lock(&servers.known).hosts.is_empty());
     }
 
     #[test]

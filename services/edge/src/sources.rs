@@ -80,3 +80,6 @@ pub(crate) fn watch_all(
     }
     receiver
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::key::Prefix;
 use proptest::prelude::*;
 use routing::Service;
 
@@ -12,6 +13,24 @@ fn state(keys: &[(&str, &str)]) -> State {
         state.put(key.as_bytes(), value.as_bytes());
     }
     state
+}
+
+/// All there is.
+struct Translation {
+    routes: Vec<Arc<Route>>,
+    listeners: Vec<ListenerSpec>,
+    problems: Vec<Problem>,
+}
+
+impl State {
+    fn translate(&mut self) -> Translation {
+        self.take_changes();
+        Translation {
+            routes: self.routes().cloned().collect(),
+            listeners: self.listeners().cloned().collect(),
+            problems: self.problems().cloned().collect(),
+        }
+    }
 }
 
 fn messages(translation: &Translation) -> Vec<&str> {
@@ -152,4 +171,94 @@ fn what_did_not_change_is_not_compiled_again() {
     let after = state.translate().routes;
     assert!(Arc::ptr_eq(&before[0], &after[0]));
     assert_eq!(after[1].expression.as_str(), "Host(`b`)");
+}
+
+#[test]
+fn a_change_translates_what_it_concerns_and_nothing_else() {
+    let other = FRONTEND.replace("b1", "b2");
+    let mut state = state(&[
+        ("/vulcand/backends/b1/backend", BACKEND),
+        ("/vulcand/backends/b2/backend", BACKEND),
+        ("/vulcand/frontends/f1/frontend", FRONTEND),
+        ("/vulcand/frontends/f10/frontend", FRONTEND),
+        ("/vulcand/frontends/f2/frontend", &other),
+    ]);
+    let changed = |state: &mut State| -> Vec<String> {
+        state.take_changes().routes.into_iter().map(|(id, route)| format!("{id} {}", route.is_some())).collect()
+    };
+    assert_eq!(changed(&mut state).len(), 3);
+    state.put(b"/vulcand/backends/b1/servers/s1", SERVER.as_bytes());
+    assert_eq!(changed(&mut state), ["f1@vulcand true", "f10@vulcand true"]);
+    state.put(b"/vulcand/backends/b1/servers/s1", SERVER.as_bytes());
+    state.put(b"/vulcand/backends/b2/backend", br#"{"Type": "http"}"#);
+    assert!(changed(&mut state).is_empty(), "nothing became another");
+    state.put(b"/vulcand/frontends/f10/frontend", other.as_bytes());
+    assert_eq!(changed(&mut state), ["f10@vulcand true"]);
+    state.delete(b"/vulcand/backends/b1/servers/s1");
+    assert_eq!(changed(&mut state), ["f1@vulcand true"]);
+    state.delete(b"/vulcand/frontends/f1/frontend");
+    assert_eq!(changed(&mut state), ["f1@vulcand false"]);
+    assert!(state.keys.frontends_of(Prefix::Slash, "b1").next().is_none());
+}
+
+/// Keys that have to do with each other, under both prefixes.
+fn any_key() -> impl Strategy<Value = String> {
+    let names = vec![
+        "frontends/f1/frontend",
+        "frontends/f10/frontend",
+        "frontends/f1/middlewares/m",
+        "backends/b1/backend",
+        "backends/b2",
+        "backends/b1/servers/s",
+        "backends/b2/servers/s",
+        "listeners/l",
+        "hosts/h/host",
+    ];
+    (proptest::bool::ANY, proptest::sample::select(names))
+        .prop_map(|(slash, name)| format!("{}{name}", if slash { crate::PREFIX } else { crate::BARE_PREFIX }))
+}
+
+fn any_value() -> impl Strategy<Value = &'static str> {
+    const LISTENER: &str = r#"{"Protocol":"http","Address":{"Network":"tcp","Address":"localhost:8183"}}"#;
+    const OTHER: &str = r#"{"Type":"http","BackendId":"b2","Route":"Host(`b`)"}"#;
+    proptest::sample::select(vec![FRONTEND, OTHER, BACKEND, SERVER, LISTENER, r#"{"Type":"trace"}"#, "{"])
+}
+
+proptest! {
+    /// However often changes are taken in between, the end is the same; and what was told as changed adds up to it.
+    #[test]
+    fn translating_step_by_step_ends_where_translating_once_does(
+        steps in proptest::collection::vec((any_key(), proptest::option::weighted(0.8, any_value()), any::<bool>()), 0..40)
+    ) {
+        let (mut stepwise, mut at_once) = (State::default(), State::default());
+        let mut told = BTreeMap::new();
+        let mut tell = |changes: Changes| {
+            for (id, route) in changes.routes {
+                match route {
+                    Some(route) => drop(told.insert(id, route.spec())),
+                    None => drop(told.remove(&id)),
+                }
+            }
+            told.clone()
+        };
+        for (key, value, is_taken) in steps {
+            for state in [&mut stepwise, &mut at_once] {
+                match value {
+                    Some(value) => state.put(key.as_bytes(), value.as_bytes()),
+                    None => state.delete(key.as_bytes()),
+                }
+            }
+            if is_taken {
+                tell(stepwise.take_changes());
+            }
+        }
+        let told = tell(stepwise.take_changes());
+        let (stepwise, at_once) = (stepwise.translate(), at_once.translate());
+        let specs = |routes: &[Arc<Route>]| routes.iter().map(|route| (route.id.clone(), route.spec())).collect();
+        let (known, expected): (BTreeMap<_, _>, BTreeMap<_, _>) = (specs(&stepwise.routes), specs(&at_once.routes));
+        prop_assert_eq!(&known, &expected);
+        prop_assert_eq!(&told, &expected);
+        prop_assert_eq!(&stepwise.listeners, &at_once.listeners);
+        prop_assert_eq!(&stepwise.problems, &at_once.problems);
+    }
 }

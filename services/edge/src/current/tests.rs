@@ -14,7 +14,7 @@ impl Current {
 fn table_with(ports: &[u16], revision: Revision) -> Draft {
     let servers = ports.iter().map(|port| (port.to_string(), format!("http://127.0.0.1:{port}"), 1)).collect();
     let spec = RouteSpec { id: "a".into(), rule: "Host(`a`)".into(), servers, ..RouteSpec::default() };
-    let routes = vec![Arc::new(Route::compile(spec).unwrap())];
+    let routes = Routes::All(vec![Arc::new(Route::compile(spec).unwrap())]);
     Draft { loaded: true, revision, routes, ..Draft::default() }
 }
 

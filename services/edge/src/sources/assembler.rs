@@ -1,31 +1,34 @@
-//! Makes tables of what the watchers tell: a new one is compiled beside the one that serves, then swapped whole.
+//! Makes tables of what the watchers tell: a new one is made beside the one that serves, then swapped whole. It costs what
+//! changed, not what there is: each source says which of its routes are others.
 //!
 //! A table from disk serves until every source was read: half of what is known must not replace all of what was.
 
 use super::documents::Documents;
 use super::{Change, Source, Update};
-use crate::current::{Current, Draft};
+use crate::current::{Changed, Current, Draft, Routes};
+use crate::limits::RETIRED_INTERVAL;
 use crate::metrics::Metrics;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use store::{Event, Revision};
 use tokio::sync::mpsc;
-use vulcand::{Problem, State, Translation};
+use vulcand::{ListenerSpec, Problem, State};
 
 pub(crate) struct Assembler {
     current: Arc<Current>,
     metrics: Arc<Metrics>,
     documents: Documents,
     vulcand: State,
-    /// What `vulcand` amounts to; made anew only when it changed.
-    translation: Translation,
     /// Of the store the route documents are read from.
     cluster_id: u64,
     /// Of the route documents, which is what the controller waits for.
     revision: Revision,
     held: [bool; Source::ALL.len()],
     told: [bool; Source::ALL.len()],
-    problems_logged: BTreeSet<Problem>,
+    /// Whether the table that serves is of this making.
+    published: bool,
+    listeners: Arc<[ListenerSpec]>,
+    problems: Arc<[Problem]>,
 }
 
 impl Assembler {
@@ -35,18 +38,29 @@ impl Assembler {
             metrics,
             documents: Documents::default(),
             vulcand: State::default(),
-            translation: Translation::default(),
             cluster_id: 0,
             revision: 0,
             held: [false; Source::ALL.len()],
             told: [false; Source::ALL.len()],
-            problems_logged: BTreeSet::new(),
+            published: false,
+            listeners: Arc::default(),
+            problems: Arc::default(),
         }
     }
 
     /// Works until every watcher is gone.
     pub async fn run(mut self, mut updates: mpsc::Receiver<Update>) {
-        while let Some(update) = updates.recv().await {
+        let mut has_retired = false;
+        loop {
+            let update = tokio::select! {
+                biased;
+                update = updates.recv() => update,
+                () = tokio::time::sleep(RETIRED_INTERVAL), if has_retired => {
+                    has_retired = self.current.forget_retired();
+                    continue;
+                }
+            };
+            let Some(update) = update else { return };
             let mut changed = self.apply(update);
             // What piled up meanwhile goes into the same table.
             while let Ok(update) = updates.try_recv() {
@@ -57,6 +71,7 @@ impl Assembler {
             }
             if changed {
                 self.publish();
+                has_retired = true;
             } else {
                 self.metrics.revision(self.revision);
                 self.current.advance(self.revision);
@@ -76,34 +91,24 @@ impl Assembler {
             return false;
         }
         self.told[source as usize] |= matches!(change, Change::All(_));
-        match source {
-            Source::Documents => match change {
-                Change::All(keys) => self.documents.replace(keys.iter().map(|kv| (&kv.key[..], &kv.value[..]))),
-                Change::Events(events) => {
-                    for event in events {
-                        match event {
-                            Event::Put { kv, .. } => self.documents.put(&kv.key, &kv.value),
-                            Event::Delete { key, .. } => self.documents.delete(&key),
-                        }
+        match (source, change) {
+            (Source::Documents, Change::All(keys)) => self.documents.replace(pairs(&keys)),
+            (Source::Documents, Change::Events(events)) => {
+                for event in events {
+                    match event {
+                        Event::Put { kv, .. } => self.documents.put(&kv.key, &kv.value),
+                        Event::Delete { key, .. } => self.documents.delete(&key),
                     }
                 }
-            },
-            Source::Vulcand | Source::VulcandBare => {
-                match change {
-                    Change::All(keys) => {
-                        let keys = keys.iter().map(|kv| (&kv.key[..], &kv.value[..]));
-                        self.vulcand.replace(source.prefix(), keys);
-                    }
-                    Change::Events(events) => {
-                        for event in events {
-                            match event {
-                                Event::Put { kv, .. } => self.vulcand.put(&kv.key, &kv.value),
-                                Event::Delete { key, .. } => self.vulcand.delete(&key),
-                            }
-                        }
+            }
+            (_, Change::All(keys)) => self.vulcand.replace(source.prefix(), pairs(&keys)),
+            (_, Change::Events(events)) => {
+                for event in events {
+                    match event {
+                        Event::Put { kv, .. } => self.vulcand.put(&kv.key, &kv.value),
+                        Event::Delete { key, .. } => self.vulcand.delete(&key),
                     }
                 }
-                self.translation = self.vulcand.translate();
             }
         }
         true
@@ -115,23 +120,44 @@ impl Assembler {
     }
 
     fn publish(&mut self) {
-        let mut problems = self.documents.problems();
-        problems.extend(self.translation.problems.iter().cloned());
-        for problem in problems.iter().filter(|problem| !self.problems_logged.contains(problem)) {
-            tracing::warn!(key = problem.key, message = problem.message, "not served as asked");
+        let (documents, vulcand) = (self.documents.take_changes(), self.vulcand.take_changes());
+        if vulcand.listeners {
+            self.listeners = self.vulcand.listeners().cloned().collect();
         }
-        self.problems_logged = problems.iter().cloned().collect();
+        if documents.problems || vulcand.problems {
+            self.name_problems();
+        }
+        let routes = if self.published {
+            Routes::Changed(documents.routes.into_iter().chain(vulcand.routes).collect::<Changed>())
+        } else {
+            Routes::All(self.documents.routes().chain(self.vulcand.routes()).cloned().collect())
+        };
         let draft = Draft {
             loaded: self.is_complete(),
             stale: false,
             cluster_id: self.cluster_id,
             held: self.held,
             revision: self.revision,
-            routes: self.documents.routes().chain(self.translation.routes.iter().cloned()).collect(),
-            listeners: self.translation.listeners.clone(),
-            problems,
+            routes,
+            listeners: self.listeners.clone(),
+            problems: self.problems.clone(),
         };
-        self.metrics.table(draft.revision, draft.problems.len(), &draft.routes);
-        self.current.publish(draft, |route| self.metrics.of_route(route));
+        let gone = self.current.publish(draft, |route| self.metrics.of_route(route));
+        self.published = true;
+        self.metrics.table(self.revision, self.problems.len(), self.current.load().table.routes().len(), &gone);
     }
+
+    fn name_problems(&mut self) {
+        let known: BTreeSet<&Problem> = self.problems.iter().collect();
+        let problems: Arc<[Problem]> =
+            self.documents.problems().cloned().chain(self.vulcand.problems().cloned()).collect();
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
+            tracing::warn!(key = problem.key, message = problem.message, "not served as asked");
+        }
+        self.problems = problems;
+    }
+}
+
+fn pairs(keys: &[store::KeyValue]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    keys.iter().map(|kv| (&kv.key[..], &kv.value[..]))
 }

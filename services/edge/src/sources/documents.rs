@@ -5,11 +5,14 @@ use routing::document::{ROUTES_PREFIX, RouteDocument};
 use routing::{Route, RouteSpec, Service};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use vulcand::Problem;
+use vulcand::{Changes, Problem};
 
 #[derive(Default)]
 pub(super) struct Documents {
     entries: BTreeMap<String, Entry>,
+    /// By id: what was written since the changes were taken.
+    written: BTreeSet<String>,
+    problems: BTreeMap<String, Vec<Problem>>,
 }
 
 #[derive(Default)]
@@ -20,6 +23,22 @@ struct Entry {
     problem: Option<String>,
 }
 
+impl Entry {
+    /// What is not served as it was asked for.
+    fn problems(&self, id: &str) -> Vec<Problem> {
+        let key = || format!("{ROUTES_PREFIX}{id}");
+        let mut problems = Vec::new();
+        if let Some(message) = &self.problem {
+            let kept = if self.good.is_some() { " (the last good value serves on)" } else { "" };
+            problems.push(Problem { key: key(), message: format!("{message}{kept}") });
+        }
+        if let Some(Service::Refuse(reason)) = self.good.as_ref().map(|route| &route.service) {
+            problems.push(Problem { key: key(), message: format!("{reason}; requests are refused with 503") });
+        }
+        problems
+    }
+}
+
 impl Documents {
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
         let id = id_of(key);
@@ -28,6 +47,7 @@ impl Documents {
             return;
         }
         entry.value = value.to_vec();
+        self.written.insert(id.clone());
         match read(&id, value) {
             Ok(route) => (entry.good, entry.problem) = (Some(Arc::new(route)), None),
             Err(message) => {
@@ -38,7 +58,10 @@ impl Documents {
     }
 
     pub fn delete(&mut self, key: &[u8]) {
-        self.entries.remove(&id_of(key));
+        let id = id_of(key);
+        if self.entries.remove(&id).is_some() {
+            self.written.insert(id);
+        }
     }
 
     /// Takes everything there is; last good routes of documents that are still there stay.
@@ -48,26 +71,35 @@ impl Documents {
             self.put(key, value);
             present.insert(id_of(key));
         }
-        self.entries.retain(|id, _| present.contains(id));
+        let gone = self.entries.extract_if(.., |id, _| !present.contains(id));
+        self.written.extend(gone.map(|(id, _)| id));
     }
 
-    pub fn routes(&self) -> impl Iterator<Item = Arc<Route>> {
-        self.entries.values().filter_map(|entry| entry.good.clone())
-    }
-
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for (id, entry) in &self.entries {
-            let key = || format!("{ROUTES_PREFIX}{id}");
-            if let Some(message) = &entry.problem {
-                let kept = if entry.good.is_some() { " (the last good value serves on)" } else { "" };
-                problems.push(Problem { key: key(), message: format!("{message}{kept}") });
+    /// What became another since the last time.
+    pub fn take_changes(&mut self) -> Changes {
+        let mut changes = Changes::default();
+        for id in std::mem::take(&mut self.written) {
+            let entry = self.entries.get(&id);
+            let problems = entry.map(|entry| entry.problems(&id)).unwrap_or_default();
+            if problems.as_slice() != self.problems.get(&id).map(Vec::as_slice).unwrap_or_default() {
+                changes.problems = true;
+                match problems.is_empty() {
+                    true => drop(self.problems.remove(&id)),
+                    false => drop(self.problems.insert(id.clone(), problems)),
+                }
             }
-            if let Some(Service::Refuse(reason)) = entry.good.as_ref().map(|route| &route.service) {
-                problems.push(Problem { key: key(), message: format!("{reason}; requests are refused with 503") });
-            }
+            changes.routes.push((id, entry.and_then(|entry| entry.good.clone())));
         }
-        problems
+        changes
+    }
+
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.entries.values().filter_map(|entry| entry.good.as_ref())
+    }
+
+    /// As of the last time that changes were taken.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.values().flatten()
     }
 }
 
@@ -98,9 +130,11 @@ mod tests {
         assert_eq!(documents.routes().count(), 1);
         documents.put(b"/roadstead/routes/a", br#"{"v":0,"rule":"nonsense","servers":[]}"#);
         assert_eq!(documents.routes().next().unwrap().expression.as_str(), "Host(`a`)");
-        assert_eq!(documents.problems().len(), 2);
+        documents.take_changes();
+        assert_eq!(documents.problems().count(), 2);
         documents.put(b"/roadstead/routes/a", GOOD);
-        assert_eq!(documents.problems().len(), 1);
+        documents.take_changes();
+        assert_eq!(documents.problems().count(), 1);
         documents.delete(b"/roadstead/routes/a");
         assert_eq!(documents.routes().count(), 0);
     }
@@ -109,6 +143,7 @@ mod tests {
     fn other_sources_names_are_refused() {
         let mut documents = Documents::default();
         documents.put(b"/roadstead/routes/f1@vulcand", GOOD);
-        assert_eq!((documents.routes().count(), documents.problems().len()), (0, 1));
+        documents.take_changes();
+        assert_eq!((documents.routes().count(), documents.problems().count()), (0, 1));
     }
 }

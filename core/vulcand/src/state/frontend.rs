@@ -1,0 +1,97 @@
+//! What a frontend, its backend, its servers and its middlewares ask for.
+
+use super::Report;
+use super::keys::{Entry, Keys, Object, SAME_ID};
+use crate::alias::{Alias, with_aliases};
+use crate::key::{Key, Kind, Prefix};
+use crate::objects::Frontend;
+use routing::{Expression, RouteSpec};
+
+/// The name of a frontend's route.
+pub(super) fn route_id(frontend: &str) -> String {
+    format!("{frontend}@vulcand")
+}
+
+impl Keys {
+    /// What the frontend with this id amounts to, and under which prefix it stands; reports whatever is wrong with it and
+    /// with its middlewares.
+    pub fn spec(&self, id: &str, aliases: &[Alias], report: &mut Report) -> Option<(Prefix, RouteSpec)> {
+        let mut found = None;
+        for prefix in [Prefix::Slash, Prefix::Bare] {
+            let key = Key { prefix, kind: Kind::Frontend { id: id.to_owned() } };
+            let entry = self.frontend(prefix, id);
+            for (key, middleware) in self.middlewares(prefix, id) {
+                middleware.report(key, report);
+                if entry.is_none() {
+                    report.add(key, format!("there is no frontend {id:?}"));
+                }
+            }
+            let Some(entry) = entry else { continue };
+            entry.report(&key, report);
+            let Some(Object::Frontend(frontend)) = &entry.good else { continue };
+            if found.is_some() {
+                report.add(&key, SAME_ID);
+                continue;
+            }
+            found = Some((prefix, self.spec_of(&key, frontend, aliases, report)));
+        }
+        found
+    }
+
+    fn spec_of(&self, key: &Key, frontend: &Frontend, aliases: &[Alias], report: &mut Report) -> RouteSpec {
+        let prefix = key.prefix;
+        let servers = self.servers(prefix, &frontend.backend_id);
+        let backend = self.backend(prefix, &frontend.backend_id);
+        if backend.is_none() && servers.is_empty() {
+            report.add(key, format!("there is no backend {:?}", frontend.backend_id));
+        }
+        let refuse = self.refusal(prefix, &frontend.id);
+        if let Some(reason) = &refuse {
+            report.add(key, format!("{reason}; requests are refused with 503"));
+        }
+        RouteSpec {
+            id: route_id(&frontend.id),
+            rule: rule(key, frontend, aliases, report),
+            servers: servers.iter().map(|server| (server.id.clone(), server.url.clone(), 1)).collect(),
+            pass_host_header: frontend.settings.pass_host_header,
+            trust_forward_header: frontend.settings.trust_forward_header,
+            forwarded_server: frontend.settings.hostname.clone(),
+            failover_predicate: frontend.settings.failover_predicate.clone(),
+            body_bytes_max: u64::try_from(frontend.settings.limits.max_body_bytes).unwrap_or(0),
+            dial_timeout: backend.and_then(|backend| backend.dial_timeout().ok().flatten()),
+            head_timeout: backend.and_then(|backend| backend.read_timeout().ok().flatten()),
+            refuse,
+            ..RouteSpec::default()
+        }
+    }
+
+    /// Type and id of each middleware of a frontend; one that cannot be read was asked for all the same.
+    fn refusal(&self, prefix: Prefix, frontend: &str) -> Option<String> {
+        let named = |(key, entry): (&Key, &Entry)| {
+            let kind = match &entry.good {
+                Some(Object::Middleware(middleware)) => middleware.kind.as_str(),
+                _ => "unreadable",
+            };
+            let Kind::Middleware { id, .. } = &key.kind else { return String::new() };
+            format!("{kind} {id:?}")
+        };
+        let asked: Vec<String> = self.middlewares(prefix, frontend).map(named).collect();
+        let list = asked.join(", ");
+        (!asked.is_empty()).then(|| format!("middlewares are asked for that this edge does not have: {list}"))
+    }
+}
+
+/// The frontend's rule and its aliases; without them where one makes it no rule any more.
+fn rule(key: &Key, frontend: &Frontend, aliases: &[Alias], report: &mut Report) -> String {
+    let rule = with_aliases(&frontend.route, aliases);
+    if rule == frontend.route {
+        return rule;
+    }
+    match Expression::parse(&rule) {
+        Ok(_) => rule,
+        Err(error) => {
+            report.add(key, format!("it serves without its aliases, which make it {rule:?}: {error}"));
+            frontend.route.clone()
+        }
+    }
+}
