@@ -1,9 +1,11 @@
-//! Ends the connections that other machines have to this member, when the list of revoked certificates is another one.
+//! Ends the connections that other machines have to this member, when the list of revoked certificates names more than before.
 //!
 //! etcd looks at the list in a handshake and never again: who is in stays in. So the kernel is asked to destroy every open
 //! connection to the client port (sock_diag(7), `SOCK_DESTROY`; root, and a kernel with `CONFIG_INET_DIAG_DESTROY`, as
 //! Debian's is). Whoever still may is back within a moment; whoever is on the list is not. Those of this machine stay.
 
+use identity::RevocationList;
+use lifecycle::BoxError;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -43,52 +45,92 @@ struct Connection {
     id: [u8; ID_BYTES],
 }
 
-/// For as long as the member runs.
-pub async fn watch(list: PathBuf, ports: BTreeSet<u16>) -> Infallible {
-    let mut known = stamp(&list);
-    loop {
-        tokio::time::sleep(LOOK_INTERVAL).await;
-        let now = stamp(&list);
-        // Before the cut: whoever comes in after it was met with this list or a later one.
-        if now == known || now.is_none() {
-            continue;
-        }
-        known = now;
-        let ports = ports.clone();
-        match tokio::task::spawn_blocking(move || cut(&ports)).await {
-            Ok(Ok(count)) => {
-                tracing::info!(count, "another list of revoked certificates: others' connections begin anew")
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "connections of a machine that was removed stay open until it ends them")
-            }
-            Err(error) => tracing::warn!(%error, "others' connections could not be ended"),
-        }
-    }
+/// A list that nobody who is on it has a connection in spite of.
+pub struct Met {
+    stamp: Stamp,
+    list: RevocationList,
 }
 
 /// Changes when the file is replaced.
-fn stamp(path: &Path) -> Option<(u64, i64, i64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp(u64, i64, i64);
+
+impl Met {
+    /// Before the member is started: whoever comes in is met with this list or a later one. `None`: there is none.
+    pub fn read(path: &Path) -> Option<Self> {
+        let stamp = Stamp::of(path)?;
+        Some(Self { stamp, list: RevocationList::from_der(std::fs::read(path).ok()?).ok()? })
+    }
+
+    /// The list there is now, if it is another one.
+    fn next(met: Option<&Self>, path: &Path) -> Option<Self> {
+        let is_another = Stamp::of(path) != met.map(|met| met.stamp);
+        is_another.then(|| Self::read(path)).flatten()
+    }
 }
 
-/// Ends what others have open to these ports of this machine; how many there were.
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self(metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
+    }
+}
+
+/// For as long as the member runs.
+pub async fn watch(list: PathBuf, met: Option<Met>, ports: BTreeSet<u16>) -> Infallible {
+    watch_with(list, met, move || cut(&ports)).await
+}
+
+/// A list is met when the cut has succeeded, which is tried again until then.
+async fn watch_with<C>(path: PathBuf, mut met: Option<Met>, cut: C) -> Infallible
+where
+    C: Fn() -> io::Result<usize> + Clone + Send + 'static,
+{
+    let mut is_told = false;
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        // Read before the cut: whoever comes in after it was met with this list or a later one.
+        let Some(next) = Met::next(met.as_ref(), &path) else { continue };
+        // A list that was only signed anew, or has become shorter, shuts out nobody who is in.
+        if next.list.adds_to(met.as_ref().map(|met| &met.list)) {
+            match tokio::task::spawn_blocking(cut.clone()).await.map_err(BoxError::from).and_then(|cut| Ok(cut?)) {
+                Ok(count) => tracing::info!(count, "more certificates are revoked: others' connections begin anew"),
+                Err(error) => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!(
+                            error = %lifecycle::ErrorChain(&*error),
+                            "connections of a machine that was removed may stay open; they are tried again"
+                        );
+                    }
+                    continue;
+                }
+            }
+        }
+        is_told = false;
+        met = Some(next);
+    }
+}
+
+/// Ends what others have open to these ports of this machine; how many there were. What one refuses does not keep the rest.
 fn cut(ports: &BTreeSet<u16>) -> io::Result<usize> {
     let socket =
         Socket::new(Domain::from(nix::libc::AF_NETLINK), Type::DGRAM, Some(Protocol::from(NETLINK_SOCK_DIAG)))?;
     socket.set_read_timeout(Some(ANSWER_MAX))?;
-    let mut count = 0;
+    let (mut count, mut outcome) = (0, Ok(()));
     for family in FAMILIES {
-        let every = Connection { family: family as u8, id: [0; ID_BYTES] };
-        socket.send(&request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, every))?;
-        let found = dumped(&socket)?;
-        for connection in found.into_iter().filter(|one| ports.contains(&one.port()) && !one.is_own()) {
-            socket.send(&request(SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, connection))?;
-            count += usize::from(acknowledged(&socket)?);
+        match dumped(&socket, family) {
+            Ok(found) => {
+                for connection in found.into_iter().filter(|one| ports.contains(&one.port()) && !one.is_own()) {
+                    match destroyed(&socket, connection) {
+                        Ok(was_open) => count += usize::from(was_open),
+                        Err(error) => outcome = Err(error),
+                    }
+                }
+            }
+            Err(error) => outcome = Err(error),
         }
     }
-    Ok(count)
+    outcome.map(|()| count)
 }
 
 impl Connection {
@@ -117,7 +159,9 @@ fn request(kind: u16, flags: u16, connection: Connection) -> Vec<u8> {
     request
 }
 
-fn dumped(socket: &Socket) -> io::Result<Vec<Connection>> {
+fn dumped(socket: &Socket, family: i32) -> io::Result<Vec<Connection>> {
+    let every = Connection { family: family as u8, id: [0; ID_BYTES] };
+    socket.send(&request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, every))?;
     let (mut connections, mut datagram) = (Vec::new(), vec![0; DATAGRAM_BYTES_MAX]);
     loop {
         let length = (&*socket).read(&mut datagram)?;
@@ -137,7 +181,8 @@ fn dumped(socket: &Socket) -> io::Result<Vec<Connection>> {
 }
 
 /// Whether there still was something to end.
-fn acknowledged(socket: &Socket) -> io::Result<bool> {
+fn destroyed(socket: &Socket, connection: Connection) -> io::Result<bool> {
+    socket.send(&request(SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, connection))?;
     let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
     let length = (&*socket).read(&mut datagram)?;
     let answer = messages(&datagram[..length]).into_iter().find(|(kind, _)| *kind == NLMSG_ERROR);
@@ -169,7 +214,49 @@ fn messages(mut datagram: &[u8]) -> Vec<(u16, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use identity::{Ca, Issued};
     use proptest::prelude::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::time::{Instant, SystemTime};
+
+    #[tokio::test]
+    async fn a_cut_that_failed_is_made_again_and_only_for_a_list_that_names_more() {
+        let (ca, directory) = (Ca::create("one").unwrap(), tempfile::tempdir().unwrap());
+        let path = directory.path().join("revoked.crl");
+        let write = |serials: &[&str], number| {
+            let one = |serial: &&str| Issued { serial: (*serial).to_owned(), not_after_s: u64::from(u32::MAX) };
+            let revoked: Vec<Issued> = serials.iter().map(one).collect();
+            let list = ca.revoke(&revoked, number, SystemTime::now()).unwrap();
+            identity::private_file::write(&path, list.der()).unwrap();
+        };
+        let tries = Arc::new(AtomicUsize::new(0));
+        let counted = tries.clone();
+        let failing_once = move || match counted.fetch_add(1, Relaxed) {
+            0 => Err(io::Error::from_raw_os_error(nix::libc::ENOBUFS)),
+            _ => Ok(1),
+        };
+        let until_tried = async |times: usize| {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while tries.load(Relaxed) < times {
+                assert!(Instant::now() < deadline, "tried {tries:?} times, not {times}");
+                tokio::time::sleep(LOOK_INTERVAL / 10).await;
+            }
+        };
+        write(&["01"], 1);
+        let met = Met::read(&path);
+        // Between the first look and the first round.
+        write(&["01", "02"], 2);
+        let watching = tokio::spawn(watch_with(path.clone(), met, failing_once));
+        until_tried(2).await;
+        write(&["02"], 3);
+        tokio::time::sleep(2 * LOOK_INTERVAL).await;
+        write(&["02", "03"], 4);
+        until_tried(3).await;
+        tokio::time::sleep(2 * LOOK_INTERVAL).await;
+        assert_eq!(tries.load(Relaxed), 3);
+        watching.abort();
+    }
 
     proptest! {
         #[test]

@@ -7,7 +7,7 @@
 //!
 //! etcd reads its certificates, and the list of those that are revoked, from their files at every handshake, so a renewal
 //! needs no restart. It looks neither at a list's date nor at its signature; connections that are open it leaves alone, and the
-//! guard ends them when the list changes.
+//! guard ends them when the list names more.
 
 mod arguments;
 mod cut;
@@ -88,6 +88,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     let directory = |source| Error::Directory { path: config.data.clone(), source };
     tokio::fs::create_dir_all(&config.data).await.map_err(directory)?;
     let probe = ready::Probe::new(&config).map_err(|source| Error::Certificates { source })?;
+    let met = cut::Met::read(&config.revoked);
     let (guard, stderr) = guard::start(command(&config))
         .await
         .map_err(|source| Error::Spawn { binary: config.binary.clone(), source })?;
@@ -108,7 +109,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     let guarding = async move {
         tokio::select! {
             ended = member.ended() => return Err(BoxError::from(ended)),
-            never = cut::watch(config.revoked, client_ports) => match never {},
+            never = cut::watch(config.revoked, met, client_ports) => match never {},
             () = stop.requested() => {}
         }
         Ok(member.stop().await?)

@@ -70,6 +70,15 @@ impl CertificateFiles {
         self.renew(&ca.sign(&self.renewal_request()?.csr_pem, subject)?)
     }
 
+    /// Whether the list beside it names the certificate that lies there: its machine was removed.
+    pub fn is_revoked(&self) -> Result<bool, InstallError> {
+        let list = private_file::read_bytes_if_there(&self.revoked)?.map(RevocationList::from_der);
+        let Some(Ok(list)) = list else { return Ok(false) };
+        let pem = private_file::read(&self.certificate)?;
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes());
+        Ok(list.names(&certificate.map_err(|source| InstallError::Pem { source })?))
+    }
+
     /// The dates of the certificate that lies there.
     pub fn validity(&self) -> Result<Validity, InstallError> {
         Ok(Validity::of_pem(&private_file::read(&self.certificate)?)?)

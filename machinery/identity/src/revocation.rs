@@ -78,14 +78,21 @@ impl RevocationList {
         Ok(Self { der, serials })
     }
 
-    /// Sees to it that there is one that can be read: etcd refuses everybody where there is none.
+    /// Sees to it that there is one that can be read: etcd refuses everybody where there is none. One that somebody else puts
+    /// there in this moment stays.
     pub fn prepare(identity_dir: &Path, ca: &Ca) -> Result<(), RevocationError> {
         let path = Self::path(identity_dir);
-        if let Some(Ok(_)) = private_file::read_bytes_if_there(&path)?.map(Self::from_der) {
+        let there = private_file::read_bytes_if_there(&path)?.map(Self::from_der);
+        if let Some(Ok(_)) = there {
             return Ok(());
         }
         tracing::info!(path = %path.display(), "a list of revoked certificates begins empty");
-        Ok(private_file::write(&path, ca.revoke(&[], 0, SystemTime::now())?.der())?)
+        let empty = ca.revoke(&[], 0, SystemTime::now())?;
+        match there {
+            None => private_file::create(&path, empty.der())?,
+            Some(_) => private_file::write(&path, empty.der())?,
+        }
+        Ok(())
     }
 
     pub fn der(&self) -> &[u8] {
@@ -95,6 +102,11 @@ impl RevocationList {
     pub fn names(&self, certificate: &CertificateDer<'_>) -> bool {
         // Without them, nothing is parsed.
         !self.serials.is_empty() && serial_of(certificate).is_some_and(|serial| self.serials.contains(&serial))
+    }
+
+    /// Whether it names a certificate that the list of before does not.
+    pub fn adds_to(&self, before: Option<&Self>) -> bool {
+        before.map_or(!self.serials.is_empty(), |before| !self.serials.is_subset(&before.serials))
     }
 
     pub(crate) fn to_rustls(&self) -> CertificateRevocationListDer<'static> {
@@ -151,6 +163,8 @@ mod tests {
         assert_eq!(RevocationList::from_der(list.der().to_vec()).unwrap(), list);
         let empty = ca.revoke(&[], 8, SystemTime::now()).unwrap();
         assert!(!empty.names(&der(&removed)));
+        assert!(list.adds_to(None) && list.adds_to(Some(&empty)));
+        assert!(!list.adds_to(Some(&list)) && !empty.adds_to(Some(&list)) && !empty.adds_to(None));
     }
 
     #[test]
