@@ -32,6 +32,8 @@ const MISSES_MAX: u32 = 3;
 const REASON_BYTES_MAX: usize = 1 << 10;
 /// What the edge's answer says when it drains.
 const DRAINING: &str = "draining";
+/// ... and when it does not hear itself, as while it is quiet.
+const UNHEARD: &str = "listener does not answer";
 /// The priority of a draining node that nobody relieves.
 const DRAINING_PRIORITY: u8 = 1;
 /// Nodes that are not ready keep their order among themselves, below this.
@@ -84,10 +86,12 @@ impl Edge {
         *self.quiet_until.lock().expect("nobody panics while setting a time") = time.map(|time| Instant::now() + time);
     }
 
-    /// Whether it only says that it does not hear, as it was asked to: the node's other addresses must not go for that.
+    /// Whether it only says that it does not hear, as it was asked to: the node's other addresses must not go for that. An
+    /// edge that says nothing is dead, quiet or not.
     fn is_quiet(&self, found: &Fitness) -> bool {
         let until = *self.quiet_until.lock().expect("nobody panics while setting a time");
-        matches!(found, Fitness::NotReady(_)) && until.is_some_and(|until| Instant::now() < until)
+        matches!(found, Fitness::NotReady(reason) if reason.contains(UNHEARD))
+            && until.is_some_and(|until| Instant::now() < until)
     }
 }
 
@@ -175,9 +179,10 @@ mod tests {
     #[tokio::test]
     async fn an_edge_that_was_made_quiet_may_not_hear_itself_for_a_moment() {
         let edge = Edge::new("http://127.0.0.1:1/ready".into(), web::Credentials::None);
-        let not_ready = Fitness::NotReady("listener does not answer".into());
+        let not_ready = judge(StatusCode::SERVICE_UNAVAILABLE, r#"{"reason":"listener does not answer"}"#);
         assert!(!edge.is_quiet(&not_ready));
         edge.set_quiet(Some(QUIET_AFTERMATH));
+        assert!(!edge.is_quiet(&Fitness::NotReady("connection refused".into())), "it is dead");
         assert!(edge.is_quiet(&not_ready) && !edge.is_quiet(&Fitness::Draining) && !edge.is_quiet(&Fitness::Ready));
         edge.set_quiet(Some(Duration::ZERO));
         assert!(!edge.is_quiet(&not_ready));

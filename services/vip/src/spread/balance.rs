@@ -21,6 +21,13 @@ pub(crate) struct View {
     pub heard: BTreeSet<String>,
 }
 
+impl View {
+    /// Whether a node that is ready asks for an address.
+    pub fn is_asked_by(&self, node: &str, key: &str) -> bool {
+        self.ready.get(node).is_some_and(|asks| asks.contains(key))
+    }
+}
+
 /// What to do about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Decision {
@@ -65,7 +72,7 @@ impl Balance {
                 let before = self.wanted.get(&one.key).filter(|(from, _)| *from == one.from);
                 let since = before.map_or(now, |(_, since)| *since);
                 wanted.insert(one.key, (one.from, since));
-            } else if one.from == self.node && view.ready[&one.to].contains(&one.key) {
+            } else if one.from == self.node && view.is_asked_by(&one.to, &one.key) {
                 gives.push((one.key, one.to));
             }
         }

@@ -4,8 +4,9 @@
 //! there, too, and need no connection, port or right of their own. It is read, not watched: one range a second is less than
 //! the fence asks for, and a reading needs nothing before it. A store that does not answer moves nothing.
 //!
-//! A move is a planned one, as when a node is drained: the edge becomes quiet first, so that no request is lost. Whoever
-//! asks takes part with [`super::ASKING_PRIORITY`], so that it is the one whose turn it is when the holder resigns.
+//! A move is a planned one, as when a node is drained: the edge becomes quiet first, the node's whole edge, so that no short
+//! request is lost; then the store is looked at once more. Whoever asks takes part with [`super::ASKING_PRIORITY`], so that it
+//! is the one whose turn it is when the holder resigns.
 
 use super::balance::{Balance, Decision, View};
 use crate::clock;
@@ -30,6 +31,8 @@ use vrrp::Moment;
 const ROUND: Duration = Duration::from_secs(1);
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the last look before a move may take: an edge that is quiet stays shut for 300 ms.
+const LAST_LOOK_TIMEOUT: Duration = Duration::from_millis(250);
 /// Keys that are read at once: a record and a challenge for each router there can be, and as many nodes. More are not read,
 /// and then nothing moves.
 const KEYS_MAX: i64 = 1024;
@@ -207,15 +210,21 @@ impl Rounds {
     }
 
     async fn hand_over(&self, gives: &[(String, String)]) {
-        for (key, to) in gives {
-            tracing::info!(record = key, to, "hands an address over");
-        }
         if let Some(edge) = &self.means.edge {
             edge.become_quiet().await;
         }
+        // That took a second or more: whoever asked may be gone, or have what it wants.
+        let Ok(Ok(Some(Seen { view, .. }))) = timeout(LAST_LOOK_TIMEOUT, self.look()).await else {
+            tracing::info!("no address is handed over: the store does not say who asks");
+            return;
+        };
         for (router, Spread { key, .. }) in self.routers.iter().enumerate() {
-            if let Some((_, to)) = gives.iter().find(|(given, _)| given == key) {
+            let Some((_, to)) = gives.iter().find(|(given, _)| given == key) else { continue };
+            if view.is_asked_by(to, key) {
+                tracing::info!(record = key, to, "hands an address over");
                 self.means.speaker.send(Letter::HandOver { router, to: to.clone() });
+            } else {
+                tracing::info!(record = key, to, "keeps an address that it is not asked for any more");
             }
         }
     }
@@ -236,4 +245,39 @@ struct Seen {
 
 fn put(key: String, presence: &Presence, lease: LeaseId) -> Operation {
     Operation::Put(PutRequest { key: key.into(), value: presence.write(), lease, prev_kv: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::mailbox;
+    use crate::spread::{FloatingAddress, spread};
+    use store::Embedded;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_address_is_handed_over_only_to_whoever_still_asks_when_the_edge_is_quiet() {
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Embedded::open(directory.path().to_owned()).await.unwrap());
+        let (speaker, letters) = mailbox().unwrap();
+        let floating = FloatingAddress { address: [10, 0, 0, 1].into(), prefix: 24, interface: "eth0".into() };
+        let (node, lease) = ("a".to_owned(), Arc::default());
+        let means = Means { store: store.clone(), node, lease, fitness: None, edge: None, speaker };
+        let (rounds, _standing) = Rounds::new(means, &spread("a", &[floating]), &[Arc::default()], Duration::ZERO);
+        let key = rounds.routers[0].key.clone();
+        let gives = [(key.clone(), "b".to_owned())];
+        let handed = async || {
+            rounds.hand_over(&gives).await;
+            letters.next().is_some()
+        };
+        let say = async |asks: BTreeSet<String>| {
+            let said = put(presence_key("b"), &Presence { asks }, 0);
+            store.txn(TxnRequest { success: vec![said], ..TxnRequest::default() }).await.unwrap();
+        };
+
+        assert!(!handed().await, "it is gone");
+        say([key].into()).await;
+        assert!(handed().await);
+        say(BTreeSet::new()).await;
+        assert!(!handed().await, "it has what it wants");
+    }
 }
