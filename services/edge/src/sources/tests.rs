@@ -117,6 +117,21 @@ async fn keys_of_one_transaction_take_effect_together() {
 }
 
 #[tokio::test]
+async fn a_frontend_whose_backend_comes_later_works_then_and_an_invalid_value_changes_nothing() {
+    let house = House::new(&[]).await;
+    house.write([put("/vulcand/frontends/f/frontend", &frontend("b", "a"))]).await;
+    let before = house.until(|snapshot| rule(snapshot, "f").is_some()).await;
+    assert!(ports(&before, "f").is_empty() && before.problems[0].message.contains("no backend"));
+    house.write([put("/vulcand/backends/b/servers/s", &server(7))]).await;
+    house.write([put("/vulcand/backends/b/backend", BACKEND)]).await;
+    let after = house.until(|snapshot| snapshot.problems.is_empty() && ports(snapshot, "f") == [7]).await;
+    let keys = ["frontends/f/frontend", "backends/b/backend", "backends/b/servers/s"];
+    house.write(keys.map(|key| put(&format!("/vulcand/{key}"), "{"))).await;
+    let invalid = house.until(|snapshot| snapshot.problems.len() == keys.len()).await;
+    assert!(Arc::ptr_eq(&after.turns[0], &invalid.turns[0]), "the last good values serve on");
+}
+
+#[tokio::test]
 async fn a_change_leaves_everything_else_as_it_is() {
     let house = House::new(&frontends(100)).await;
     let before = house.until(|snapshot| snapshot.table.routes().len() == 100).await;
