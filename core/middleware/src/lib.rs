@@ -31,7 +31,7 @@
 
 mod answer;
 mod chain;
-mod duration;
+pub mod duration;
 mod edits;
 mod effect;
 mod keyed;
@@ -66,7 +66,10 @@ pub use chain::{Asking, Chain, ChainError, Decision, MIDDLEWARES_MAX, Passage};
 pub use compress::Encoding;
 pub use edits::{Change, Edits, HeaderEdit, ResponseEdits};
 pub use effect::{Effect, Syslog, SyslogTransport, Webhook};
-pub use question::{Algorithm, Authorization, AuthorizationRequest, Question, Reply, StoredPassword, VerificationKey};
+pub use question::{
+    AUTHORIZATION_BODY_BYTES_MAX, Algorithm, Authorization, AuthorizationRequest, Question, Reply, StoredPassword,
+    VerificationKey,
+};
 pub use spec::{Middleware, SpecError};
 pub use step::Limits;
 pub use timeouts::Timeouts;

@@ -30,7 +30,8 @@ pub struct RouteDocument {
     /// The app this route serves, for people and metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
-    /// Set when labels or keys asked for something this edge does not do; the edge reports it, never ignores it.
+    /// What is done to requests on their way, as `core/middleware` reads it. A document with one that cannot be read is not
+    /// served unprotected: its last good value serves on, or it refuses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub middlewares: Vec<serde_json::Value>,
     /// Which server takes a request.

@@ -7,6 +7,7 @@ use crate::lexer::ParseError;
 use crate::predicate::Predicate;
 use crate::url::{ServerUrl, UrlError};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ pub struct RouteSpec {
     /// Which server takes a request; names the canary's servers, too.
     #[serde(default, skip_serializing_if = "BalanceSpec::is_default")]
     pub balance: BalanceSpec,
+    /// What is done to requests on their way, as `core/middleware` reads it; not looked at here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub middlewares: Vec<Value>,
 }
 
 /// A checked route, quick to match.
@@ -55,6 +59,8 @@ pub struct Route {
     pub head_timeout: Option<Duration>,
     pub service: Service,
     pub balance: Balance,
+    /// As they were asked for.
+    pub middlewares: Vec<Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,13 +96,11 @@ pub enum RouteError {
 }
 
 impl RouteSpec {
-    /// A route of Roadstead's own. A middleware in it is a protection this edge does not have yet: the route refuses.
+    /// A route of Roadstead's own.
     pub fn of_document(id: &str, document: RouteDocument) -> Result<Self, RouteError> {
         if document.v != 0 {
             return Err(RouteError::Version { v: document.v });
         }
-        let refuse = (!document.middlewares.is_empty())
-            .then(|| format!("{} middlewares are asked for that this edge does not have", document.middlewares.len()));
         Ok(Self {
             id: id.to_owned(),
             rule: document.rule,
@@ -105,8 +109,8 @@ impl RouteSpec {
             pass_host_header: document.pass_host_header,
             failover_predicate: document.failover_predicate,
             app: document.app,
-            refuse,
             balance: document.balance,
+            middlewares: document.middlewares,
             ..Self::default()
         })
     }
@@ -154,6 +158,7 @@ impl Route {
             head_timeout: spec.head_timeout,
             service: spec.refuse.map_or(Service::Serve, Service::Refuse),
             balance,
+            middlewares: spec.middlewares,
         })
     }
 }
@@ -180,6 +185,7 @@ impl Route {
                 Service::Refuse(reason) => Some(reason.clone()),
             },
             balance: self.balance.spec().clone(),
+            middlewares: self.middlewares.clone(),
         }
     }
 }
@@ -217,26 +223,21 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_middleware_makes_the_route_refuse() {
-        let document = RouteDocument { middlewares: vec![serde_json::json!({"type": "auth"})], ..document() };
-        let route = Route::compile(RouteSpec::of_document("a", document).unwrap()).unwrap();
-        assert!(matches!(route.service, Service::Refuse(_)));
-    }
-
-    #[test]
     fn a_route_compiles_again_from_its_spec() {
         let document = RouteDocument { middlewares: vec![serde_json::json!({"type": "auth"})], ..document() };
         let spec = RouteSpec {
             failover_predicate: "IsNetworkError() && Attempts() < 3".into(),
             body_bytes_max: 9,
             dial_timeout: Some(Duration::from_millis(1500)),
+            refuse: Some("not now".into()),
             ..RouteSpec::of_document("a", document).unwrap()
         };
         let once = Route::compile(spec).unwrap().spec();
         let again = Route::compile(serde_json::from_str(&serde_json::to_string(&once).unwrap()).unwrap()).unwrap();
         assert_eq!(again.spec(), once);
         assert_eq!((again.servers.len(), again.dial_timeout), (1, Some(Duration::from_millis(1500))));
-        assert!(matches!(again.service, Service::Refuse(_)));
+        assert_eq!(again.service, Service::Refuse("not now".into()));
+        assert_eq!(again.middlewares, [serde_json::json!({"type": "auth"})]);
     }
 
     #[test]

@@ -8,12 +8,12 @@
 //! * An invalid value is a [`Problem`] and the last good one serves on; nothing stops the start.
 //! * A server under a backend that was never defined makes the backend, with its defaults (vulcand does so too when it sees
 //!   the event, but refuses to start from the same keys).
-//! * **A middleware asks for a protection. This edge has none of vulcand's middlewares yet, so a frontend with one refuses
-//!   every request with 503 and a clear error**, instead of serving without what was asked for.
+//! * **A middleware asks for a protection.** Its settings are checked (by `core/middleware`) when its key is read, so that
+//!   an invalid one leaves the last good one in force. A frontend with one that never could be read refuses every request
+//!   with 503 and a clear error, instead of serving without what was asked for.
 //! * `update` and compare-and-swap writes count like any other.
 
 mod alias;
-mod duration;
 mod json;
 mod key;
 pub mod objects;

@@ -2,11 +2,11 @@
 //!
 //! Reading checks whatever a value alone can get wrong, so that what is kept can be served.
 
-use crate::duration;
 use crate::json;
+use middleware::{SpecError, duration};
 use routing::{Expression, ParseError, Predicate, ServerUrl, UrlError};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub enum ObjectError {
     Unsupported { field: &'static str, found: String },
     #[error("address {address:?} is not IP:PORT")]
     Address { address: String },
+    #[error("middleware")]
+    Middleware(#[source] SpecError),
 }
 
 /// `/vulcand/backends/<id>/servers/<sid>`
@@ -257,7 +259,15 @@ impl Listener {
 
 impl Middleware {
     pub fn parse(id: &str, bytes: &[u8]) -> Result<Self, ObjectError> {
-        Ok(Self { id: id.to_owned(), ..read(bytes)? })
+        let object = Self { id: id.to_owned(), ..read(bytes)? };
+        let Self { id, priority, kind, middleware } = object.clone();
+        middleware::Middleware::new(id, priority, kind, middleware).map_err(ObjectError::Middleware)?;
+        Ok(object)
+    }
+
+    /// As a route has it.
+    pub fn value(&self) -> Value {
+        json!({ "Id": self.id, "Priority": self.priority, "Type": self.kind, "Middleware": self.middleware })
     }
 }
 

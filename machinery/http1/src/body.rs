@@ -98,6 +98,11 @@ impl Body {
         self.data_bytes = self.data_bytes.saturating_add(taken);
     }
 
+    /// The connection ended, where it may.
+    pub fn end(&mut self) {
+        self.state = State::Done;
+    }
+
     /// Whether all of it was seen. Never true of a body that ends with the connection.
     #[inline]
     pub fn is_done(&self) -> bool {

@@ -2,7 +2,10 @@
 //! world on every pass and written where they differ from what is stored; documents under other ids are nobody's business
 //! here.
 
+mod middlewares;
 mod rules;
+
+pub(crate) use middlewares::{BadLabel, check};
 
 use model::{AppId, TaskId};
 use routing::BalanceSpec;
@@ -97,6 +100,7 @@ impl Routes {
             }
             let is_routed = |task: &TaskId| routed.contains(task.as_str());
             let servers: Vec<RouteServer> = serving(world, id, is_routed).into_iter().filter_map(server).collect();
+            let middlewares = middlewares::of(&record.app);
             for (index, rule) in rules.into_iter().enumerate() {
                 let document = RouteDocument {
                     v: 0,
@@ -107,8 +111,8 @@ impl Routes {
                     pass_host_header: true,
                     failover_predicate: String::new(),
                     app: Some(id.to_string()),
-                    middlewares: rule.unknown,
                     balance: BalanceSpec::default(),
+                    middlewares: middlewares.iter().chain(&rule.unknown).cloned().collect(),
                 };
                 wanted.insert(route_id(index), document);
             }

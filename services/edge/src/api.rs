@@ -13,7 +13,8 @@ use axum::{Json, Router};
 use http::header::CONTENT_TYPE;
 use http::{StatusCode, Uri};
 use identity::{Gate, Role, Verifier};
-use routing::{Explanation, Headers, RequestHead, Service};
+use middleware::Middleware;
+use routing::{Explanation, Headers, RequestHead};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
@@ -104,6 +105,9 @@ struct RouteView<'a> {
     failover_predicate: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<&'a str>,
+    /// Type and id, in the order in which requests pass them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    middlewares: Vec<String>,
     servers: Vec<ServerView<'a>>,
 }
 
@@ -113,6 +117,10 @@ struct ServerView<'a> {
     url: &'a str,
     weight: u32,
     in_flight: u64,
+}
+
+fn named(middleware: &Middleware) -> String {
+    format!("{} {}", middleware.kind(), middleware.id())
 }
 
 /// In the order they are tried.
@@ -133,10 +141,8 @@ async fn routes(State(api): State<Api>) -> Json<Value> {
             app: route.app.as_deref(),
             pass_host_header: route.pass_host_header,
             failover_predicate: route.failover.as_str(),
-            refused: match &route.service {
-                Service::Serve => None,
-                Service::Refuse(reason) => Some(reason),
-            },
+            refused: turns.refusal.as_deref(),
+            middlewares: turns.chain.iter().flat_map(|chain| chain.middlewares()).map(named).collect(),
             servers: servers.collect(),
         })
     };

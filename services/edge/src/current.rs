@@ -25,7 +25,9 @@ use crate::limits::RETIRED_MAX;
 use crate::servers::{Server, Servers, lock};
 use crate::sources::Source;
 use arc_swap::ArcSwap;
-use routing::{Route, Table, WeightedRoundRobin};
+use lifecycle::ErrorChain;
+use middleware::Chain;
+use routing::{Route, Service, Table, WeightedRoundRobin};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -121,6 +123,10 @@ pub(crate) struct Turns {
     balancer: Mutex<WeightedRoundRobin>,
     pub servers: Vec<Arc<Server>>,
     pub counts: Arc<CountsOf>,
+    /// What its requests pass before a server is chosen; none when there is nothing.
+    pub chain: Option<Arc<Chain>>,
+    /// Why its requests are refused instead.
+    pub refusal: Option<String>,
 }
 
 impl Turns {
@@ -240,12 +246,18 @@ impl Current {
     }
 
     fn turns(&self, route: &Arc<Route>, before: Option<&Arc<Turns>>, counts: Arc<CountsOf>) -> Turns {
+        let (chain, refusal) = match chain(route, before) {
+            Ok(chain) => (chain, None),
+            Err(reason) => (None, Some(reason)),
+        };
         let before = before.map(|before| lock(&before.balancer).clone());
         Turns {
             route: route.clone(),
             balancer: Mutex::new(WeightedRoundRobin::new(&route.servers, before.as_ref())),
             servers: route.servers.iter().map(|server| self.servers.get(&server.url)).collect(),
             counts,
+            chain,
+            refusal,
         }
     }
 
@@ -313,6 +325,22 @@ impl Current {
             std::thread::yield_now();
         }
     }
+}
+
+/// The route's middlewares, with the state of those that it had before; or why it has to refuse.
+fn chain(route: &Route, before: Option<&Arc<Turns>>) -> Result<Option<Arc<Chain>>, String> {
+    if let Service::Refuse(reason) = &route.service {
+        return Err(reason.clone());
+    }
+    if route.middlewares.is_empty() {
+        return Ok(None);
+    }
+    let known = before.and_then(|before| before.chain.as_ref().map(|chain| (&before.route.middlewares, chain)));
+    if let Some((_, unchanged)) = known.filter(|(list, _)| **list == route.middlewares) {
+        return Ok(Some(unchanged.clone()));
+    }
+    let chain = Chain::read(&route.middlewares, known.map(|(_, chain)| &**chain));
+    chain.map(|chain| Some(Arc::new(chain))).map_err(|error| ErrorChain(&error).to_string())
 }
 
 #[cfg(test)]

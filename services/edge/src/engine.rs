@@ -7,6 +7,9 @@
 //! for anything: no copy, no further task, no channel. The response comes back the same way. Only what a peer does not take
 //! at once is copied, so an idle connection owns no buffer.
 //!
+//! A route with middlewares goes another way ([`guard`]): they are asked before a server is chosen, and may have to wait
+//! for an answer; then all goes on as above, with what they changed.
+//!
 //! # Failover
 //! A request goes to another server when nothing of an answer has reached the client yet and
 //! * no byte of it was sent, because connecting failed: any request; or
@@ -39,8 +42,11 @@ mod arrival;
 mod client;
 mod dial;
 mod download;
+mod encoder;
 mod exchange;
+mod guard;
 mod journey;
+mod orders;
 mod pool;
 mod registry;
 mod scratch;
@@ -56,6 +62,7 @@ use crate::ClientTimes;
 use crate::current::Current;
 use crate::limits::COMMANDS_QUEUE_MAX;
 use crate::metrics::Metrics;
+use crate::outside::Outside;
 use crate::per_thread::threads;
 use crate::quiesce::Quiesce;
 use crate::ready::Probe;
@@ -76,6 +83,7 @@ pub(crate) struct House {
     /// The edge's name in `X-Forwarded-Server`.
     pub edge_id: String,
     pub probe: Arc<Probe>,
+    pub outside: Arc<Outside>,
     pub client_times: ClientTimes,
     pub stop: Stop,
 }

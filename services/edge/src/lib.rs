@@ -21,6 +21,7 @@ mod kept;
 mod limits;
 mod listeners;
 mod metrics;
+mod outside;
 mod per_thread;
 mod quiesce;
 mod ready;
@@ -35,6 +36,7 @@ use crate::kept::Kept;
 use crate::limits::{CLIENT_STALL_MAX, HEAD_TIMEOUT};
 use crate::listeners::{ListenerProblems, Listeners};
 use crate::metrics::Metrics;
+use crate::outside::Outside;
 use crate::quiesce::Quiesce;
 use crate::ready::{Probe, Readiness};
 use crate::session::{CONTROLLERS_FILE, Session, Standing};
@@ -121,6 +123,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         quiesce: quiesce.clone(),
         edge_id: config.edge_id.clone(),
         probe: probe.clone(),
+        outside: Outside::start().map_err(Error::Random)?,
         client_times: config.client_times,
         stop: stop.clone(),
     };

@@ -89,6 +89,31 @@ pub const READ_AHEAD_BYTES_MAX: u64 = 64 * 1024;
 /// How long a client that said `Expect: 100-continue` is left waiting for the server's word before its body is asked for.
 pub const EXPECT_TIMEOUT: Duration = Duration::from_secs(1);
 
+// ---- middlewares ----------------------------------------------------------------------------------------------------
+
+/// How often a request begins anew because its route was exchanged for another while its middlewares decided.
+pub const ROUTE_CHANGES_MAX: usize = 8;
+/// bcrypt hashes computed at once: each takes a core for up to seconds, and this many cores are the data path's, too.
+pub const BCRYPT_AT_ONCE_MAX: usize = 2;
+/// Requests whose password waits for that; further ones are refused.
+pub const BCRYPT_WAITING_MAX: usize = 256;
+/// Passwords that were right and need not be hashed again.
+pub const RIGHT_PASSWORDS_MAX: usize = 4096;
+/// Requests to authorizing services at once; further ones are answered 503.
+pub const AUTHORIZATIONS_AT_ONCE_MAX: usize = 1024;
+/// Webhooks that are on their way; further ones are dropped.
+pub const WEBHOOKS_AT_ONCE_MAX: usize = 64;
+/// For a webhook to be answered.
+pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Records of traces that wait to be sent; further ones are dropped.
+pub const TRACES_QUEUE_MAX: usize = 4096;
+/// Where traces go at once: sockets that are kept.
+pub const SYSLOG_SOCKETS_MAX: usize = 64;
+/// The name of a syslog server is looked up again, and a socket that failed is opened again, after this time.
+pub const SYSLOG_SOCKET_MAX: Duration = Duration::from_secs(60);
+/// Between two warnings of effects that failed.
+pub const EFFECT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
 // ---- store and controller -------------------------------------------------------------------------------------------
 
 /// Changes from the store that wait to be applied; the watches wait when it is full.

@@ -1,11 +1,13 @@
 //! What a frontend, its backend, its servers and its middlewares ask for.
 
 use super::Report;
-use super::keys::{Entry, Keys, Object, SAME_ID};
+use super::keys::{Keys, Object, SAME_ID};
 use crate::alias::{Alias, with_aliases};
 use crate::key::{Key, Kind, Prefix};
 use crate::objects::Frontend;
+use middleware::MIDDLEWARES_MAX;
 use routing::{Expression, RouteSpec};
+use serde_json::Value;
 
 /// The name of a frontend's route.
 pub(super) fn route_id(frontend: &str) -> String {
@@ -45,7 +47,10 @@ impl Keys {
         if backend.is_none() && servers.is_empty() {
             report.add(key, format!("there is no backend {:?}", frontend.backend_id));
         }
-        let refuse = self.refusal(prefix, &frontend.id);
+        let (middlewares, refuse) = match self.protections(prefix, &frontend.id) {
+            Ok(middlewares) => (middlewares, None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
         if let Some(reason) = &refuse {
             report.add(key, format!("{reason}; requests are refused with 503"));
         }
@@ -61,23 +66,27 @@ impl Keys {
             dial_timeout: backend.and_then(|backend| backend.dial_timeout().ok().flatten()),
             head_timeout: backend.and_then(|backend| backend.read_timeout().ok().flatten()),
             refuse,
+            middlewares,
             ..RouteSpec::default()
         }
     }
 
-    /// Type and id of each middleware of a frontend; one that cannot be read was asked for all the same.
-    fn refusal(&self, prefix: Prefix, frontend: &str) -> Option<String> {
-        let named = |(key, entry): (&Key, &Entry)| {
-            let kind = match &entry.good {
-                Some(Object::Middleware(middleware)) => middleware.kind.as_str(),
-                _ => "unreadable",
-            };
-            let Kind::Middleware { id, .. } = &key.kind else { return String::new() };
-            format!("{kind} {id:?}")
-        };
-        let asked: Vec<String> = self.middlewares(prefix, frontend).map(named).collect();
-        let list = asked.join(", ");
-        (!asked.is_empty()).then(|| format!("middlewares are asked for that this edge does not have: {list}"))
+    /// What is asked to be done to a frontend's requests, or why it cannot be done: one that never could be read was asked
+    /// for all the same.
+    fn protections(&self, prefix: Prefix, frontend: &str) -> Result<Vec<Value>, String> {
+        let (mut good, mut unreadable) = (Vec::new(), Vec::new());
+        for (key, entry) in self.middlewares(prefix, frontend) {
+            let Kind::Middleware { id, .. } = &key.kind else { continue };
+            match &entry.good {
+                Some(Object::Middleware(middleware)) => good.push(middleware.value()),
+                _ => unreadable.push(format!("{id:?}")),
+            }
+        }
+        match good.len() + unreadable.len() {
+            count if count > MIDDLEWARES_MAX => Err(format!("{count} middlewares, more than {MIDDLEWARES_MAX}")),
+            _ if unreadable.is_empty() => Ok(good),
+            _ => Err(format!("middlewares that cannot be read: {}", unreadable.join(", "))),
+        }
     }
 }
 

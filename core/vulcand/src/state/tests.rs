@@ -105,7 +105,37 @@ fn an_unknown_backend_is_reported() {
 }
 
 #[test]
-fn a_frontend_with_a_middleware_refuses_rather_than_serve_unprotected() {
+fn a_frontends_middlewares_are_those_of_its_keys() {
+    let limit = |requests: u32| {
+        format!(
+            r#"{{"id":"other","priority":2,"Type":"ratelimit",
+            "Middleware":{{"PeriodSeconds":1,"Requests":{requests},"Variable":"client.ip"}}}}"#
+        )
+    };
+    let mut state = state(&[
+        ("/vulcand/frontends/f1/frontend", FRONTEND),
+        ("/vulcand/frontends/f1/middlewares/rl1", &limit(1)),
+        ("/vulcand/frontends/f10/middlewares/rl1", &limit(9)),
+    ]);
+    let route = state.translate().routes[0].clone();
+    assert_eq!((route.middlewares.len(), &route.service), (1, &Service::Serve));
+    let first = &route.middlewares[0];
+    assert_eq!(
+        (&first["Id"], &first["Priority"], &first["Middleware"]["Requests"]),
+        (&"rl1".into(), &2.into(), &1.into())
+    );
+
+    state.put(b"/vulcand/frontends/f1/middlewares/rl1", limit(0).as_bytes());
+    let translation = state.translate();
+    assert_eq!(translation.routes[0].middlewares, route.middlewares);
+    let expected = |message: &&str| message.contains("Requests") && message.contains("the last good value serves on");
+    assert!(messages(&translation).iter().any(expected), "{:?}", translation.problems);
+    state.delete(b"/vulcand/frontends/f1/middlewares/rl1");
+    assert!(state.translate().routes[0].middlewares.is_empty());
+}
+
+#[test]
+fn a_frontend_whose_middleware_cannot_be_read_refuses_rather_than_serve_unprotected() {
     for value in [r#"{"Type":"ratelimit","Middleware":{"Requests":1}}"#, "not JSON"] {
         let translation = state(&[
             ("/vulcand/frontends/f1/frontend", FRONTEND),
@@ -116,7 +146,7 @@ fn a_frontend_with_a_middleware_refuses_rather_than_serve_unprotected() {
         assert!(matches!(translation.routes[0].service, Service::Refuse(_)), "{value}");
         assert!(messages(&translation).iter().any(|message| message.contains("refused with 503")));
     }
-    let orphan = state(&[("/vulcand/frontends/f9/middlewares/rl1", r#"{"Type":"trace"}"#)]).translate();
+    let orphan = state(&[("/vulcand/frontends/f9/middlewares/rl1", r#"{"Type":"compress"}"#)]).translate();
     assert_eq!(messages(&orphan), ["there is no frontend \"f9\""]);
 }
 

@@ -6,6 +6,7 @@ use super::call::Call;
 use super::render::{Embed, Scene};
 use super::{Api, now};
 use crate::desk::{Answer, Ask};
+use crate::routes::{self, BadLabel};
 use axum::response::Response;
 use http::StatusCode;
 use http::header::{HeaderValue, LOCATION};
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 /// `POST /v2/apps`
 pub async fn create(api: &Api, call: &Call) -> Result<Response, Failure> {
-    let app = marathon::app(&call.json()?, None)?;
+    let app = servable(marathon::app(&call.json()?, None)?)?;
     refuse_clash(api.desk.view().apps.keys(), &app.id)?;
     // Whether it exists is for the leader to say, which answers one request after the other.
     let ask = Ask::Create { app: Box::new(app.clone()), force: call.flag("force", false) };
@@ -87,8 +88,16 @@ fn applied(world: &World, change: &Change<'_>, is_partial: bool) -> Result<App, 
             let kept = world.versions.get(id).and_then(|versions| versions.get(version));
             kept.map(|app| App::clone(app)).ok_or_else(|| Failure::no_version(id, *version))
         }
-        Change::Fields { id, object } if !is_partial => Ok(marathon::app(object, Some(id))?),
-        Change::Fields { .. } => Ok(change.onto(existing)?),
+        Change::Fields { id, object } if !is_partial => servable(marathon::app(object, Some(id))?),
+        Change::Fields { .. } => servable(change.onto(existing)?),
+    }
+}
+
+/// Refuses what its edges could not do.
+fn servable(app: App) -> Result<App, Failure> {
+    match routes::check(&app) {
+        Ok(()) => Ok(app),
+        Err(BadLabel { label, message }) => Err(Rejection::invalid(&format!("/labels/{label}"), message).into()),
     }
 }
 

@@ -327,6 +327,22 @@ async fn the_address_shown_is_the_one_its_labels_name() {
     }
 }
 
+#[tokio::test]
+async fn a_label_that_asks_the_edge_for_nonsense_is_refused_by_name() {
+    let face = Face::empty();
+    let app = |label: &str| json!({ "id": "/a", "cmd": "c", "labels": { "roadstead.middlewares": label } }).to_string();
+    let refused = face.send(Method::POST, "/v2/apps", Some(&app(r#"[{"Id":"a","Type":"iplist"}]"#))).await;
+    assert_eq!(refused.status, 422);
+    let detail = &refused.json()["details"][0];
+    assert_eq!(detail["path"], "/labels/roadstead.middlewares");
+    assert!(detail["errors"][0].as_str().unwrap().starts_with("middleware 1 of the list: Allow"), "{detail}");
+
+    let right = r#"[{"Id":"a","Type":"iplist","Middleware":{"Allow":["10.0.0.0/8"]}}]"#;
+    assert_eq!(face.send(Method::POST, "/v2/apps", Some(&app(right))).await.status, 201);
+    let changed = face.send(Method::PUT, "/v2/apps/a", Some(&app("nonsense"))).await;
+    assert_eq!(changed.status, 422);
+}
+
 #[test]
 fn each_role_may_do_what_its_duties_need() {
     let may = |role, method: &Method, path| super::allowed(role, method, path);

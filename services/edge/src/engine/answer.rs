@@ -32,6 +32,8 @@ pub(super) enum Failure {
     RequestChunk(#[source] BadChunk),
     #[error("the client's body stalled")]
     RequestTimeout,
+    #[error("the exchange took longer than its route allows")]
+    Deadline,
 }
 
 impl Failure {
@@ -43,7 +45,7 @@ impl Failure {
     pub fn status(&self) -> u16 {
         match self {
             Self::Dial(_) | Self::Closed(_) | Self::Head(_) | Self::Body(_) | Self::Chunk(_) => 502,
-            Self::DialTimeout | Self::Silent(_) | Self::HeadTimeout | Self::BodyTimeout => 504,
+            Self::DialTimeout | Self::Silent(_) | Self::HeadTimeout | Self::BodyTimeout | Self::Deadline => 504,
             Self::RequestTooLarge => 413,
             Self::RequestBody | Self::RequestChunk(_) => 400,
             Self::RequestTimeout => 408,
@@ -86,14 +88,28 @@ fn timed_out(error: &io::Error) -> bool {
 
 /// `{"error":"…"}`; without its body to HEAD.
 pub(super) fn error(status: u16, message: &str, connection: http1::Connection<'_>, to_head: bool) -> Vec<u8> {
-    let body = serde_json::json!({ "error": message }).to_string();
     let headers: [(&str, &[u8]); 1] = [("Content-Type", b"application/json")];
-    let answer = Answer { status, headers: &headers, connection };
+    given(status, &headers, error_body(message).as_bytes(), connection, to_head)
+}
+
+pub(super) fn error_body(message: &str) -> String {
+    serde_json::json!({ "error": message }).to_string()
+}
+
+/// Without its body to HEAD, and where the status has none (RFC 9110 §15.3.5, §15.4.5).
+pub(super) fn given(
+    status: u16,
+    headers: &[(&str, &[u8])],
+    body: &[u8],
+    connection: http1::Connection<'_>,
+    to_head: bool,
+) -> Vec<u8> {
+    let answer = Answer { status, headers, connection };
     let mut bytes = Vec::new();
-    if to_head {
-        answer.write_head(&mut bytes, Framing::Length(body.len() as u64));
-    } else {
-        answer.write(&mut bytes, body.as_bytes());
+    match status {
+        204 | 304 => answer.write_head(&mut bytes, Framing::None),
+        _ if to_head => answer.write_head(&mut bytes, Framing::Length(body.len() as u64)),
+        _ => answer.write(&mut bytes, body),
     }
     bytes
 }

@@ -3,16 +3,16 @@
 use super::answer;
 use super::client::{After, Peer};
 use super::exchange::Start;
-use super::journey::{Journey, LIMITS, admit, shown};
+use super::journey::{Journey, LIMITS, NoServer, admit, shown};
 use super::thread::Worker;
 use super::upload::{NotSent, Sent, reuse};
-use crate::current::Admitted;
-use http1::{Body, Connection, Parsed, Request, Storage};
+use crate::current::{Admitted, Turns};
+use http1::{Body, Connection, Framing, Parsed, Request, Storage};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// What became of what a client sent.
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and goes on the heap at once")]
 pub(super) enum Arrival {
     /// Nothing will come any more.
     None,
@@ -20,6 +20,8 @@ pub(super) enum Arrival {
     Answer(Vec<u8>, After),
     /// A server was found.
     Request(Journey, Admitted, Start),
+    /// A route was found, and its middlewares are to be asked first.
+    Guarded(Journey, Arc<Turns>),
 }
 
 /// Looks at what came; `None` when it is not a whole head yet. What is not used goes to `leftover`, which is empty.
@@ -46,17 +48,20 @@ pub(super) fn look(worker: &Worker, peer: &Peer, bytes: &[u8], leftover: &mut Ve
         return Some(Arrival::Answer(worker.house.probe.answer(), After::Close));
     }
     let scope = peer.face.scope.load();
-    let admitted = if scope.as_ref().is_some_and(|scope| !shown(&request, peer, |head| scope.matches(head))) {
-        Err((404, "not found".into()))
-    } else {
-        admit(worker, peer, &request, &[]).map_err(|none| {
-            let counts = none.counts().unwrap_or(worker.house.metrics.unrouted());
-            counts.here().answered(none.status(), begun.elapsed());
-            (none.status(), none.message().to_owned())
-        })
-    };
+    let is_out = scope.as_ref().is_some_and(|scope| !shown(&request, peer, |head| scope.matches(head)));
+    let admitted = if is_out { Err(NoServer::NoRoute) } else { admit(worker, peer, &request, &[], None) };
     Some(match admitted {
-        Err((status, message)) => refuse(worker, peer, &request, rest, leftover, status, &message),
+        Err(NoServer::Guarded(turns)) => {
+            leftover.extend_from_slice(rest);
+            Arrival::Guarded(Journey::of(&request, head, begun), turns)
+        }
+        Err(none) => {
+            if !is_out {
+                let counts = none.counts().unwrap_or(worker.house.metrics.unrouted());
+                counts.here().answered(none.status(), begun.elapsed());
+            }
+            refuse(worker, peer, &request, rest, leftover, none.status(), none.message())
+        }
         Ok(admitted) => {
             let journey = Journey::of(&request, head, begun);
             let start = start(worker, peer, &request, &journey, &admitted, rest, leftover);
@@ -82,7 +87,7 @@ fn start(
             leftover.extend_from_slice(rest);
             return Start::Unsent;
         };
-        match Sent::send(worker, peer, request, admitted, connection, rest) {
+        match Sent::send(worker, peer, request, journey, admitted, connection, rest) {
             Ok((sent, used)) => {
                 leftover.extend_from_slice(&rest[used..]);
                 return Start::Sent(sent);
@@ -103,15 +108,26 @@ fn refuse(
     status: u16,
     message: &str,
 ) -> Arrival {
-    let mut body = Body::new(request.framing);
-    let used = body.advance(rest).unwrap_or_default();
-    let (connection, after) = if !body.is_done() {
-        (Connection::Close, After::Linger)
-    } else if !request.keep_alive || worker.is_ending(&peer.face) {
-        (Connection::Close, After::Close)
-    } else {
-        (Connection::KeepAlive, After::Next)
-    };
+    let (used, connection, after) = skip_body(worker, peer, request.framing, request.keep_alive, rest);
     leftover.extend_from_slice(&rest[used..]);
     Arrival::Answer(answer::error(status, message, connection, request.method == "HEAD"), after)
+}
+
+/// Skips a body that has come whole already: how much of `rest` that is, and what becomes of the connection.
+pub(super) fn skip_body(
+    worker: &Worker,
+    peer: &Peer,
+    framing: Framing,
+    keep_alive: bool,
+    rest: &[u8],
+) -> (usize, Connection<'static>, After) {
+    let mut body = Body::new(framing);
+    let used = body.advance(rest).unwrap_or_default();
+    if !body.is_done() {
+        (used, Connection::Close, After::Linger)
+    } else if !keep_alive || worker.is_ending(&peer.face) {
+        (used, Connection::Close, After::Close)
+    } else {
+        (used, Connection::KeepAlive, After::Next)
+    }
 }

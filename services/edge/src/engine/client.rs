@@ -5,7 +5,7 @@ use super::registry::Entry;
 use super::thread::Worker;
 use super::timer::Timer;
 use super::unsent::Unsent;
-use super::{Face, answer, exchange};
+use super::{Face, answer, exchange, guard};
 use crate::ClientTimes;
 use crate::count::Counter;
 use crate::limits::{HEAD_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MAX};
@@ -111,8 +111,9 @@ pub(super) fn serve(
                     Box::pin(async move { client.answer(&bytes).await.unwrap_or(after) })
                 }
                 Arrival::Request(journey, admitted, start) => {
-                    Box::pin(exchange::run(&worker, &mut client, journey, admitted, start))
+                    Box::pin(exchange::run(&worker, &mut client, journey, admitted, start, None))
                 }
+                Arrival::Guarded(journey, turns) => Box::pin(guard::run(&worker, &mut client, journey, turns)),
             };
             match serving.await {
                 After::Next => (client.is_leftover_new, client.has_more) = (true, false),

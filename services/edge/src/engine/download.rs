@@ -1,13 +1,16 @@
 //! From the server to the client: the response's head, and its body as it comes.
 
 use super::answer::Failure;
+use super::encoder::Encoder;
 use super::exchange::{End, Exchange, head_timeout};
 use super::journey::LIMITS;
+use super::orders::{Orders, edits};
 use super::splice::{Pipe, pipe_to_fill};
 use crate::limits::{BODY_IDLE_MAX, READ_AHEAD_BYTES_MAX};
 use http1::{Answer, BadChunk, Body, ChunkHead, Connection, Framing, LAST_CHUNK, Parsed, Response, Storage, Version};
 use std::io::{self, ErrorKind};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 /// What a server answered, its head already on its way to the client.
 pub(super) enum Reply {
@@ -20,6 +23,8 @@ pub(super) struct Download {
     pub status: u16,
     body: Body,
     coding: Coding,
+    /// What the body goes through if it is compressed; the framing is its own.
+    encoder: Option<Box<Encoder>>,
     /// What a large body goes through.
     pub pipe: Option<Pipe>,
     /// The server's connection can be used again afterwards.
@@ -58,14 +63,19 @@ impl Download {
     pub fn is_done(&self) -> bool {
         self.body.is_done()
     }
+
+    /// Bytes of the body that the client was sent.
+    pub fn sent_bytes(&self) -> u64 {
+        self.encoder.as_ref().map_or(self.body.data_bytes(), |encoder| encoder.encoded_bytes)
+    }
 }
 
-impl Exchange<'_> {
+impl Exchange<'_, '_> {
     /// Sends what is left of the request, and waits for the head of the response.
     pub fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Reply, End>> {
         loop {
             if self.poll_upload(context)? {
-                self.client.timer.set_in(head_timeout(self.admitted));
+                self.client.timer.set_in(head_timeout(self.journey, self.admitted));
             }
             if let Poll::Ready(Err(_)) = self.to_client.poll_flush(&mut self.client.stream, context) {
                 return Poll::Ready(Err(End::ClientLeft));
@@ -110,7 +120,11 @@ impl Exchange<'_> {
             if download.is_done() {
                 return Poll::Ready(Ok(()));
             }
-            let came = match pipe_to_fill(&mut download.pipe, &download.body, &self.worker.pipes) {
+            let pipe = match &download.encoder {
+                None => pipe_to_fill(&mut download.pipe, &download.body, &self.worker.pipes),
+                Some(_) => None,
+            };
+            let came = match pipe {
                 Some((pipe, left)) => pipe.poll_fill(context, &self.connection.stream, left),
                 None => self.poll_server(context),
             };
@@ -121,6 +135,7 @@ impl Exchange<'_> {
                     moved = true;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(End::BrokeOff(Failure::Body(error)))),
+                Poll::Pending if self.flush_encoder(download)? => {}
                 Poll::Pending => break Waits::Server,
             }
         };
@@ -128,7 +143,7 @@ impl Exchange<'_> {
             return Poll::Ready(Err(End::ClientLeft));
         }
         if moved || download.waits_for != waits_for {
-            let length = if waits_for == Waits::Client { self.client.times.stall } else { BODY_IDLE_MAX };
+            let length = if waits_for == Waits::Client { self.client.times.stall } else { self.idle_max() };
             self.client.timer.set_in(length);
             download.waits_for = waits_for;
         }
@@ -139,6 +154,10 @@ impl Exchange<'_> {
             Waits::Client => End::ClientLeft,
             _ => End::BrokeOff(Failure::BodyTimeout),
         }))
+    }
+
+    fn idle_max(&self) -> Duration {
+        self.journey.orders.as_deref().map_or(BODY_IDLE_MAX, Orders::idle_max)
     }
 
     /// What came from the server, and the client has not taken.
@@ -245,6 +264,17 @@ impl Exchange<'_> {
             Framing::UntilClose if !is_old => (Coding::IntoChunks, Some(Framing::Chunked)),
             _ => (Coding::AsItCame, None),
         };
+        // What the middlewares say of it, though no byte of it may have gone to the client yet, is said once.
+        let asked = self.guard.as_mut().map(|guard| guard.response(self.worker, response)).unwrap_or_default();
+        let mut encoder = match asked.encoding {
+            None => None,
+            Some(encoding) => Some(Box::new(Encoder::new(encoding, !is_old).map_err(Failure::Body)?)),
+        };
+        let (coding, framing) = match (&encoder, is_old) {
+            (None, _) => (coding, framing),
+            (Some(_), true) => (Coding::AsItCame, Some(Framing::UntilClose)),
+            (Some(_), false) => (Coding::AsItCame, Some(Framing::Chunked)),
+        };
         let ends_with_connection = framing.unwrap_or(response.framing) == Framing::UntilClose;
         let closes = ends_with_connection
             || !self.journey.keep_alive
@@ -257,14 +287,27 @@ impl Exchange<'_> {
         };
         let out = &mut *self.worker.head.borrow_mut();
         out.clear();
-        response.write(out, &http1::Reply { connection, framing, date: None, edits: &[] });
+        response.write(out, &http1::Reply { connection, framing, date: None, edits: &edits(&asked.headers) });
         let mut body = Body::new(response.framing);
-        let (used, as_it_is) = coding.put(out, &mut body, rest).map_err(Failure::Chunk)?;
+        let (used, as_it_is) = match &mut encoder {
+            None => coding.put(out, &mut body, rest).map_err(Failure::Chunk)?,
+            Some(encoder) => (encoder.put(out, &mut body, rest)?, 0),
+        };
+        self.journey.is_answered.set(true);
         self.count(response.head_bytes() as u64 + body.data_bytes());
         let sent = self.to_client.send_all(&self.client.stream, out, &rest[..as_it_is]);
         sent.map_err(|_| End::ClientLeft)?;
         let keeps_server = response.keep_alive && used == rest.len();
-        Ok(Download { status: response.status, body, coding, pipe: None, keeps_server, closes, waits_for: Waits::No })
+        Ok(Download {
+            status: response.status,
+            body,
+            coding,
+            encoder,
+            pipe: None,
+            keeps_server,
+            closes,
+            waits_for: Waits::No,
+        })
     }
 
     /// Passes on what came, unless it is in the pipe.
@@ -278,10 +321,23 @@ impl Exchange<'_> {
         let bytes = scratch.bytes(count);
         out.clear();
         let before = download.body.data_bytes();
-        let (used, as_it_is) = download.coding.put(out, &mut download.body, bytes).map_err(End::broke_off_in_chunk)?;
+        let (used, as_it_is) = match &mut download.encoder {
+            None => download.coding.put(out, &mut download.body, bytes).map_err(End::broke_off_in_chunk)?,
+            Some(encoder) => (encoder.put(out, &mut download.body, bytes).map_err(End::BrokeOff)?, 0),
+        };
         download.keeps_server &= used == count;
         self.count(download.body.data_bytes() - before);
         self.to_client.send(&self.client.stream, out, &bytes[..as_it_is]).map_err(|_| End::ClientLeft)
+    }
+
+    /// The server pauses: what it said so far goes on; whether there was anything.
+    fn flush_encoder(&mut self, download: &mut Download) -> Result<bool, End> {
+        let Some(encoder) = &mut download.encoder else { return Ok(false) };
+        let out = &mut *self.worker.head.borrow_mut();
+        out.clear();
+        let is_flushed = encoder.flush(out).map_err(End::BrokeOff)?;
+        self.to_client.send(&self.client.stream, out, &[]).map_err(|_| End::ClientLeft)?;
+        Ok(is_flushed)
     }
 
     /// The server's connection ended.
@@ -289,8 +345,14 @@ impl Exchange<'_> {
         if !download.body.may_end_here() {
             return Err(End::BrokeOff(Failure::Body(ErrorKind::UnexpectedEof.into())));
         }
-        download.body = Body::new(Framing::None);
+        download.body.end();
         download.keeps_server = false;
+        if let Some(encoder) = &mut download.encoder {
+            let out = &mut *self.worker.head.borrow_mut();
+            out.clear();
+            encoder.finish(out).map_err(End::BrokeOff)?;
+            return self.to_client.send(&self.client.stream, out, &[]).map_err(|_| End::ClientLeft);
+        }
         if download.coding == Coding::IntoChunks {
             self.to_client.send(&self.client.stream, LAST_CHUNK, &[]).map_err(|_| End::ClientLeft)?;
         }
@@ -302,7 +364,7 @@ impl Exchange<'_> {
         let is_go_ahead = response.status == 100;
         if is_go_ahead && self.upload.is_held() {
             self.upload.open();
-            self.client.timer.set_in(head_timeout(self.admitted));
+            self.client.timer.set_in(head_timeout(self.journey, self.admitted));
         }
         if self.journey.version == Version::Http10 || is_go_ahead && self.was_continued {
             return Ok(());
@@ -317,7 +379,7 @@ impl Exchange<'_> {
     fn ask_for_body(&mut self) -> Result<(), End> {
         self.upload.open();
         self.was_continued = true;
-        self.client.timer.set_in(head_timeout(self.admitted));
+        self.client.timer.set_in(head_timeout(self.journey, self.admitted));
         let mut out = Vec::new();
         Answer { status: 100, headers: &[], connection: Connection::Stays }.write_head(&mut out, Framing::None);
         self.to_client.send(&self.client.stream, &out, &[]).map_err(|_| End::ClientLeft)
@@ -326,9 +388,10 @@ impl Exchange<'_> {
     fn switch(&mut self, response: &Response<'_>, rest: &[u8]) -> Result<Reply, End> {
         let protocol = response.upgrade.unwrap_or(b"websocket");
         let connection = Connection::Upgrade(protocol);
+        let asked = self.guard.as_mut().map(|guard| guard.response(self.worker, response)).unwrap_or_default();
         let out = &mut *self.worker.head.borrow_mut();
         out.clear();
-        response.write(out, &http1::Reply { connection, framing: None, date: None, edits: &[] });
+        response.write(out, &http1::Reply { connection, framing: None, date: None, edits: &edits(&asked.headers) });
         self.count((response.head_bytes() + rest.len()) as u64);
         self.to_client.send(&self.client.stream, out, rest).map_err(|_| End::ClientLeft)?;
         Ok(Reply::Switched)

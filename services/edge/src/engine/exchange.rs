@@ -4,6 +4,7 @@ use super::answer::{self, Failure};
 use super::client::{After, Client, Counted};
 use super::dial::Connection;
 use super::download::Reply;
+use super::guard::Guard;
 use super::journey::Journey;
 use super::scratch::Gathered;
 use super::thread::Worker;
@@ -13,10 +14,11 @@ use super::upload::{NotSent, Sent, Upload, reuse};
 use crate::current::Admitted;
 use crate::limits::{DIAL_TIMEOUT, EXPECT_TIMEOUT, FAILED_SERVER_PAUSE, LAST_DIAL_TIMEOUT, RESPONSE_HEAD_TIMEOUT};
 use lifecycle::ErrorChain;
+use middleware::Finish;
 use std::future::poll_fn;
 use std::mem;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// How far the first attempt has come.
 pub(super) enum Start {
@@ -52,10 +54,12 @@ impl From<Failure> for End {
 }
 
 /// One attempt that was sent.
-pub(super) struct Exchange<'a> {
+pub(super) struct Exchange<'a, 'c> {
     pub worker: &'a Worker,
     pub client: &'a mut Client,
     pub journey: &'a Journey,
+    /// The middlewares that let it pass.
+    pub guard: Option<&'a mut Guard<'c>>,
     pub admitted: &'a Admitted,
     pub connection: Connection,
     pub upload: Upload,
@@ -76,16 +80,21 @@ pub(super) async fn run(
     mut journey: Journey,
     mut admitted: Admitted,
     mut start: Start,
+    mut guard: Option<&mut Guard<'_>>,
 ) -> After {
     let in_flight = Counted::new(&worker.house.metrics.busy().requests);
     loop {
-        let end = match attempt(worker, client, &journey, &admitted, start).await {
+        let attempt = attempt(worker, client, &journey, &admitted, start, guard.as_deref_mut());
+        let end = match within(&journey, attempt).await {
             Ok(Delivered { status, after, at, tunnel }) => {
                 answered(&journey, &admitted, status, at);
                 client.timer.set(at + client.times.head);
                 let Some(tunnel) = tunnel else { return after };
                 drop(in_flight);
-                tunnel.run(worker, client, &admitted).await;
+                let moved = tunnel.run(worker, client, &admitted).await;
+                if let Some(guard) = guard {
+                    guard.moved = moved;
+                }
                 return After::Close;
             }
             Err(end) => end,
@@ -102,17 +111,30 @@ pub(super) async fn run(
             End::Failed(failure) => {
                 note(&admitted, &failure);
                 let (status, is_untouched) = (failure.status(), failure.request_is_untouched());
-                match journey.go_on(worker, &client.peer, &admitted, status, is_untouched) {
+                let next = match failure {
+                    Failure::Deadline => None,
+                    _ => journey.go_on(worker, &client.peer, &admitted, status, is_untouched),
+                };
+                match next {
                     Some(next) => go_on(&mut journey, &admitted, next),
                     None => {
                         warn(&journey, &admitted, &failure);
                         answered(&journey, &admitted, status, Instant::now());
-                        return fail(worker, client, &journey, &failure).await;
+                        return fail(worker, client, &journey, &failure, guard).await;
                     }
                 }
             }
         };
     }
+}
+
+/// Ends it at the deadline that the middlewares set, if they did.
+async fn within(journey: &Journey, attempt: impl Future<Output = Result<Delivered, End>>) -> Result<Delivered, End> {
+    let Some(deadline) = journey.deadline() else { return attempt.await };
+    timeout_at(deadline, attempt).await.unwrap_or_else(|_| {
+        let is_answered = journey.is_answered.get();
+        Err(if is_answered { End::BrokeOff(Failure::Deadline) } else { End::Failed(Failure::Deadline) })
+    })
 }
 
 /// One attempt at one server; a second time when a kept connection turns out to be closed.
@@ -122,6 +144,7 @@ async fn attempt(
     journey: &Journey,
     admitted: &Admitted,
     mut start: Start,
+    mut guard: Option<&mut Guard<'_>>,
 ) -> Result<Delivered, End> {
     let mut is_fresh = false;
     loop {
@@ -131,12 +154,13 @@ async fn attempt(
             Start::Unsent => (send(worker, client, journey, admitted, is_fresh).await?, Instant::now()),
         };
         let is_reused = connection.is_reused;
-        let wait = if upload.is_held() { EXPECT_TIMEOUT } else { head_timeout(admitted) };
+        let wait = if upload.is_held() { EXPECT_TIMEOUT } else { head_timeout(journey, admitted) };
         client.timer.set(sent_at + wait);
         let mut exchange = Exchange {
             worker,
             client: &mut *client,
             journey,
+            guard: guard.as_deref_mut(),
             admitted,
             connection,
             upload,
@@ -180,7 +204,8 @@ async fn send(
         };
         let is_reused = connection.is_reused;
         let rest = mem::take(&mut client.leftover);
-        let sent = journey.read(|request| Sent::send(worker, &client.peer, request, admitted, connection, &rest));
+        let sent =
+            journey.read(|request| Sent::send(worker, &client.peer, request, journey, admitted, connection, &rest));
         match sent {
             Ok((sent, used)) => {
                 client.leftover.extend_from_slice(&rest[used..]);
@@ -194,16 +219,27 @@ async fn send(
     }
 }
 
-impl Exchange<'_> {
+impl Exchange<'_, '_> {
     /// Waits for the response, and passes it on.
     async fn converse(&mut self) -> Result<Reply, End> {
         let mut reply = poll_fn(|context| self.poll_head(context)).await?;
         if let Reply::Response(download) = &mut reply
             && !(download.is_done() && self.to_client.is_empty())
         {
-            poll_fn(|context| self.poll_body(context, download)).await?;
+            let passed = poll_fn(|context| self.poll_body(context, download)).await;
+            self.note_moved(download.sent_bytes());
+            passed?;
+        } else if let Reply::Response(download) = &reply {
+            self.note_moved(download.sent_bytes());
         }
         Ok(reply)
+    }
+
+    /// For the middlewares.
+    fn note_moved(&mut self, response_body_bytes: u64) {
+        if let Some(guard) = &mut self.guard {
+            guard.moved = Finish { request_body_bytes: self.upload.body_bytes(), response_body_bytes };
+        }
     }
 
     fn delivered(self, reply: Reply) -> Delivered {
@@ -233,14 +269,16 @@ impl Exchange<'_> {
 }
 
 /// Until the response's head.
-pub(super) fn head_timeout(admitted: &Admitted) -> Duration {
-    admitted.route().head_timeout.unwrap_or(RESPONSE_HEAD_TIMEOUT)
+pub(super) fn head_timeout(journey: &Journey, admitted: &Admitted) -> Duration {
+    let asked = journey.orders.as_ref().and_then(|orders| orders.limits.timeouts.response_head);
+    asked.or(admitted.route().head_timeout).unwrap_or(RESPONSE_HEAD_TIMEOUT)
 }
 
 fn dial_timeout(journey: &Journey, admitted: &Admitted) -> Duration {
     let route = admitted.route();
     let is_last = journey.tried.len() + 1 >= route.servers.len();
-    route.dial_timeout.unwrap_or(if is_last { LAST_DIAL_TIMEOUT } else { DIAL_TIMEOUT })
+    let asked = journey.orders.as_ref().and_then(|orders| orders.limits.timeouts.dial);
+    asked.or(route.dial_timeout).unwrap_or(if is_last { LAST_DIAL_TIMEOUT } else { DIAL_TIMEOUT })
 }
 
 /// Others are told of a server that failed.
@@ -273,13 +311,23 @@ fn answered(journey: &Journey, admitted: &Admitted, status: u16, at: Instant) {
 }
 
 /// Tells the client that it failed. What has not come of its body is not awaited.
-async fn fail(worker: &Worker, client: &mut Client, journey: &Journey, failure: &Failure) -> After {
+async fn fail(
+    worker: &Worker,
+    client: &mut Client,
+    journey: &Journey,
+    failure: &Failure,
+    guard: Option<&mut Guard<'_>>,
+) -> After {
     let (connection, after) = match (journey.was_read.get(), journey.keep_alive && !worker.is_ending(&client.peer.face))
     {
         (true, true) => (http1::Connection::KeepAlive, After::Next),
         (true, false) => (http1::Connection::Close, After::Close),
         (false, _) => (http1::Connection::Close, After::Linger),
     };
-    let bytes = answer::error(failure.status(), &failure.to_string(), connection, journey.asked.head);
+    let (status, message) = (failure.status(), failure.to_string());
+    let bytes = match guard {
+        None => answer::error(status, &message, connection, journey.asked.head),
+        Some(guard) => guard.error(worker, status, &message, connection, journey.asked.head),
+    };
     client.answer(&bytes).await.unwrap_or(after)
 }

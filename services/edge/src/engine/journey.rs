@@ -2,13 +2,14 @@
 
 use super::client::Peer;
 use super::dial::Patience;
+use super::orders::Orders;
 use super::thread::Worker;
 use crate::count::CountsOf;
 use crate::current::{Admitted, Snapshot, Turns};
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, SMALL_BODY_BYTES_MAX};
 use crate::servers::Server;
 use http1::{Asked, Framing, Limits, Parsed, Request, Storage, Version};
-use routing::{Attempt, Headers, RequestHead, Service};
+use routing::{Attempt, Headers, RequestHead, Route};
 use std::cell::Cell;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -31,6 +32,10 @@ pub(super) struct Journey {
     pub tried: Vec<Arc<Server>>,
     /// No more of it is to come from the client, though it may have been sent in vain.
     pub was_read: Cell<bool>,
+    /// What the middlewares of its route ask for, once they let it pass.
+    pub orders: Option<Box<Orders>>,
+    /// Of a request with a deadline: a part of the response is on its way to the client.
+    pub is_answered: Cell<bool>,
 }
 
 /// Why no server was found for a request.
@@ -39,6 +44,8 @@ pub(super) enum NoServer {
     NotLoaded,
     NoRoute,
     Refused(Arc<Turns>),
+    /// The route has middlewares, which did not let it pass yet.
+    Guarded(Arc<Turns>),
     /// The route has no server, or none that was not tried.
     NoneLeft(Arc<Turns>),
 }
@@ -56,7 +63,26 @@ impl Journey {
             version: request.version,
             tried: Vec::new(),
             was_read: Cell::new(request.framing == Framing::None),
+            orders: None,
+            is_answered: Cell::new(false),
         }
+    }
+
+    /// The route whose middlewares let it pass.
+    pub fn passed(&self) -> Option<&str> {
+        self.orders.as_ref().map(|orders| orders.route.as_str())
+    }
+
+    /// When the whole exchange has to be over.
+    pub fn deadline(&self) -> Option<Instant> {
+        Some(self.begun + self.orders.as_ref()?.limits.timeouts.request?)
+    }
+
+    /// Bytes its body may have.
+    pub fn body_bytes_max(&self, route: &Route) -> u64 {
+        let asked = self.orders.as_ref().and_then(|orders| orders.limits.request_body_bytes_max);
+        let known = Some(route.body_bytes_max).filter(|bytes| *bytes > 0);
+        [asked, known].into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 
     /// Reads the head again.
@@ -107,7 +133,7 @@ impl Journey {
             return None;
         }
         let tried: Vec<_> = self.tried.iter().chain([admitted.server()]).cloned().collect();
-        self.read(|request| admit(worker, peer, request, &tried)).ok()
+        self.read(|request| admit(worker, peer, request, &tried, self.passed())).ok()
     }
 
     /// With the one that is being made.
@@ -141,19 +167,28 @@ pub(super) fn admit(
     peer: &Peer,
     request: &Request<'_>,
     tried: &[Arc<Server>],
+    passed: Option<&str>,
 ) -> Result<Admitted, NoServer> {
-    shown(request, peer, |head| worker.house.current.admit(|snapshot| choose(snapshot, head, tried)))
+    shown(request, peer, |head| worker.house.current.admit(|snapshot| choose(snapshot, head, tried, passed)))
 }
 
-/// Whose turn it is: of the route's servers one that was not tried, and rather one that did not fail a moment ago, on a
+/// Whose turn it is, once the request `passed` the route's middlewares if it has some: of the route's servers one that was not tried, and rather one that did not fail a moment ago, on a
 /// machine that did not go silent.
-fn choose(snapshot: &Snapshot, head: &RequestHead<'_>, tried: &[Arc<Server>]) -> Result<(usize, usize), NoServer> {
+fn choose(
+    snapshot: &Snapshot,
+    head: &RequestHead<'_>,
+    tried: &[Arc<Server>],
+    passed: Option<&str>,
+) -> Result<(usize, usize), NoServer> {
     let Some(route) = snapshot.table.find_position(head) else {
         return Err(if snapshot.loaded { NoServer::NoRoute } else { NoServer::NotLoaded });
     };
     let turns = &snapshot.turns[route];
-    if let Service::Refuse(_) = turns.route.service {
+    if turns.refusal.is_some() {
         return Err(NoServer::Refused(turns.clone()));
+    }
+    if turns.chain.is_some() && passed != Some(turns.route.id.as_str()) {
+        return Err(NoServer::Guarded(turns.clone()));
     }
     let untried = |server: &Arc<Server>| !tried.iter().any(|tried| tried.url == server.url);
     let server = turns
@@ -173,10 +208,8 @@ impl NoServer {
             Self::NotLoaded => "the routes were not read yet",
             Self::NoRoute => "not found",
             Self::NoneLeft(_) => "the backend has no servers",
-            Self::Refused(turns) => match &turns.route.service {
-                Service::Refuse(reason) => reason,
-                Service::Serve => "refused",
-            },
+            Self::Guarded(_) => "the route's middlewares were not asked",
+            Self::Refused(turns) => turns.refusal.as_deref().unwrap_or("refused"),
         }
     }
 
@@ -184,7 +217,7 @@ impl NoServer {
     pub fn counts(&self) -> Option<&CountsOf> {
         match self {
             Self::NotLoaded | Self::NoRoute => None,
-            Self::Refused(turns) | Self::NoneLeft(turns) => Some(&turns.counts),
+            Self::Refused(turns) | Self::Guarded(turns) | Self::NoneLeft(turns) => Some(&turns.counts),
         }
     }
 }

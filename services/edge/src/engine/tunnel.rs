@@ -7,6 +7,7 @@ use super::thread::Worker;
 use super::unsent::Unsent;
 use crate::count::Counter;
 use crate::current::Admitted;
+use middleware::Finish;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
@@ -26,6 +27,7 @@ pub(super) struct Tunnel {
 struct Lane {
     unsent: Unsent,
     state: State,
+    bytes: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -40,20 +42,20 @@ enum State {
 impl Tunnel {
     /// `to_client` is what the client has not taken yet.
     pub fn new(server: Connection, to_client: Unsent) -> Self {
-        Self { server, up: Lane::default(), down: Lane { unsent: to_client, state: State::Open } }
+        Self { server, up: Lane::default(), down: Lane { unsent: to_client, ..Lane::default() } }
     }
 
-    /// Works until both sides have ended, or one broke off.
-    pub async fn run(mut self, worker: &Worker, client: &mut Client, admitted: &Admitted) {
+    /// Works until both sides have ended, or one broke off; what went both ways.
+    pub async fn run(mut self, worker: &Worker, client: &mut Client, admitted: &Admitted) -> Finish {
         let _counted = Counted::new(&worker.house.metrics.busy().tunnels);
         // What came behind the request is the tunnel's already.
         let early = mem::take(&mut client.leftover);
-        if self.up.pass(&self.server.stream, &early).is_err() {
-            return;
+        if self.up.pass(&self.server.stream, &early).is_ok() {
+            count(admitted, true, early.len());
+            // How it ended is of no interest: both connections end with it.
+            let _ended = poll_fn(|context| self.poll(context, worker, client, admitted)).await;
         }
-        count(admitted, true, early.len());
-        // How it ended is of no interest: both connections end with it.
-        let _ended = poll_fn(|context| self.poll(context, worker, client, admitted)).await;
+        Finish { request_body_bytes: self.up.bytes, response_body_bytes: self.down.bytes }
     }
 
     fn poll(
@@ -72,6 +74,7 @@ impl Tunnel {
 
 impl Lane {
     fn pass(&mut self, to: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+        self.bytes += bytes.len() as u64;
         self.unsent.send(to, &[], bytes)
     }
 

@@ -4,6 +4,7 @@ use super::answer::Failure;
 use super::client::{Client, Peer};
 use super::dial::Connection;
 use super::journey::Journey;
+use super::orders::Orders;
 use super::pool::Reuse;
 use super::splice::{Pipe, pipe_to_fill};
 use super::thread::Worker;
@@ -27,7 +28,6 @@ pub(super) struct Upload {
     /// What a large body goes through.
     pipe: Option<Pipe>,
     flow: Flow,
-    /// 0: no limit.
     bytes_max: u64,
 }
 
@@ -57,25 +57,28 @@ impl Sent {
         worker: &Worker,
         peer: &Peer,
         request: &Request<'_>,
+        journey: &Journey,
         admitted: &Admitted,
         connection: Connection,
         rest: &[u8],
     ) -> Result<(Self, usize), NotSent> {
         let (route, server) = (admitted.route(), admitted.server());
-        let bytes_max = route.body_bytes_max;
-        if matches!(request.framing, Framing::Length(length) if bytes_max > 0 && length > bytes_max) {
+        let bytes_max = journey.body_bytes_max(route);
+        if matches!(request.framing, Framing::Length(length) if length > bytes_max) {
             return Err(NotSent::Faulty(Failure::RequestTooLarge));
         }
         let mut body = Body::new(request.framing);
         let used = body.advance(rest).map_err(|bad| NotSent::Faulty(Failure::RequestChunk(bad)))?;
-        if bytes_max > 0 && body.data_bytes() > bytes_max {
+        if body.data_bytes() > bytes_max {
             return Err(NotSent::Faulty(Failure::RequestTooLarge));
         }
+        let orders = journey.orders.as_deref();
+        let edits = orders.map(Orders::edits).unwrap_or_default();
         let named = route.forwarded_server.as_str();
         let forward = Forward {
             authority: server.url.authority(),
             keeps_host: route.pass_host_header,
-            target: None,
+            target: orders.and_then(Orders::target),
             forwarded: Forwarded {
                 trusted: route.trust_forward_header,
                 client: peer.text(),
@@ -83,7 +86,7 @@ impl Sent {
                 server: if named.is_empty() { &worker.house.edge_id } else { named },
             },
             framing: None,
-            edits: &[],
+            edits: &edits,
         };
         let mut unsent = Unsent::default();
         let head = &mut *worker.head.borrow_mut();
@@ -108,6 +111,11 @@ impl Upload {
     /// What came from the client, and the server has not taken.
     fn waiting_bytes(&self) -> usize {
         self.unsent.bytes_left() + self.pipe.as_ref().map_or(0, Pipe::filled)
+    }
+
+    /// Bytes of the body that came.
+    pub fn body_bytes(&self) -> u64 {
+        self.body.data_bytes()
     }
 
     /// Whether the client has sent all of it.
@@ -205,7 +213,7 @@ impl Upload {
         let before = self.body.data_bytes();
         let used = self.body.advance(bytes).map_err(Failure::RequestChunk)?;
         let data_bytes = self.body.data_bytes();
-        if self.bytes_max > 0 && data_bytes > self.bytes_max {
+        if data_bytes > self.bytes_max {
             return Err(Failure::RequestTooLarge);
         }
         count_bytes(admitted, data_bytes - before);

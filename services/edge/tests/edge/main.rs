@@ -6,6 +6,7 @@ mod forwarding;
 mod harness;
 mod kept;
 mod memory_store;
+mod middlewares;
 mod peers;
 mod routes;
 mod session;

@@ -149,7 +149,7 @@ async fn before_the_store_was_read_nothing_is_said_to_be_missing() {
 }
 
 #[tokio::test]
-async fn a_frontend_with_a_middleware_refuses_with_503_and_says_why() {
+async fn a_frontend_whose_middleware_cannot_be_read_refuses_with_503_and_says_why() {
     let (edge, server) = (Edge::start().await, Server::named("one").await);
     edge.store
         .change(&[
@@ -164,7 +164,7 @@ async fn a_frontend_with_a_middleware_refuses_with_503_and_says_why() {
             .then_some(response)
     })
     .await;
-    assert!(json_of(&refused)["error"].as_str().unwrap().contains("ratelimit \"rl\""));
+    assert!(json_of(&refused)["error"].as_str().unwrap().contains("cannot be read: \"rl\""));
     assert!(edge.status().await["problems"].to_string().contains("refused with 503"));
     edge.store.change(&[("/vulcand/frontends/f1/middlewares/rl", None)]).await;
     eventually("it serves without", || async { (name(&edge.get("v", "/").await) == "one").then_some(()) }).await;

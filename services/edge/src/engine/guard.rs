@@ -1,0 +1,209 @@
+//! The middlewares of a route, around an exchange: they are asked once per request, before a server is chosen, see the one
+//! response that reaches the client, and hear how it ended. Requests of routes without any never come here.
+
+use super::answer;
+use super::arrival;
+use super::client::{After, Client, Peer};
+use super::exchange::{self, Start};
+use super::journey::{Journey, NoServer, admit};
+use super::orders::Orders;
+use super::thread::Worker;
+use crate::current::Turns;
+use crate::limits::ROUTE_CHANGES_MAX;
+use http1::{Framing, Header, Request};
+use middleware::{Answer, Chain, Decision, Finish, Headers, Now, Passage, Reply, Response, ResponseEdits};
+use routing::Route;
+use std::future::poll_fn;
+use std::mem;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::{Arc, LazyLock};
+use std::task::Poll;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// A request that its route's middlewares let pass.
+pub(super) struct Guard<'c> {
+    passage: Passage<'c>,
+    /// Bytes of the bodies.
+    pub moved: Finish,
+}
+
+/// Answers a request of a route with middlewares; what becomes of the client's connection.
+pub(super) async fn run(worker: &Worker, client: &mut Client, mut journey: Journey, mut turns: Arc<Turns>) -> After {
+    for _ in 0..ROUTE_CHANGES_MAX {
+        let guarding = turns.clone();
+        let Some(chain) = &guarding.chain else { break };
+        let passage = match decide(worker, client, &journey, &guarding.route, chain).await {
+            Some(Decision::Continue(passage)) => passage,
+            Some(Decision::Answer(answer)) => return refuse(worker, client, &journey, &guarding, answer).await,
+            Some(Decision::Ask(_)) | None => return After::Close,
+        };
+        let mut guard = Guard { passage, moved: Finish::default() };
+        worker.house.outside.perform(mem::take(&mut guard.passage.effects));
+        journey.orders = Some(Box::new(Orders::of(&guarding.route.id, &mut guard.passage)));
+        let passed = journey.passed();
+        let after = match journey.read(|request| admit(worker, &client.peer, request, &[], passed)) {
+            Ok(admitted) => exchange::run(worker, client, journey, admitted, Start::Unsent, Some(&mut guard)).await,
+            Err(NoServer::Guarded(other)) => {
+                turns = other;
+                continue;
+            }
+            Err(none) => {
+                let counts = none.counts().unwrap_or(worker.house.metrics.unrouted());
+                counts.here().answered(none.status(), journey.begun.elapsed());
+                let (connection, after) = skip_body(worker, client, &journey);
+                let bytes = guard.error(worker, none.status(), none.message(), connection, journey.asked.head);
+                client.answer(&bytes).await.unwrap_or(after)
+            }
+        };
+        worker.house.outside.perform(guard.passage.finish(&guard.moved, now()));
+        return after;
+    }
+    let (connection, after) = skip_body(worker, client, &journey);
+    let bytes = answer::error(503, "the route changes too often", connection, journey.asked.head);
+    client.answer(&bytes).await.unwrap_or(after)
+}
+
+/// `None`: the client left while something was asked. Never a question.
+async fn decide<'c>(
+    worker: &Worker,
+    client: &mut Client,
+    journey: &Journey,
+    route: &Route,
+    chain: &'c Chain,
+) -> Option<Decision<'c>> {
+    let mut decision = journey.read(|request| show(request, &client.peer, route, |seen| chain.before(seen, now())));
+    while let Decision::Ask(asking) = decision {
+        let reply = {
+            let mut reply = pin!(worker.house.outside.reply(asking.question()));
+            let wait = poll_fn(|context| match reply.as_mut().poll(context) {
+                Poll::Ready(reply) => Poll::Ready(Some(reply)),
+                // What comes of a body is not looked at, so that nobody could tell it from the end.
+                Poll::Pending if !journey.has_body() && client.poll_left(context) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            wait.await?
+        };
+        let resume = |seen: &middleware::Request<'_>, reply: Reply| asking.resume(reply, seen, now());
+        decision = journey.read(|request| show(request, &client.peer, route, |seen| resume(seen, reply)));
+    }
+    Some(decision)
+}
+
+/// Sends what a middleware answers itself.
+async fn refuse(worker: &Worker, client: &mut Client, journey: &Journey, turns: &Turns, answer: Answer) -> After {
+    worker.house.outside.perform(answer.effects);
+    turns.counts.here().answered(answer.status, journey.begun.elapsed());
+    let (connection, after) = skip_body(worker, client, journey);
+    let headers: Vec<(&str, &[u8])> =
+        answer.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+    let bytes = answer::given(answer.status, &headers, &answer.body, connection, journey.asked.head);
+    client.answer(&bytes).await.unwrap_or(after)
+}
+
+impl<'c> Guard<'c> {
+    /// The head of the response that reaches the client.
+    pub fn response(&mut self, worker: &Worker, response: &http1::Response<'_>) -> ResponseEdits<'c> {
+        let body_bytes = body_bytes(response.framing);
+        self.edits(
+            worker,
+            &Response { status: response.status, headers: &Fields(response.headers()), body_bytes, is_own: false },
+        )
+    }
+
+    /// An error of the edge's own, as the client receives it.
+    pub fn error(
+        &mut self,
+        worker: &Worker,
+        status: u16,
+        message: &str,
+        connection: http1::Connection<'_>,
+        to_head: bool,
+    ) -> Vec<u8> {
+        let body = answer::error_body(message);
+        let own = [("Content-Type", "application/json")];
+        let response = Response { status, headers: &own, body_bytes: Some(body.len() as u64), is_own: true };
+        let edits = self.edits(worker, &response);
+        let mut headers: Vec<(String, Vec<u8>)> = Vec::new();
+        edits.each(&own, &mut |name, value| headers.push((name.to_owned(), value.to_vec())));
+        let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (name.as_str(), &value[..])).collect();
+        self.moved.response_body_bytes = body.len() as u64;
+        answer::given(status, &headers, body.as_bytes(), connection, to_head)
+    }
+
+    fn edits(&mut self, worker: &Worker, response: &Response<'_>) -> ResponseEdits<'c> {
+        let mut edits = self.passage.response(response, now());
+        worker.house.outside.perform(mem::take(&mut edits.effects));
+        edits
+    }
+}
+
+/// What becomes of a connection whose request is answered without a server.
+fn skip_body(worker: &Worker, client: &mut Client, journey: &Journey) -> (http1::Connection<'static>, After) {
+    let rest = mem::take(&mut client.leftover);
+    let (framing, keep_alive) = (journey.framing, journey.keep_alive);
+    let (used, connection, after) = arrival::skip_body(worker, &client.peer, framing, keep_alive, &rest);
+    client.leftover.extend_from_slice(&rest[used..]);
+    (connection, after)
+}
+
+/// A head's fields, as they came.
+struct Fields<'a>(&'a [Header<'a>]);
+
+impl Headers for Fields<'_> {
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        self.0.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(&str, &[u8])) {
+        self.0.iter().for_each(|field| visit(field.name, field.value));
+    }
+}
+
+/// Shows a request to the middlewares of a route. Who trusts what clients say of theirs sees those.
+fn show<R>(request: &Request<'_>, peer: &Peer, route: &Route, to: impl FnOnce(&middleware::Request<'_>) -> R) -> R {
+    let said = |name| route.trust_forward_header.then(|| request.header(name)).flatten();
+    let is_secure = said("x-forwarded-proto").is_some_and(|proto| matches!(proto, b"https" | b"wss"));
+    to(&middleware::Request {
+        method: request.method,
+        scheme: if is_secure { "https" } else { "http" },
+        host: request.host,
+        target: request.target,
+        client: said("x-forwarded-for").and_then(last_address).unwrap_or(peer.address),
+        headers: &Fields(request.headers()),
+        body_bytes: body_bytes(request.framing),
+        tls: None,
+    })
+}
+
+/// The one that the proxy in front has seen itself; those before it are hearsay.
+fn last_address(chain: &[u8]) -> Option<IpAddr> {
+    std::str::from_utf8(chain).ok()?.rsplit(',').next()?.trim().parse().ok()
+}
+
+fn body_bytes(framing: Framing) -> Option<u64> {
+    match framing {
+        Framing::None => Some(0),
+        Framing::Length(length) => Some(length),
+        Framing::Chunked | Framing::UntilClose => None,
+    }
+}
+
+fn now() -> Now {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let nanos = u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let unix_seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Now { nanos, unix_seconds }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_chain_of_addresses_the_last_is_believed() {
+        assert_eq!(last_address(b"6.6.6.6, 10.0.0.1"), Some(IpAddr::from([10, 0, 0, 1])));
+        assert_eq!(last_address(b"::1"), Some("::1".parse().unwrap()));
+        assert_eq!((last_address(b"10.0.0.1, unknown"), last_address(b"")), (None, None));
+    }
+}
