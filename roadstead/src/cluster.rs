@@ -7,6 +7,7 @@ pub mod join;
 mod membership;
 mod others;
 mod outside;
+pub mod removal;
 pub mod renew;
 pub mod state;
 

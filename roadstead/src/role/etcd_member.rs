@@ -1,8 +1,9 @@
 //! The `etcd-member` process of `up`: guards this machine's member of the state's cluster. Of a machine that was removed from
-//! it, it says so and is over.
+//! it, it says so, keeps that in mind, and is over.
 
 use super::{EXIT_OVER, Services, only};
 use crate::cluster::Membership;
+use crate::cluster::removal::{self, Removed};
 use anyhow::Context;
 use identity::{Ca, RevocationList};
 use lifecycle::Stop;
@@ -26,11 +27,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let data = arguments.data.clone();
     match super::serve(arguments.supervised, async |stop| start(arguments, stop).await) {
         Err(error) if is_removal(&error) => {
-            let data = data.display();
-            tracing::error!(
-                "this machine was removed from its cluster: stop it; to join again, make a token on a machine of the cluster \
-                 (`roadstead node token`), remove {data}, and run `roadstead join TOKEN --address A --data {data}`"
-            );
+            removal::note(&data)?;
+            tracing::error!("{}", Removed { data });
             Ok(ExitCode::from(EXIT_OVER))
         }
         served => served,
