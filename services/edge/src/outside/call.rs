@@ -6,26 +6,61 @@ use http::{HeaderName, HeaderValue, Request};
 use http_body_util::BodyExt;
 use lifecycle::{BoxError, ErrorChain};
 use middleware::{AUTHORIZATION_BODY_BYTES_MAX, Authorization, AuthorizationRequest, Reply, Webhook};
+use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
+
+const SECURE: &str = "https:";
 
 pub(super) struct Calls {
     /// The client's connections live here, whoever asks.
     runtime: Handle,
-    client: web::Client,
+    clients: Arc<Clients>,
     authorizations: Arc<Semaphore>,
     webhooks: Arc<Semaphore>,
     warnings: Arc<Warnings>,
+}
+
+#[derive(Default)]
+struct Clients {
+    plain: web::Client,
+    /// Made when a URL is first `https`.
+    secure: OnceCell<web::Client>,
+}
+
+impl Clients {
+    async fn of(&self, url: &str) -> &web::Client {
+        let is_secure = url.get(..SECURE.len()).is_some_and(|start| start.eq_ignore_ascii_case(SECURE));
+        if !is_secure {
+            return &self.plain;
+        }
+        let trusting = || async {
+            // It reads files. Whom nobody vouches for is not called.
+            let config = spawn_blocking(trust).await.ok().flatten();
+            config.map_or_else(|| self.plain.clone(), |config| self.plain.clone().with_tls(config))
+        };
+        self.secure.get_or_init(trusting).await
+    }
+}
+
+/// Those that this machine's own authorities vouch for.
+fn trust() -> Option<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
+    Some(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
 impl Calls {
     pub fn new(warnings: Arc<Warnings>) -> Self {
         Self {
             runtime: Handle::current(),
-            client: web::Client::default(),
+            clients: Arc::default(),
             authorizations: Arc::new(Semaphore::new(AUTHORIZATIONS_AT_ONCE_MAX)),
             webhooks: Arc::new(Semaphore::new(WEBHOOKS_AT_ONCE_MAX)),
             warnings,
@@ -37,10 +72,11 @@ impl Calls {
         let Ok(place) = self.webhooks.clone().try_acquire_owned() else {
             return self.warnings.warn(&"a webhook is dropped: too many are on their way");
         };
-        let (client, warnings) = (self.client.clone(), self.warnings.clone());
+        let (clients, warnings) = (self.clients.clone(), self.warnings.clone());
         self.runtime.spawn(async move {
             let _place = place;
             let told = async {
+                let client = clients.of(&webhook.url).await;
                 let response = client.send_within(request(&webhook)?, WEBHOOK_TIMEOUT).await?;
                 match response.status() {
                     status if status.is_success() => Ok(()),
@@ -58,10 +94,11 @@ impl Calls {
             self.warnings.warn(&"authorizing services are not asked: too many requests wait for them");
             return Reply::Failed;
         };
-        let (client, asked, warnings) = (self.client.clone(), asked.clone(), self.warnings.clone());
+        let (clients, asked, warnings) = (self.clients.clone(), asked.clone(), self.warnings.clone());
         let ask = async move {
             let _place = place;
-            let replied = timeout(asked.timeout, authorization(&client, &asked)).await;
+            let ask = async { authorization(clients.of(&asked.url).await, &asked).await };
+            let replied = timeout(asked.timeout, ask).await;
             let replied = replied.unwrap_or_else(|_| Err(format!("no answer within {:?}", asked.timeout).into()));
             replied.map_err(|error| {
                 warnings.warn(&format_args!("the authorizing service {} failed: {}", asked.url, ErrorChain(&*error)));

@@ -125,6 +125,9 @@ async fn another_service_says_who_may_pass() {
 
     serve(&edge, &[&server], &settings(format!("http://{}/", nobody().await))).await;
     assert_eq!(status(&edge, &[("X-Word", "please")]).await, 503);
+    let insecure = settings(authority.url().replace("http://", "https://"));
+    serve(&edge, &[&server], &insecure).await;
+    assert_eq!(status(&edge, &[("X-Word", "please")]).await, 503, "it is not who it should be");
     serve(&edge, &[&server], &settings(Server::black_hole().await.url())).await;
     assert_eq!(status(&edge, &[("X-Word", "please")]).await, 503);
 }
