@@ -46,10 +46,12 @@ mod encoder;
 mod exchange;
 mod guard;
 mod journey;
+mod leftover;
 mod orders;
 mod pool;
 mod registry;
 mod scratch;
+mod share;
 mod socket;
 mod splice;
 mod thread;
@@ -102,7 +104,8 @@ pub(crate) struct Face {
 /// Told to every thread.
 enum Command {
     Open(std::net::TcpListener, Arc<Face>),
-    Close(Arc<Face>),
+    /// The sender is dropped once the address is left.
+    Close(Arc<Face>, mpsc::Sender<()>),
 }
 
 /// The threads. They end with the stop, or when this is dropped.
@@ -140,12 +143,15 @@ impl Engine {
         Ok(face)
     }
 
-    /// Stops listening; requests in flight end.
+    /// Stops listening; requests in flight end. When it returns the address is free.
     pub async fn close(&self, face: &Arc<Face>) {
         face.closes.store(true, Relaxed);
+        let (closed, mut open) = mpsc::channel(1);
         for thread in &self.threads {
-            let _ended = thread.commands.send(Command::Close(face.clone())).await;
+            let _ended = thread.commands.send(Command::Close(face.clone(), closed.clone())).await;
         }
+        drop(closed);
+        while open.recv().await.is_some() {}
     }
 
     /// Waits until all threads have ended, which the stop makes them do within the grace.

@@ -11,8 +11,6 @@ pub const COMMANDS_QUEUE_MAX: usize = 256;
 /// A thread's read buffer: what a system call brings at most. Everything on its way is read into it and passed on from it
 /// at once; only what could not be is copied.
 pub const SCRATCH_BYTES: usize = 128 * 1024;
-/// Read buffers of responses that are read ahead, and buffers of heads, that a thread keeps for the next.
-pub const SPARE_BUFFERS_MAX: usize = 32;
 /// What is left of a plain body goes through the kernel alone (splice) from this size on: less is not worth three system
 /// calls.
 pub const SPLICE_BYTES_MIN: u64 = 64 * 1024;
@@ -46,6 +44,15 @@ pub const LINGER_BYTES_MAX: usize = 16 << 20;
 pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
 /// After `accept` fails (usually: too many open files) a listener rests this long.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A client that is silent is asked for a sign of life after this time,
+pub const CLIENT_KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
+/// and this often then; the kernel gives it up after nine questions (tcp(7)).
+pub const CLIENT_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// A client that acknowledges nothing of what comes through its tunnel for this long, or takes nothing, is gone
+/// (TCP_USER_TIMEOUT).
+pub const CLIENT_UNACKED_MAX_FOR_TUNNEL: Duration = Duration::from_secs(120);
+/// Bytes that a connection moves at once; then others of its thread have their turn.
+pub const SHARE_BYTES_MAX: usize = 1 << 20;
 /// Listeners the store may ask for.
 pub const LISTENERS_MAX: usize = 64;
 /// A listener that could not be bound is tried again this often.
@@ -65,8 +72,8 @@ pub const UNACKED_MAX: Duration = Duration::from_millis(500);
 /// The same for connections that carry large bodies or tunnels: there it also bounds how long a server may keep its window
 /// closed, which one that is busy with its disk does.
 pub const UNACKED_MAX_FOR_BODY: Duration = Duration::from_secs(30);
-/// A body whose declared length is at most this fits into the window every new connection has.
-pub const SMALL_BODY_BYTES_MAX: u64 = 16 * 1024;
+/// A request of a known length of at most this, with its head, fits into the window every new connection has.
+pub const SMALL_REQUEST_BYTES_MAX: u64 = 16 * 1024;
 /// A connection to a server that is silent is asked for a sign of life after this time, and again after as much more; a machine
 /// that is gone is found out while a response is awaited, or its connection is kept.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -86,6 +93,8 @@ pub const FAILED_SERVER_PAUSE: Duration = Duration::from_secs(1);
 /// The response to a GET is read whole before its head is sent on when its Content-Length is at most this, so that a server
 /// that dies in the middle of it can be replaced.
 pub const READ_AHEAD_BYTES_MAX: u64 = 64 * 1024;
+/// Of all interim responses (1xx) to one request; a server may send any number.
+pub const INTERIM_BYTES_MAX: u64 = 256 * 1024;
 /// How long a client that said `Expect: 100-continue` is left waiting for the server's word before its body is asked for.
 pub const EXPECT_TIMEOUT: Duration = Duration::from_secs(1);
 

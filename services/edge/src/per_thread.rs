@@ -5,6 +5,7 @@ use crate::limits::THREADS_MAX;
 use std::cell::Cell;
 use std::num::NonZero;
 use std::sync::OnceLock;
+use std::sync::atomic::{Ordering::SeqCst, fence};
 use std::thread::available_parallelism;
 
 /// Threads of an engine: one per core this process may use.
@@ -43,11 +44,21 @@ impl<T: Default> PerThread<T> {
     }
 
     pub fn of(&self, index: usize) -> &T {
-        &self.0[index].get_or_init(Box::default).0
+        &self.0[index].get().map_or_else(|| self.make(index), |made| made).0
     }
 
-    /// Those that were ever asked for.
+    #[cold]
+    fn make(&self, index: usize) -> &Lines<T> {
+        let made = self.0[index].get_or_init(Box::default);
+        // Before whatever the caller does next, for those who read all of them: see there.
+        fence(SeqCst);
+        made
+    }
+
+    /// Those that were ever asked for. Who does something sequentially consistent before, which a thread did not see after
+    /// it had asked for its own, sees that thread's.
     pub fn all(&self) -> impl Iterator<Item = &T> {
+        fence(SeqCst);
         self.0.iter().filter_map(|cell| Some(&cell.get()?.0))
     }
 }

@@ -16,6 +16,10 @@ pub(super) enum Failure {
     Silent(#[source] io::Error),
     #[error("the server did not answer in time")]
     HeadTimeout,
+    #[error("the server's interim responses do not end")]
+    Interim,
+    #[error("the server switched protocols before it had the whole request")]
+    EarlySwitch,
     #[error("the server's response is not understood")]
     Head(#[source] BadResponse),
     #[error("the server's response broke off")]
@@ -44,12 +48,23 @@ impl Failure {
 
     pub fn status(&self) -> u16 {
         match self {
-            Self::Dial(_) | Self::Closed(_) | Self::Head(_) | Self::Body(_) | Self::Chunk(_) => 502,
+            Self::Dial(_)
+            | Self::Closed(_)
+            | Self::Head(_)
+            | Self::Interim
+            | Self::EarlySwitch
+            | Self::Body(_)
+            | Self::Chunk(_) => 502,
             Self::DialTimeout | Self::Silent(_) | Self::HeadTimeout | Self::BodyTimeout | Self::Deadline => 504,
             Self::RequestTooLarge => 413,
             Self::RequestBody | Self::RequestChunk(_) => 400,
             Self::RequestTimeout => 408,
         }
+    }
+
+    /// What the client sends next may belong to the request that failed.
+    pub fn is_in_request(&self) -> bool {
+        matches!(self, Self::RequestTooLarge | Self::RequestBody | Self::RequestChunk(_) | Self::RequestTimeout)
     }
 
     /// The server may be gone, so others should not be sent there just now.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What became of what a client sent.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and goes on the heap at once")]
 pub(super) enum Arrival {
     /// Nothing will come any more.
     None,
@@ -24,19 +25,16 @@ pub(super) enum Arrival {
     Guarded(Journey, Arc<Turns>),
 }
 
-/// Looks at what came; `None` when it is not a whole head yet. What is not used goes to `leftover`, which is empty.
-pub(super) fn look(worker: &Worker, peer: &Peer, bytes: &[u8], leftover: &mut Vec<u8>) -> Option<Arrival> {
+/// Looks at what came, and how much of it is used; `None` when it is not a whole head yet.
+pub(super) fn look(worker: &Worker, peer: &Peer, bytes: &[u8]) -> Option<(Arrival, usize)> {
     let mut storage = Storage::new();
     let request = match Request::parse(bytes, &mut storage, &LIMITS) {
         Ok(Parsed::Complete(request)) => request,
-        Ok(Parsed::Partial) => {
-            leftover.extend_from_slice(bytes);
-            return None;
-        }
+        Ok(Parsed::Partial) => return None,
         Err(bad) => {
             worker.house.metrics.unrouted().here().answered(bad.status(), Duration::ZERO);
             let answer = answer::error(bad.status(), &bad.to_string(), Connection::Close, false);
-            return Some(Arrival::Answer(answer, After::Linger));
+            return Some((Arrival::Answer(answer, After::Linger), bytes.len()));
         }
     };
     let (head, rest) = bytes.split_at(request.head_bytes());
@@ -45,32 +43,30 @@ pub(super) fn look(worker: &Worker, peer: &Peer, bytes: &[u8], leftover: &mut Ve
         // The edge asks itself: the request goes as far as any other does before its server is chosen.
         let current = worker.house.current.load();
         let _whichever = shown(&request, peer, |head| current.table.find_position(head));
-        return Some(Arrival::Answer(worker.house.probe.answer(), After::Close));
+        return Some((Arrival::Answer(worker.house.probe.answer(), After::Close), bytes.len()));
     }
     let scope = peer.face.scope.load();
     let is_out = scope.as_ref().is_some_and(|scope| !shown(&request, peer, |head| scope.matches(head)));
     let admitted = if is_out { Err(NoServer::NoRoute) } else { admit(worker, peer, &request, &[], None) };
-    Some(match admitted {
-        Err(NoServer::Guarded(turns)) => {
-            leftover.extend_from_slice(rest);
-            Arrival::Guarded(Journey::of(&request, head, begun), turns)
-        }
+    let (arrival, used) = match admitted {
+        Err(NoServer::Guarded(turns)) => (Arrival::Guarded(Journey::of(&request, head, begun), turns), 0),
         Err(none) => {
             if !is_out {
                 let counts = none.counts().unwrap_or(worker.house.metrics.unrouted());
                 counts.here().answered(none.status(), begun.elapsed());
             }
-            refuse(worker, peer, &request, rest, leftover, none.status(), none.message())
+            refuse(worker, peer, &request, rest, none.status(), none.message())
         }
         Ok(admitted) => {
             let journey = Journey::of(&request, head, begun);
-            let start = start(worker, peer, &request, &journey, &admitted, rest, leftover);
-            Arrival::Request(journey, admitted, start)
+            let (start, used) = start(worker, peer, &request, &journey, &admitted, rest);
+            (Arrival::Request(journey, admitted, start), used)
         }
-    })
+    };
+    Some((arrival, head.len() + used))
 }
 
-/// Sends the request on a kept connection, if there is one.
+/// Sends the request on a kept connection, if there is one, and what `rest` has of its body: how much that is.
 fn start(
     worker: &Worker,
     peer: &Peer,
@@ -78,22 +74,17 @@ fn start(
     journey: &Journey,
     admitted: &Admitted,
     rest: &[u8],
-    leftover: &mut Vec<u8>,
-) -> Start {
+) -> (Start, usize) {
     let (server, patience) = (admitted.server(), journey.patience());
     loop {
         let kept = worker.pool.borrow_mut().take(server, patience, reuse(journey), journey.begun);
         let Some(connection) = kept else {
-            leftover.extend_from_slice(rest);
-            return Start::Unsent;
+            return (Start::Unsent, 0);
         };
         match Sent::send(worker, peer, request, journey, admitted, connection, rest) {
-            Ok((sent, used)) => {
-                leftover.extend_from_slice(&rest[used..]);
-                return Start::Sent(sent);
-            }
+            Ok((sent, used)) => return (Start::Sent(sent), used),
             Err(NotSent::Closed(_)) => {}
-            Err(NotSent::Faulty(failure)) => return Start::Failed(failure),
+            Err(NotSent::Faulty(failure)) => return (Start::Failed(failure), 0),
         }
     }
 }
@@ -104,13 +95,11 @@ fn refuse(
     peer: &Peer,
     request: &Request<'_>,
     rest: &[u8],
-    leftover: &mut Vec<u8>,
     status: u16,
     message: &str,
-) -> Arrival {
+) -> (Arrival, usize) {
     let (used, connection, after) = skip_body(worker, peer, request.framing, request.keep_alive, rest);
-    leftover.extend_from_slice(&rest[used..]);
-    Arrival::Answer(answer::error(status, message, connection, request.method == "HEAD"), after)
+    (Arrival::Answer(answer::error(status, message, connection, request.method == "HEAD"), after), used)
 }
 
 /// Skips a body that has come whole already: how much of `rest` that is, and what becomes of the connection.

@@ -1,6 +1,7 @@
 //! A client's connection, from its acceptance to its end: heads are awaited, requests answered one after the other.
 
 use super::arrival::{Arrival, look};
+use super::leftover::Leftover;
 use super::registry::Entry;
 use super::thread::Worker;
 use super::timer::Timer;
@@ -9,7 +10,6 @@ use super::{Face, answer, exchange, guard};
 use crate::ClientTimes;
 use crate::count::Counter;
 use crate::limits::{HEAD_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MAX};
-use crate::quiesce::Phase;
 use http1::Connection::Close;
 use socket2::SockRef;
 use std::future::poll_fn;
@@ -24,6 +24,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout};
 
 pub(super) struct Client {
@@ -31,7 +32,7 @@ pub(super) struct Client {
     /// Nothing was read from it.
     is_new: bool,
     /// What came and is not part of a request yet: the beginning of a head, or what follows a request.
-    pub leftover: Vec<u8>,
+    pub leftover: Leftover,
     /// That came with the request before: nobody has looked at it yet.
     is_leftover_new: bool,
     /// There is more to read than was: the client sent something while it waited for an answer.
@@ -40,7 +41,8 @@ pub(super) struct Client {
     pub timer: Timer,
     pub times: ClientTimes,
     pub peer: Peer,
-    came_in: Phase,
+    /// How often the thread had stopped to hear new clients when it came.
+    shuts_before: u32,
 }
 
 /// Who asks, and where.
@@ -116,7 +118,11 @@ pub(super) fn serve(
                 Arrival::Guarded(journey, turns) => Box::pin(guard::run(&worker, &mut client, journey, turns)),
             };
             match serving.await {
-                After::Next => (client.is_leftover_new, client.has_more) = (true, false),
+                After::Next => {
+                    (client.is_leftover_new, client.has_more) = (true, false);
+                    // Requests that came together may all be answered without a wait: others have their turn.
+                    consume_budget().await;
+                }
                 After::Close => return,
                 After::Linger => return Box::pin(client.linger()).await,
                 After::Reset => {
@@ -134,17 +140,26 @@ impl Client {
         let peer = Peer { address, text: AddressText::of(address), face };
         let times = worker.house.client_times;
         let timer = Timer::new(Instant::now() + times.head);
-        let (leftover, came_in) = (Vec::new(), worker.phase());
-        Self { stream, is_new: true, leftover, is_leftover_new: false, has_more: false, timer, times, peer, came_in }
+        Self {
+            stream,
+            is_new: true,
+            leftover: Leftover::default(),
+            is_leftover_new: false,
+            has_more: false,
+            timer,
+            times,
+            peer,
+            shuts_before: worker.shuts(),
+        }
     }
 
     /// Waits for a request's head.
     fn poll_arrival(&mut self, context: &mut Context<'_>, worker: &Worker) -> Poll<Arrival> {
-        if mem::take(&mut self.is_leftover_new) && !self.leftover.is_empty() {
-            let bytes = mem::take(&mut self.leftover);
-            if let Some(arrival) = look(worker, &self.peer, &bytes, &mut self.leftover) {
-                return Poll::Ready(arrival);
-            }
+        if mem::take(&mut self.is_leftover_new)
+            && !self.leftover.is_empty()
+            && let Some(arrival) = self.look_again(worker)
+        {
+            return Poll::Ready(arrival);
         }
         // The request of a client that has just come is often there already.
         if mem::take(&mut self.is_new)
@@ -165,8 +180,8 @@ impl Client {
                 Poll::Pending => break,
             }
         }
-        let idles = self.leftover.is_empty();
-        if self.is_cut() || idles && worker.ends_idle(&self.peer.face, self.came_in) {
+        let idles = self.leftover.is_blank();
+        if self.is_cut() || idles && worker.ends_idle(&self.peer.face, self.shuts_before) {
             return Poll::Ready(Arrival::None);
         }
         if !self.timer.has_passed(context) {
@@ -181,21 +196,27 @@ impl Client {
 
     /// What the client sent, behind what it sent before.
     fn came(&mut self, worker: &Worker, bytes: &[u8]) -> Option<Arrival> {
-        let before = self.leftover.len();
+        let before = self.leftover.bytes().len();
         if before > 0 {
-            self.leftover.extend_from_slice(bytes);
-            let may_end = http1::head_may_end(&self.leftover, before) || self.leftover.len() >= HEAD_BYTES_MAX;
-            if !may_end {
-                return None;
-            }
-            let bytes = mem::take(&mut self.leftover);
-            return look(worker, &self.peer, &bytes, &mut self.leftover);
+            self.leftover.extend(bytes);
+            let all = self.leftover.bytes();
+            let may_end = http1::head_may_end(all, before) || all.len() >= HEAD_BYTES_MAX;
+            return if may_end { self.look_again(worker) } else { None };
         }
-        let arrival = look(worker, &self.peer, bytes, &mut self.leftover);
-        if arrival.is_none() {
+        let Some((arrival, used)) = look(worker, &self.peer, bytes) else {
+            self.leftover.extend(bytes);
             self.timer.set_in(self.times.head);
-        }
-        arrival
+            return None;
+        };
+        self.leftover.extend(&bytes[used..]);
+        Some(arrival)
+    }
+
+    /// Looks at what came before.
+    fn look_again(&mut self, worker: &Worker) -> Option<Arrival> {
+        let (arrival, used) = look(worker, &self.peer, self.leftover.bytes())?;
+        self.leftover.advance(used);
+        Some(arrival)
     }
 
     /// Whether the client went away while it waits, or must. What it sends meanwhile is left unread.

@@ -30,6 +30,8 @@ pub(super) struct Connection {
     pub patience: Patience,
     /// It carried a request before, so the server may be closing it just now.
     pub is_reused: bool,
+    /// Its last response had no body. Servers that send one nevertheless (to HEAD, say) may do so just now.
+    pub is_doubted: bool,
 }
 
 /// How long a connection waits for bytes to be acknowledged.
@@ -50,7 +52,7 @@ impl Connection {
         };
         // A socket that refuses is already closing, which the exchange will show.
         let _closing = prepare(&stream, patience);
-        Ok(Self { stream, patience, is_reused: false })
+        Ok(Self { stream, patience, is_reused: false, is_doubted: false })
     }
 }
 

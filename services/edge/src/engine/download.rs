@@ -5,10 +5,12 @@ use super::encoder::Encoder;
 use super::exchange::{End, Exchange, head_timeout};
 use super::journey::LIMITS;
 use super::orders::{Orders, edits};
+use super::share::Share;
 use super::splice::{Pipe, pipe_to_fill};
-use crate::limits::{BODY_IDLE_MAX, READ_AHEAD_BYTES_MAX};
+use crate::limits::{BODY_IDLE_MAX, INTERIM_BYTES_MAX, READ_AHEAD_BYTES_MAX};
 use http1::{Answer, BadChunk, Body, ChunkHead, Connection, Framing, LAST_CHUNK, Parsed, Response, Storage, Version};
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ pub(super) struct Download {
     pub keeps_server: bool,
     /// The client's connection ends with it.
     pub closes: bool,
+    pub is_bodiless: bool,
     /// What the timer is set for.
     waits_for: Waits,
 }
@@ -74,16 +77,25 @@ impl Exchange<'_, '_> {
     /// Sends what is left of the request, and waits for the head of the response.
     pub fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Reply, End>> {
         loop {
-            if self.poll_upload(context)? {
-                self.client.timer.set_in(head_timeout(self.journey, self.admitted));
+            if self.poll_upload(context)? && !self.upload.is_held() {
+                self.client.timer.set_in(self.head_wait());
             }
-            if let Poll::Ready(Err(_)) = self.to_client.poll_flush(&mut self.client.stream, context) {
-                return Poll::Ready(Err(End::ClientLeft));
-            }
-            match self.poll_server(context) {
+            let came = match self.to_client.poll_flush(&mut self.client.stream, context) {
+                Poll::Ready(Ok(())) => {
+                    self.journey.is_answered.set(false);
+                    self.poll_server(context)
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(End::ClientLeft)),
+                // More interim responses are not taken than the client takes.
+                Poll::Pending => Poll::Pending,
+            };
+            match came {
                 Poll::Ready(Ok(count @ 1..)) => {
                     if let Some(reply) = self.came(count)? {
                         return Poll::Ready(Ok(reply));
+                    }
+                    if self.has_head {
+                        self.client.timer.set_in(self.head_wait());
                     }
                     continue;
                 }
@@ -97,17 +109,28 @@ impl Exchange<'_, '_> {
             if !self.client.timer.has_passed(context) {
                 return Poll::Pending;
             }
-            if !self.upload.is_held() {
-                let failure = if self.upload.awaits_client() { Failure::RequestTimeout } else { Failure::HeadTimeout };
-                return Poll::Ready(Err(failure.into()));
+            if self.upload.is_held() {
+                self.ask_for_body()?;
+                continue;
             }
-            self.ask_for_body()?;
+            return Poll::Ready(Err(match self.upload.awaits_client() {
+                _ if !self.to_client.is_empty() => End::ClientLeft,
+                _ if self.has_head => Failure::BodyTimeout.into(),
+                true => Failure::RequestTimeout.into(),
+                false => Failure::HeadTimeout.into(),
+            }));
         }
+    }
+
+    /// For the head, or for more of a body that is read ahead.
+    fn head_wait(&self) -> Duration {
+        if self.has_head { self.idle_max() } else { head_timeout(self.journey, self.admitted) }
     }
 
     /// Passes the body on until it ends, and the rest of the request the other way.
     pub fn poll_body(&mut self, context: &mut Context<'_>, download: &mut Download) -> Poll<Result<(), End>> {
         let mut moved = self.poll_upload(context).map_err(End::broke_off)?;
+        let mut share = Share::new();
         let waits_for = loop {
             let waiting_bytes = self.waiting_bytes(download);
             let flushed = self.poll_flush(context, download);
@@ -133,6 +156,9 @@ impl Exchange<'_, '_> {
                 Poll::Ready(Ok(count)) => {
                     self.pass(download, count)?;
                     moved = true;
+                    if share.is_used_up(count, context) {
+                        break Waits::Server;
+                    }
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(End::BrokeOff(Failure::Body(error)))),
                 Poll::Pending if self.flush_encoder(download)? => {}
@@ -181,10 +207,7 @@ impl Exchange<'_, '_> {
     }
 
     fn poll_server(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        match &mut self.gathered {
-            Some(gathered) => gathered.poll_read(&mut self.connection.stream, context),
-            None => self.worker.scratch.borrow_mut().poll_read(&mut self.connection.stream, context),
-        }
+        self.worker.scratch.borrow_mut().poll_read(&mut self.connection.stream, context)
     }
 
     /// The server's connection ended before the response went on.
@@ -195,29 +218,24 @@ impl Exchange<'_, '_> {
     /// Looks at what came of the response, behind what came before.
     fn came(&mut self, count: usize) -> Result<Option<Reply>, End> {
         let worker = self.worker;
-        let looked = match self.gathered.take() {
-            None => {
-                let looked = self.look(worker.scratch.borrow().bytes(count))?;
-                if let Look::More(_) = looked {
-                    self.gathered = Some(worker.scratch.borrow_mut().take(count));
+        let scratch = worker.scratch.borrow();
+        let came = scratch.bytes(count);
+        let mut gathered = mem::take(&mut self.gathered);
+        if gathered.is_empty() {
+            return Ok(match self.look(came)? {
+                Look::Reply(reply) => Some(reply),
+                Look::More(from) => {
+                    self.gathered.extend_from_slice(&came[from..]);
+                    None
                 }
-                looked
-            }
-            Some(gathered) => {
-                let looked = self.look(gathered.bytes())?;
-                match looked {
-                    Look::More(_) => self.gathered = Some(gathered),
-                    Look::Reply(_) => worker.scratch.borrow_mut().give_back(gathered),
-                }
-                looked
-            }
-        };
-        Ok(match looked {
+            });
+        }
+        gathered.extend_from_slice(came);
+        Ok(match self.look(&gathered)? {
             Look::Reply(reply) => Some(reply),
             Look::More(from) => {
-                if let Some(gathered) = self.gathered.as_mut().filter(|_| from > 0) {
-                    gathered.discard(from);
-                }
+                gathered.drain(..from);
+                self.gathered = gathered;
                 None
             }
         })
@@ -239,10 +257,16 @@ impl Exchange<'_, '_> {
                 continue;
             }
             let (worker, peer) = (self.worker, &self.client.peer);
+            if response.status == 101 && !self.upload.is_done() {
+                return Err(Failure::EarlySwitch.into());
+            }
             if response.status == 101 {
                 return self.switch(&response, rest).map(Look::Reply);
             }
-            if let Some(next) = self.journey.go_on(worker, peer, self.admitted, response.status, false) {
+            // A client that has a part of an interim response gets the rest of it.
+            if self.to_client.is_empty()
+                && let Some(next) = self.journey.go_on(worker, peer, self.admitted, response.status, false)
+            {
                 return Err(End::Elsewhere(Box::new(next)));
             }
             let is_read_ahead = self.journey.is_get
@@ -306,6 +330,7 @@ impl Exchange<'_, '_> {
             pipe: None,
             keeps_server,
             closes,
+            is_bodiless: response.framing == Framing::None,
             waits_for: Waits::No,
         })
     }
@@ -361,6 +386,10 @@ impl Exchange<'_, '_> {
 
     /// An interim response (RFC 9110 §15.2); HTTP/1.0 knows none.
     fn pass_interim(&mut self, response: &Response<'_>) -> Result<(), End> {
+        self.interim_bytes += response.head_bytes() as u64;
+        if self.interim_bytes > INTERIM_BYTES_MAX {
+            return Err(Failure::Interim.into());
+        }
         let is_go_ahead = response.status == 100;
         if is_go_ahead && self.upload.is_held() {
             self.upload.open();
@@ -372,7 +401,7 @@ impl Exchange<'_, '_> {
         let out = &mut *self.worker.head.borrow_mut();
         out.clear();
         response.write(out, &http1::Reply { connection: Connection::Stays, framing: None, date: None, edits: &[] });
-        self.to_client.send(&self.client.stream, out, &[]).map_err(|_| End::ClientLeft)
+        self.send_interim(out)
     }
 
     /// The server keeps silent about `Expect`: the client is not left waiting.
@@ -382,7 +411,14 @@ impl Exchange<'_, '_> {
         self.client.timer.set_in(head_timeout(self.journey, self.admitted));
         let mut out = Vec::new();
         Answer { status: 100, headers: &[], connection: Connection::Stays }.write_head(&mut out, Framing::None);
-        self.to_client.send(&self.client.stream, &out, &[]).map_err(|_| End::ClientLeft)
+        self.send_interim(&out)
+    }
+
+    fn send_interim(&mut self, head: &[u8]) -> Result<(), End> {
+        self.to_client.send(&self.client.stream, head, &[]).map_err(|_| End::ClientLeft)?;
+        // Nothing else can follow a part of it.
+        self.journey.is_answered.set(!self.to_client.is_empty());
+        Ok(())
     }
 
     fn switch(&mut self, response: &Response<'_>, rest: &[u8]) -> Result<Reply, End> {

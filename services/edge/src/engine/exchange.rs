@@ -6,7 +6,6 @@ use super::dial::Connection;
 use super::download::Reply;
 use super::guard::Guard;
 use super::journey::Journey;
-use super::scratch::Gathered;
 use super::thread::Worker;
 use super::tunnel::Tunnel;
 use super::unsent::Unsent;
@@ -19,6 +18,9 @@ use std::future::poll_fn;
 use std::mem;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
+
+/// How a request is counted whose client did not wait for all of its answer (nginx's code).
+pub(super) const CLIENT_LEFT: u16 = 499;
 
 /// How far the first attempt has come.
 pub(super) enum Start {
@@ -66,8 +68,10 @@ pub(super) struct Exchange<'a, 'c> {
     /// What the client has not taken yet.
     pub to_client: Unsent,
     /// What came of the response, while that is not enough.
-    pub gathered: Option<Gathered>,
-    /// That is a head at least.
+    pub gathered: Vec<u8>,
+    /// Bytes of the interim responses that came before.
+    pub interim_bytes: u64,
+    /// What was gathered is a head at least.
     pub has_head: bool,
     /// The client was told to send its body by the edge itself.
     pub was_continued: bool,
@@ -101,10 +105,14 @@ pub(super) async fn run(
         };
         start = Start::Unsent;
         admitted = match end {
-            End::ClientLeft => return After::Close,
+            End::ClientLeft => {
+                answered(&journey, &admitted, CLIENT_LEFT, Instant::now());
+                return After::Close;
+            }
             End::BrokeOff(failure) => {
                 note(&admitted, &failure);
                 warn(&journey, &admitted, &failure);
+                answered(&journey, &admitted, failure.status(), Instant::now());
                 return After::Reset;
             }
             End::Elsewhere(next) => go_on(&mut journey, &admitted, *next),
@@ -165,12 +173,17 @@ async fn attempt(
             connection,
             upload,
             to_client: Unsent::default(),
-            gathered: None,
+            gathered: Vec::new(),
+            interim_bytes: 0,
             has_head: false,
             was_continued: false,
         };
-        match exchange.converse().await {
+        let end = exchange.converse().await;
+        let is_begun = !exchange.to_client.is_empty();
+        match end {
             Ok(reply) => return Ok(exchange.delivered(reply)),
+            // The client has a part of an interim response: nothing else can follow.
+            Err(End::Failed(failure)) if is_begun => return Err(End::BrokeOff(failure)),
             Err(End::Failed(failure)) if is_reused && journey.can_repeat() && failure.is_closed() => {
                 worker.pool.borrow_mut().clear(admitted.server());
                 is_fresh = true;
@@ -203,19 +216,17 @@ async fn send(
             None => Connection::dial(&server.url, patience, dial_timeout(journey, admitted)).await?,
         };
         let is_reused = connection.is_reused;
-        let rest = mem::take(&mut client.leftover);
-        let sent =
-            journey.read(|request| Sent::send(worker, &client.peer, request, journey, admitted, connection, &rest));
+        let (peer, rest) = (&client.peer, client.leftover.bytes());
+        let sent = journey.read(|request| Sent::send(worker, peer, request, journey, admitted, connection, rest));
         match sent {
             Ok((sent, used)) => {
-                client.leftover.extend_from_slice(&rest[used..]);
+                client.leftover.advance(used);
                 return Ok(sent);
             }
             Err(NotSent::Closed(_)) if is_reused => is_fresh = true,
             Err(NotSent::Closed(error)) => return Err(Failure::before_head(error)),
             Err(NotSent::Faulty(failure)) => return Err(failure),
         }
-        client.leftover = rest;
     }
 }
 
@@ -243,7 +254,7 @@ impl Exchange<'_, '_> {
     }
 
     fn delivered(self, reply: Reply) -> Delivered {
-        let Self { worker, client, admitted, connection, upload, to_client, .. } = self;
+        let Self { worker, client, admitted, mut connection, upload, to_client, .. } = self;
         let at = Instant::now();
         let download = match reply {
             Reply::Response(download) => download,
@@ -257,6 +268,7 @@ impl Exchange<'_, '_> {
         }
         let is_sent = upload.is_done();
         if is_sent && download.keeps_server {
+            connection.is_doubted = download.is_bodiless;
             worker.pool.borrow_mut().put(admitted.server(), connection, at);
         }
         let after = match (download.closes, is_sent && !client.sent_more()) {
@@ -318,8 +330,8 @@ async fn fail(
     failure: &Failure,
     guard: Option<&mut Guard<'_>>,
 ) -> After {
-    let (connection, after) = match (journey.was_read.get(), journey.keep_alive && !worker.is_ending(&client.peer.face))
-    {
+    let was_read = journey.was_read.get() && !failure.is_in_request();
+    let (connection, after) = match (was_read, journey.keep_alive && !worker.is_ending(&client.peer.face)) {
         (true, true) => (http1::Connection::KeepAlive, After::Next),
         (true, false) => (http1::Connection::Close, After::Close),
         (false, _) => (http1::Connection::Close, After::Linger),

@@ -4,7 +4,7 @@
 use super::answer;
 use super::arrival;
 use super::client::{After, Client, Peer};
-use super::exchange::{self, Start};
+use super::exchange::{self, CLIENT_LEFT, Start};
 use super::journey::{Journey, NoServer, admit};
 use super::orders::Orders;
 use super::thread::Worker;
@@ -36,7 +36,10 @@ pub(super) async fn run(worker: &Worker, client: &mut Client, mut journey: Journ
         let passage = match decide(worker, client, &journey, &guarding.route, chain).await {
             Some(Decision::Continue(passage)) => passage,
             Some(Decision::Answer(answer)) => return refuse(worker, client, &journey, &guarding, answer).await,
-            Some(Decision::Ask(_)) | None => return After::Close,
+            Some(Decision::Ask(_)) | None => {
+                guarding.counts.here().answered(CLIENT_LEFT, journey.begun.elapsed());
+                return After::Close;
+            }
         };
         let mut guard = Guard { passage, moved: Finish::default() };
         worker.house.outside.perform(mem::take(&mut guard.passage.effects));
@@ -140,10 +143,9 @@ impl<'c> Guard<'c> {
 
 /// What becomes of a connection whose request is answered without a server.
 fn skip_body(worker: &Worker, client: &mut Client, journey: &Journey) -> (http1::Connection<'static>, After) {
-    let rest = mem::take(&mut client.leftover);
-    let (framing, keep_alive) = (journey.framing, journey.keep_alive);
-    let (used, connection, after) = arrival::skip_body(worker, &client.peer, framing, keep_alive, &rest);
-    client.leftover.extend_from_slice(&rest[used..]);
+    let (framing, keep_alive, rest) = (journey.framing, journey.keep_alive, client.leftover.bytes());
+    let (used, connection, after) = arrival::skip_body(worker, &client.peer, framing, keep_alive, rest);
+    client.leftover.advance(used);
     (connection, after)
 }
 

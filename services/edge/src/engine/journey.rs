@@ -6,7 +6,7 @@ use super::orders::Orders;
 use super::thread::Worker;
 use crate::count::CountsOf;
 use crate::current::{Admitted, Snapshot, Turns};
-use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, SMALL_BODY_BYTES_MAX};
+use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, SMALL_REQUEST_BYTES_MAX};
 use crate::servers::Server;
 use http1::{Asked, Framing, Limits, Parsed, Request, Storage, Version};
 use routing::{Attempt, Headers, RequestHead, Route};
@@ -106,8 +106,8 @@ impl Journey {
     /// What fits into any window is soon acknowledged by a machine that is there.
     pub fn patience(&self) -> Patience {
         let is_small = match self.framing {
-            Framing::None => true,
-            Framing::Length(length) => length <= SMALL_BODY_BYTES_MAX,
+            Framing::None => self.head.len() as u64 <= SMALL_REQUEST_BYTES_MAX,
+            Framing::Length(length) => length.saturating_add(self.head.len() as u64) <= SMALL_REQUEST_BYTES_MAX,
             Framing::Chunked | Framing::UntilClose => false,
         };
         if is_small && !self.asked.upgrade { Patience::Short } else { Patience::Long }

@@ -106,8 +106,8 @@ impl Reuse {
     /// that can be repeated, and costs no system call; for others the kernel is asked.
     fn is_live(self, connection: &Connection) -> bool {
         let said = match self {
-            Self::Any => connection.stream.try_read(&mut [0]),
-            Self::Recent => SockRef::from(&connection.stream).peek(&mut [MaybeUninit::uninit()]),
+            Self::Any if !connection.is_doubted => connection.stream.try_read(&mut [0]),
+            _ => SockRef::from(&connection.stream).peek(&mut [MaybeUninit::uninit()]),
         };
         said.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }

@@ -4,8 +4,8 @@
 //! given the same address. So the first socket is bound without it, which fails while anybody else listens there, and only
 //! then opens the address to its siblings. The next edge's first socket fails in turn, whoever comes first.
 
-use crate::limits::BACKLOG;
-use socket2::{Domain, Protocol, Socket, Type};
+use crate::limits::{BACKLOG, CLIENT_KEEP_ALIVE_IDLE, CLIENT_KEEP_ALIVE_INTERVAL};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
@@ -35,8 +35,10 @@ fn listen_all(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>>
 fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    // Accepted sockets have it from the listening one (tcp(7) does not say so; Linux does).
+    // Accepted sockets have these from the listening one (tcp(7) does not say so; Linux does).
     socket.set_tcp_nodelay(true)?;
+    let keep_alive = TcpKeepalive::new().with_time(CLIENT_KEEP_ALIVE_IDLE).with_interval(CLIENT_KEEP_ALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keep_alive)?;
     Ok(socket)
 }
 
@@ -57,5 +59,17 @@ mod tests {
         assert_eq!(listen(everywhere, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(sockets);
         listen(address, 2).unwrap();
+    }
+
+    /// A client whose machine vanished says nothing, and a tunnel waits for nothing else.
+    #[test]
+    fn an_accepted_socket_asks_for_a_sign_of_life() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
+        listener.set_nonblocking(false).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let accepted = Socket::from(listener.accept().unwrap().0);
+        assert!(accepted.keepalive().unwrap() && accepted.tcp_nodelay().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), CLIENT_KEEP_ALIVE_IDLE);
+        assert_eq!(accepted.tcp_keepalive_interval().unwrap(), CLIENT_KEEP_ALIVE_INTERVAL);
     }
 }

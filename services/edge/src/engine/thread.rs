@@ -31,6 +31,8 @@ pub(super) struct Worker {
     pub pipes: RefCell<Pipes>,
     pub connections: Rc<Registry>,
     phase: Cell<Phase>,
+    /// How often new clients were heard no more.
+    shuts: Cell<u32>,
     stops: Cell<bool>,
 }
 
@@ -71,6 +73,7 @@ impl Worker {
             pipes: RefCell::default(),
             connections: Rc::default(),
             phase: Cell::default(),
+            shuts: Cell::new(0),
             stops: Cell::new(false),
         }
     }
@@ -113,14 +116,17 @@ impl Worker {
                 }
                 Err(error) => tracing::error!(address = %face.address, %error, "a thread does not listen"),
             },
-            Command::Close(face) => {
-                open.retain(|open| {
-                    let closes = Arc::ptr_eq(&open.face, &face);
-                    if closes {
-                        open.close();
-                    }
-                    !closes
-                });
+            Command::Close(face, closed) => {
+                for Open { accepting, listener, .. } in open.extract_if(.., |open| Arc::ptr_eq(&open.face, &face)) {
+                    drop(listener);
+                    accepting.abort();
+                    let closed = closed.clone();
+                    spawn_local(async move {
+                        // The task has the socket until it has ended, too.
+                        let _aborted = accepting.await;
+                        drop(closed);
+                    });
+                }
                 self.connections.wake_all();
                 let worker = self.clone();
                 spawn_local(async move {
@@ -135,6 +141,9 @@ impl Worker {
     fn enter(&self, phases: &mut watch::Receiver<Phase>, open: &[Open]) {
         let phase = *phases.borrow_and_update();
         self.phase.set(phase);
+        if phase == Phase::Shut {
+            self.shuts.set(self.shuts.get() + 1);
+        }
         open.iter().for_each(|open| hear(&open.listener, phase));
         self.connections.wake_all();
     }
@@ -165,12 +174,13 @@ impl Worker {
 
     /// Whether a connection of this face that idles ends now. One that came when the edge was quiet already brings its
     /// request along.
-    pub fn ends_idle(&self, face: &Face, came_in: Phase) -> bool {
-        self.stops(face) || self.phase.get() == Phase::Shut && came_in != Phase::Shut
+    pub fn ends_idle(&self, face: &Face, shuts_before: u32) -> bool {
+        self.stops(face) || self.phase.get() == Phase::Shut && shuts_before != self.shuts.get()
     }
 
-    pub fn phase(&self) -> Phase {
-        self.phase.get()
+    /// How often new clients were heard no more, for [`Worker::ends_idle`].
+    pub fn shuts(&self) -> u32 {
+        self.shuts.get()
     }
 
     fn stops(&self, face: &Face) -> bool {

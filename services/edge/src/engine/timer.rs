@@ -1,9 +1,10 @@
 //! One timer per connection, whatever it waits for. Moving its deadline further away costs nothing: the timer underneath
 //! is moved when it goes off too early, about once a minute on a busy connection.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 #[derive(Debug)]
@@ -40,7 +41,8 @@ impl Timer {
             if self.is_set && !sleep.is_elapsed() {
                 return false;
             }
-            if sleep.as_mut().poll(context) == Poll::Pending {
+            // A task whose budget is used up would be told to wait, and the timer would not know of it.
+            if pin!(unconstrained(sleep.as_mut())).poll(context) == Poll::Pending {
                 self.is_set = true;
                 return false;
             }
@@ -60,6 +62,19 @@ mod tests {
 
     async fn passes(timer: &mut Timer) {
         poll_fn(|context| if timer.has_passed(context) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    #[tokio::test]
+    async fn it_goes_off_though_it_was_set_by_a_task_that_had_used_its_budget_up() {
+        let mut timer = Timer::new(Instant::now() + Duration::from_millis(20));
+        let mut is_used_up = false;
+        let passes = poll_fn(|context| {
+            while !is_used_up {
+                is_used_up = pin!(tokio::task::coop::consume_budget()).poll(context) == Poll::Pending;
+            }
+            if timer.has_passed(context) { Poll::Ready(()) } else { Poll::Pending }
+        });
+        tokio::time::timeout(Duration::from_secs(10), passes).await.unwrap();
     }
 
     #[tokio::test]

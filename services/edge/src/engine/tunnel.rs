@@ -3,11 +3,14 @@
 
 use super::client::{Client, Counted};
 use super::dial::Connection;
+use super::share::Share;
 use super::thread::Worker;
 use super::unsent::Unsent;
 use crate::count::Counter;
 use crate::current::Admitted;
+use crate::limits::CLIENT_UNACKED_MAX_FOR_TUNNEL;
 use middleware::Finish;
+use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
@@ -50,8 +53,10 @@ impl Tunnel {
         let _counted = Counted::new(&worker.house.metrics.busy().tunnels);
         // What came behind the request is the tunnel's already.
         let early = mem::take(&mut client.leftover);
-        if self.up.pass(&self.server.stream, &early).is_ok() {
-            count(admitted, true, early.len());
+        // A socket that refuses is closed already, which will show.
+        let _closed = SockRef::from(&client.stream).set_tcp_user_timeout(Some(CLIENT_UNACKED_MAX_FOR_TUNNEL));
+        if self.up.pass(&self.server.stream, early.bytes()).is_ok() {
+            count(admitted, true, early.bytes().len());
             // How it ended is of no interest: both connections end with it.
             let _ended = poll_fn(|context| self.poll(context, worker, client, admitted)).await;
         }
@@ -86,6 +91,7 @@ impl Lane {
         to: &mut TcpStream,
         passed: impl Fn(usize),
     ) -> Poll<io::Result<()>> {
+        let mut share = Share::new();
         loop {
             ready!(self.unsent.poll_flush(to, context))?;
             match self.state {
@@ -96,6 +102,9 @@ impl Lane {
                     } else {
                         passed(count);
                         self.pass(to, worker.scratch.borrow().bytes(count))?;
+                        if share.is_used_up(count, context) {
+                            return Poll::Pending;
+                        }
                     }
                 }
                 State::Ending => {

@@ -6,13 +6,13 @@ use super::dial::Connection;
 use super::journey::Journey;
 use super::orders::Orders;
 use super::pool::Reuse;
+use super::share::Share;
 use super::splice::{Pipe, pipe_to_fill};
 use super::thread::Worker;
 use super::unsent::Unsent;
 use crate::current::Admitted;
 use http1::{Body, Forward, Forwarded, Framing, Request, Scheme};
 use std::io;
-use std::mem;
 use std::task::{Context, Poll, ready};
 
 /// A request that was sent, at least its head (or the kernel would not take it yet).
@@ -148,7 +148,7 @@ impl Upload {
         connection: &mut Connection,
         admitted: &Admitted,
     ) -> Result<bool, Failure> {
-        let mut moved = false;
+        let (mut moved, mut share) = (false, Share::new());
         loop {
             let waiting_bytes = self.waiting_bytes();
             let flushed = self.poll_flush(context, connection);
@@ -167,9 +167,8 @@ impl Upload {
                 return Ok(moved);
             }
             if !client.leftover.is_empty() {
-                let bytes = mem::take(&mut client.leftover);
-                let used = self.pass(&bytes, connection, admitted)?;
-                client.leftover.extend_from_slice(&bytes[used..]);
+                let used = self.pass(client.leftover.bytes(), connection, admitted)?;
+                client.leftover.advance(used);
                 moved = true;
                 continue;
             }
@@ -180,6 +179,9 @@ impl Upload {
                         self.body.skip(count as u64);
                         count_bytes(admitted, count as u64);
                         moved = true;
+                        if share.is_used_up(count, context) {
+                            return Ok(moved);
+                        }
                         continue;
                     }
                     Poll::Ready(_) => return Err(Failure::RequestBody),
@@ -192,8 +194,11 @@ impl Upload {
                     let scratch = worker.scratch.borrow();
                     let bytes = scratch.bytes(count);
                     let used = self.pass(bytes, connection, admitted)?;
-                    client.leftover.extend_from_slice(&bytes[used..]);
+                    client.leftover.extend(&bytes[used..]);
                     moved = true;
+                    if share.is_used_up(count, context) {
+                        return Ok(moved);
+                    }
                 }
                 Poll::Ready(_) => return Err(Failure::RequestBody),
             }
