@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Routes are kept as they are served, so that a document whose last value was invalid comes back with its last good one.
-//! Writing is behind serving by [`KEEP_INTERVAL`], or [`KEEP_REST`] times as long as it takes; nothing waits for it. A file that is torn, too large or of another
-//! version is no table.
+//! Writing is behind serving by [`KEEP_INTERVAL`], or [`KEEP_REST`] times as long as it takes; nothing waits for it. A file
+//! that is torn, too large or of another version is no table. Middlewares have secrets, so only its owner may read it.
 //!
 //! The table says which revision it is of, and so does the edge to the controller: no request goes to a server that is not
 //! in it, which is all that the controller reads from the word.
@@ -17,7 +17,7 @@
 use crate::current::{Current, Draft, Routes, Snapshot};
 use crate::limits::{KEEP_INTERVAL, KEEP_REST, KEPT_BYTES_MAX};
 use crate::sources::Source;
-use durable::RealDisk;
+use identity::private_file;
 use lifecycle::{BoxError, ErrorChain};
 use routing::{Route, RouteSpec};
 use serde::{Deserialize, Serialize};
@@ -167,11 +167,12 @@ fn parse(bytes: &[u8]) -> Result<KeptTable, BoxError> {
 
 fn write(path: &Path, table: &KeptTable) -> Result<(), BoxError> {
     let json = serde_json::to_vec(table)?;
-    let head = format!("{MAGIC}{:08x}\n", crc32c::crc32c(&json));
-    if (head.len() + json.len()) as u64 > KEPT_BYTES_MAX {
+    let mut file = format!("{MAGIC}{:08x}\n", crc32c::crc32c(&json)).into_bytes();
+    file.extend_from_slice(&json);
+    if file.len() as u64 > KEPT_BYTES_MAX {
         return Err(format!("it has more than {KEPT_BYTES_MAX} bytes").into());
     }
-    Ok(durable::replace(Arc::new(RealDisk), path, &[head.as_bytes(), &json])?)
+    Ok(private_file::write(path, file)?)
 }
 
 #[cfg(test)]

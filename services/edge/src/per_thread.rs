@@ -44,7 +44,7 @@ impl<T: Default> PerThread<T> {
     }
 
     pub fn of(&self, index: usize) -> &T {
-        &self.0[index].get().map_or_else(|| self.make(index), |made| made).0
+        &self.0[index].get().map_or_else(|| self.make(index), Box::as_ref).0
     }
 
     #[cold]

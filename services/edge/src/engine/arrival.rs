@@ -13,7 +13,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What became of what a client sent.
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and goes on the heap at once")]
 pub(super) enum Arrival {
     /// Nothing will come any more.
     None,

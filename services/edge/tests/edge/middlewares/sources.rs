@@ -3,6 +3,7 @@
 use super::{field, get, one, serve, status, text};
 use crate::harness::{Edge, Server, document, eventually, received};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 /// A frontend of vulcand's and its server.
@@ -73,6 +74,8 @@ async fn a_kept_table_protects_as_the_store_did() {
     let file = directory.path().join("table");
     let is_kept = || async { std::fs::read_to_string(&file).is_ok_and(|text| text.contains("X-Env")).then_some(()) };
     eventually("the table is kept", is_kept).await;
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "there may be secrets in it");
     edge.end().await;
     store.take_away();
     let edge = Edge::keeping(directory.path(), &store).await;
