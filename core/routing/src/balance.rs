@@ -24,12 +24,10 @@ mod slow_start;
 mod spec;
 mod sticky;
 mod turns;
-mod until_wired;
 
 pub use ejection::EjectionSpec;
 pub use spec::{Balance, BalanceError, BalanceSpec, CanarySpec, HashOn, Policy, StickySpec};
 pub use sticky::SetCookie;
-pub use until_wired::WeightedRoundRobin;
 
 use crate::route::Server;
 use ejection::Ejection;

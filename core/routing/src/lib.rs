@@ -19,7 +19,7 @@ mod url;
 
 pub use balance::{
     Ask, Balance, BalanceError, BalanceSpec, Balancer, CanarySpec, EjectionSpec, HashOn, Picked, Policy, SetCookie,
-    Standing, StickySpec, WeightedRoundRobin,
+    Standing, StickySpec,
 };
 pub use expression::{
     ALTERNATIVES_MAX, EXPRESSION_BYTES_MAX, Expression, HOST_BYTES_MAX, Headers, MATCHERS_MAX, Network, RequestHead,

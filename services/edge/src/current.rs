@@ -20,6 +20,7 @@
 //!
 //! A retry is admitted anew, by the table of its moment.
 
+use crate::balancing::Balancing;
 use crate::count::CountsOf;
 use crate::limits::RETIRED_MAX;
 use crate::servers::{Server, Servers, lock};
@@ -27,7 +28,7 @@ use crate::sources::Source;
 use arc_swap::ArcSwap;
 use lifecycle::ErrorChain;
 use middleware::Chain;
-use routing::{Route, Service, Table, WeightedRoundRobin};
+use routing::{Picked, RequestHead, Route, Service, SetCookie, Table};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -120,7 +121,7 @@ pub(crate) struct Report {
 #[derive(Debug)]
 pub(crate) struct Turns {
     pub route: Arc<Route>,
-    balancer: Mutex<WeightedRoundRobin>,
+    balancing: Balancing,
     pub servers: Vec<Arc<Server>>,
     pub counts: Arc<CountsOf>,
     /// What its requests pass before a server is chosen; none when there is nothing.
@@ -130,9 +131,9 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
-    /// The position of the next of the servers that are admitted.
-    pub fn next(&self, admit: impl Fn(&Arc<Server>) -> bool) -> Option<usize> {
-        lock(&self.balancer).pick(|position| admit(&self.servers[position]))
+    /// The server for a request.
+    pub fn pick(&self, head: &RequestHead<'_>, may_be_asked: impl Fn(&Server) -> bool) -> Option<Picked> {
+        self.balancing.pick(&self.route, head, &self.servers, may_be_asked)
     }
 }
 
@@ -142,8 +143,10 @@ pub(crate) struct Admitted {
     turns: Arc<Turns>,
     /// The server's, in the route.
     position: usize,
-    /// Where the server counts it.
-    counted: usize,
+    /// The client has to be told of the server.
+    sets_cookie: bool,
+    /// The thread with which the server counts it.
+    counted: u16,
 }
 
 impl Admitted {
@@ -159,11 +162,21 @@ impl Admitted {
     pub fn server(&self) -> &Arc<Server> {
         &self.turns.servers[self.position]
     }
+
+    /// It answered, or failed, which counts as the status the client would see.
+    pub fn observe(&self, status: u16) {
+        self.turns.balancing.observe(self.position, status);
+    }
+
+    /// What the client has to be told so that it comes to this server again.
+    pub fn set_cookie(&self) -> Option<SetCookie> {
+        self.sets_cookie.then(|| self.turns.balancing.set_cookie(self.position)).flatten()
+    }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.server().leave(self.counted);
+        self.server().leave(usize::from(self.counted));
     }
 }
 
@@ -250,10 +263,9 @@ impl Current {
             Ok(chain) => (chain, None),
             Err(reason) => (None, Some(reason)),
         };
-        let before = before.map(|before| lock(&before.balancer).clone());
         Turns {
             route: route.clone(),
-            balancer: Mutex::new(WeightedRoundRobin::new(&route.servers, before.as_ref())),
+            balancing: Balancing::new(route, before.map(|before| &before.balancing)),
             servers: route.servers.iter().map(|server| self.servers.get(&server.url)).collect(),
             counts,
             chain,
@@ -284,14 +296,15 @@ impl Current {
         self.changed.send_replace(snapshot.number);
     }
 
-    /// Admits a request to the server `choose` picks from the table: its route's position, and its own in the route.
-    pub fn admit<E>(&self, mut choose: impl FnMut(&Snapshot) -> Result<(usize, usize), E>) -> Result<Admitted, E> {
+    /// Admits a request to the server `choose` picks from the table, and its route's position.
+    pub fn admit<E>(&self, mut choose: impl FnMut(&Snapshot) -> Result<(usize, Picked), E>) -> Result<Admitted, E> {
         loop {
             let snapshot = self.snapshot.load();
-            let (route, position) = choose(&snapshot)?;
+            let (route, Picked { position, sets_cookie }) = choose(&snapshot)?;
             let turns = snapshot.turns[route].clone();
-            let counted = turns.servers[position].enter();
-            let admitted = Admitted { turns, position, counted };
+            // Threads are few (`THREADS_MAX`).
+            let counted = turns.servers[position].enter() as u16;
+            let admitted = Admitted { turns, position, sets_cookie, counted };
             if self.published.load(SeqCst) == snapshot.number || self.second_look_is_skipped() {
                 return Ok(admitted);
             }

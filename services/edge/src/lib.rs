@@ -14,6 +14,7 @@
 //! rests on), `engine`, `sources`.
 
 mod api;
+mod balancing;
 mod count;
 mod current;
 mod engine;

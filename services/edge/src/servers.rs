@@ -146,7 +146,7 @@ impl Pause {
 }
 
 /// Microseconds since this was first asked.
-fn process_micros() -> u64 {
+pub(crate) fn process_micros() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     START.elapsed().as_micros() as u64
 }

@@ -188,6 +188,11 @@ impl Balance {
         sticky::named(key::cookie(head.headers.first("cookie")?, &self.sticky()?.cookie)?)
     }
 
+    /// Whether a pick asks what time it is.
+    pub fn is_timed(&self) -> bool {
+        self.0.slow_start_seconds > 0 || self.0.ejection.is_some()
+    }
+
     pub(super) fn policy(&self) -> Policy {
         self.0.policy
     }

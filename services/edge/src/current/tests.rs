@@ -27,9 +27,11 @@ fn report(revision: Revision, busy: Vec<(String, u64)>) -> Report {
     Report { cluster_id: 0, revision, busy }
 }
 
-fn any_server(snapshot: &Snapshot) -> Result<(usize, usize), ()> {
-    let server = snapshot.turns.first().and_then(|turns| turns.next(|_| true));
-    server.map(|server| (0, server)).ok_or(())
+fn any_server(snapshot: &Snapshot) -> Result<(usize, Picked), ()> {
+    let client = std::net::Ipv4Addr::LOCALHOST.into();
+    let head = RequestHead { method: "GET", host: "a", path: "/", query: None, headers: &[], client };
+    let picked = snapshot.turns.first().and_then(|turns| turns.pick(&head, |_| true));
+    picked.map(|picked| (0, picked)).ok_or(())
 }
 
 #[test]

@@ -8,7 +8,9 @@ use super::orders::{Orders, edits};
 use super::share::Share;
 use super::splice::{Pipe, pipe_to_fill};
 use crate::limits::{BODY_IDLE_MAX, INTERIM_BYTES_MAX, READ_AHEAD_BYTES_MAX};
-use http1::{Answer, BadChunk, Body, ChunkHead, Connection, Framing, LAST_CHUNK, Parsed, Response, Storage, Version};
+use http1::{
+    Answer, BadChunk, Body, ChunkHead, Connection, Edit, Framing, LAST_CHUNK, Parsed, Response, Storage, Version,
+};
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::task::{Context, Poll, ready};
@@ -257,6 +259,9 @@ impl Exchange<'_, '_> {
                 continue;
             }
             let (worker, peer) = (self.worker, &self.client.peer);
+            if !self.has_head {
+                self.admitted.observe(response.status);
+            }
             if response.status == 101 && !self.upload.is_done() {
                 return Err(Failure::EarlySwitch.into());
             }
@@ -311,7 +316,10 @@ impl Exchange<'_, '_> {
         };
         let out = &mut *self.worker.head.borrow_mut();
         out.clear();
-        response.write(out, &http1::Reply { connection, framing, date: None, edits: &edits(&asked.headers) });
+        let cookie = self.admitted.set_cookie();
+        let mut edits = edits(&asked.headers);
+        edits.extend(cookie.as_ref().and_then(|cookie| Edit::add("Set-Cookie", cookie.as_bytes())));
+        response.write(out, &http1::Reply { connection, framing, date: None, edits: &edits });
         let mut body = Body::new(response.framing);
         let (used, as_it_is) = match &mut encoder {
             None => coding.put(out, &mut body, rest).map_err(Failure::Chunk)?,
@@ -427,7 +435,10 @@ impl Exchange<'_, '_> {
         let asked = self.guard.as_mut().map(|guard| guard.response(self.worker, response)).unwrap_or_default();
         let out = &mut *self.worker.head.borrow_mut();
         out.clear();
-        response.write(out, &http1::Reply { connection, framing: None, date: None, edits: &edits(&asked.headers) });
+        let cookie = self.admitted.set_cookie();
+        let mut edits = edits(&asked.headers);
+        edits.extend(cookie.as_ref().and_then(|cookie| Edit::add("Set-Cookie", cookie.as_bytes())));
+        response.write(out, &http1::Reply { connection, framing: None, date: None, edits: &edits });
         self.count((response.head_bytes() + rest.len()) as u64);
         self.to_client.send(&self.client.stream, out, rest).map_err(|_| End::ClientLeft)?;
         Ok(Reply::Switched)

@@ -295,6 +295,10 @@ fn dial_timeout(journey: &Journey, admitted: &Admitted) -> Duration {
 
 /// Others are told of a server that failed.
 fn note(admitted: &Admitted, failure: &Failure) {
+    // The rest is the client's doing.
+    if failure.status() >= 500 {
+        admitted.observe(failure.status());
+    }
     if failure.suggests_death() {
         admitted.server().pause(FAILED_SERVER_PAUSE);
     }

@@ -9,7 +9,7 @@ use crate::current::{Admitted, Snapshot, Turns};
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, SMALL_REQUEST_BYTES_MAX};
 use crate::servers::Server;
 use http1::{Asked, Framing, Limits, Parsed, Request, Storage, Version};
-use routing::{Attempt, Headers, RequestHead, Route};
+use routing::{Attempt, Headers, Picked, RequestHead, Route};
 use std::cell::Cell;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -179,7 +179,7 @@ fn choose(
     head: &RequestHead<'_>,
     tried: &[Arc<Server>],
     passed: Option<&str>,
-) -> Result<(usize, usize), NoServer> {
+) -> Result<(usize, Picked), NoServer> {
     let Some(route) = snapshot.table.find_position(head) else {
         return Err(if snapshot.loaded { NoServer::NoRoute } else { NoServer::NotLoaded });
     };
@@ -190,12 +190,8 @@ fn choose(
     if turns.chain.is_some() && passed != Some(turns.route.id.as_str()) {
         return Err(NoServer::Guarded(turns.clone()));
     }
-    let untried = |server: &Arc<Server>| !tried.iter().any(|tried| tried.url == server.url);
-    let server = turns
-        .next(|server| untried(server) && !server.is_suspect())
-        .or_else(|| turns.next(|server| untried(server) && !server.is_paused()))
-        .or_else(|| turns.next(untried));
-    server.map(|server| (route, server)).ok_or_else(|| NoServer::NoneLeft(turns.clone()))
+    let picked = turns.pick(head, |server| !tried.iter().any(|tried| tried.url == server.url));
+    picked.map(|picked| (route, picked)).ok_or_else(|| NoServer::NoneLeft(turns.clone()))
 }
 
 impl NoServer {

@@ -1,6 +1,7 @@
 //! The edge as its clients, its servers and its controller see it, over a store in memory.
 
 mod api;
+mod balancing;
 mod failover;
 mod forwarding;
 mod harness;
