@@ -2,13 +2,13 @@
 //! world on every pass and written where they differ from what is stored; documents under other ids are nobody's business
 //! here.
 
+mod balance;
 mod middlewares;
 mod rules;
 
-pub(crate) use middlewares::{BadLabel, check};
+pub(crate) use middlewares::BadLabel;
 
 use model::{AppId, TaskId};
-use routing::BalanceSpec;
 use routing::document::{RouteDocument, RouteServer, SERVERS_MAX};
 use scheduler::{TaskRecord, World, server_url, serving};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,12 @@ pub(crate) struct Routes {
     pub stored: BTreeMap<String, RouteDocument>,
     /// The revision at which an app's routes were last written or deleted: an edge that has applied it serves them.
     pub written_at: BTreeMap<AppId, Revision>,
+}
+
+/// Whether edges can do what an app's labels ask for.
+pub(crate) fn check(app: &model::App) -> Result<(), BadLabel> {
+    middlewares::check(app)?;
+    balance::check(app)
 }
 
 /// The host name an app is reached under; `None` when its rules name none.
@@ -100,7 +106,7 @@ impl Routes {
             }
             let is_routed = |task: &TaskId| routed.contains(task.as_str());
             let servers: Vec<RouteServer> = serving(world, id, is_routed).into_iter().filter_map(server).collect();
-            let middlewares = middlewares::of(&record.app);
+            let (middlewares, balance) = (middlewares::of(&record.app), balance::of(&record.app));
             for (index, rule) in rules.into_iter().enumerate() {
                 let document = RouteDocument {
                     v: 0,
@@ -111,7 +117,7 @@ impl Routes {
                     pass_host_header: true,
                     failover_predicate: String::new(),
                     app: Some(id.to_string()),
-                    balance: BalanceSpec::default(),
+                    balance: balance.clone(),
                     middlewares: middlewares.iter().chain(&rule.unknown).cloned().collect(),
                 };
                 wanted.insert(route_id(index), document);

@@ -337,6 +337,11 @@ async fn a_label_that_asks_the_edge_for_nonsense_is_refused_by_name() {
     assert_eq!(detail["path"], "/labels/roadstead.middlewares");
     assert!(detail["errors"][0].as_str().unwrap().starts_with("middleware 1 of the list: Allow"), "{detail}");
 
+    let balance = json!({ "id": "/a", "cmd": "c", "labels": { "roadstead.balance": "fastest" } }).to_string();
+    let refused = face.send(Method::POST, "/v2/apps", Some(&balance)).await;
+    assert_eq!(refused.status, 422);
+    assert_eq!(refused.json()["details"][0]["path"], "/labels/roadstead.balance");
+
     let right = r#"[{"Id":"a","Type":"iplist","Middleware":{"Allow":["10.0.0.0/8"]}}]"#;
     assert_eq!(face.send(Method::POST, "/v2/apps", Some(&app(right))).await.status, 201);
     let changed = face.send(Method::PUT, "/v2/apps/a", Some(&app("nonsense"))).await;

@@ -16,7 +16,7 @@ pub(crate) struct BadLabel {
 }
 
 /// Whether edges can do what the label asks for.
-pub(crate) fn check(app: &App) -> Result<(), BadLabel> {
+pub(super) fn check(app: &App) -> Result<(), BadLabel> {
     let Some(text) = app.labels.get(LABEL) else { return Ok(()) };
     let wrong = |message| BadLabel { label: LABEL, message };
     let list = list(text).map_err(wrong)?;

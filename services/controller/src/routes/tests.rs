@@ -1,6 +1,7 @@
 use super::*;
 use crate::test_world;
 use model::{Intent, TaskState, Timestamp};
+use routing::BalanceSpec;
 
 fn expressions(labels: &[(&str, &str)]) -> Vec<String> {
     let mut app = test_world::app("a/b", 1);
