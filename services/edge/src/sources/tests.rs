@@ -145,13 +145,13 @@ async fn a_change_leaves_everything_else_as_it_is() {
     assert_eq!(house.current.servers.all().iter().filter(|server| server.is_listed()).count(), 99);
 }
 
-/// A bound that any machine keeps; `cargo test --release -p edge -- --nocapture a_change_among` shows the numbers.
+/// `cargo test --release -p edge -- --nocapture of_ten_thousand` shows how long a change takes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_among_ten_thousand_routes_is_served_soon() {
+async fn of_ten_thousand_routes_a_change_touches_one() {
     const ROUTES: usize = 10_000;
     const CHANGES: usize = 200;
     let house = House::new(&frontends(ROUTES)).await;
-    house.until(|snapshot| snapshot.table.routes().len() == ROUTES).await;
+    let mut before = house.until(|snapshot| snapshot.table.routes().len() == ROUTES).await;
     let mut times = Vec::with_capacity(CHANGES);
     for change in 0..CHANGES {
         let (id, host) = (format!("f{}", change * 7), format!("fresh{change}"));
@@ -159,11 +159,13 @@ async fn a_change_among_ten_thousand_routes_is_served_soon() {
         let expected = format!("Host(`{host}`)");
         house.write([put(&format!("/vulcand/frontends/{id}/frontend"), &value)]).await;
         let start = Instant::now();
-        house.until(|snapshot| rule(snapshot, &id) == Some(expected.as_str())).await;
+        let after = house.until(|snapshot| rule(snapshot, &id) == Some(expected.as_str())).await;
         times.push(start.elapsed());
+        let pairs = before.table.routes().iter().zip(after.table.routes());
+        assert_eq!(pairs.filter(|(before, after)| !Arc::ptr_eq(before, after)).count(), 1);
+        before = after;
     }
     times.sort_unstable();
     let (median, p99) = (times[CHANGES / 2], times[CHANGES * 99 / 100]);
     println!("from the store's word to the table that serves, of {ROUTES} routes: median {median:?}, p99 {p99:?}");
-    assert!(median < Duration::from_millis(50), "{median:?}");
 }
