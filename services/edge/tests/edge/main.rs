@@ -3,6 +3,7 @@
 mod api;
 mod balancing;
 mod failover;
+mod faults;
 mod forwarding;
 mod harness;
 mod kept;
