@@ -28,10 +28,11 @@
 //! | | |
 //! |---|---|
 //! | a client's head comes slower than `ClientTimes::head` | 408, closed |
-//! | a client closes its side while it waits | it has left: the server's connection is closed, the request is not retried |
+//! | a client closes its side while it waits | it has left: the server's connection is closed, the request is not retried; counted as 499 |
 //! | a client takes nothing of its response for `ClientTimes::stall` | closed |
 //! | a response comes before the request has ended | it is passed on; the connection ends with it |
 //! | a server closes in the middle of a response that was begun to be passed on | closed: the client sees the break |
+//! | a server sends `INTERIM_BYTES_MAX` before its response | 502 |
 //! | a server sends more than it announced | its connection is not used again |
 //!
 //! Reading order: `thread` (the house of everything else), `client` (a connection's life), `arrival` (the fast path),

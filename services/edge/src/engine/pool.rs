@@ -112,3 +112,32 @@ impl Reuse {
         said.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::servers::Servers;
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    /// The runtime has not heard of it, since it has not been asked meanwhile.
+    #[tokio::test]
+    async fn what_a_server_sends_behind_a_response_without_a_body_is_no_next_response() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let servers = Servers::default();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = servers.get(&routing::ServerUrl::parse(&url).unwrap());
+        servers.list(1, [&server], []);
+        for is_doubted in [false, true] {
+            let connection = Connection::dial(&server.url, Patience::Short, Duration::from_secs(10)).await;
+            let mut connection = connection.unwrap_or_else(|failure| panic!("{failure}"));
+            connection.is_doubted = is_doubted;
+            let (mut accepted, _) = listener.accept().unwrap();
+            accepted.write_all(b"body").unwrap();
+            let mut pool = Pool::default();
+            pool.put(&server, connection, Instant::now());
+            let taken = pool.take(&server, Patience::Short, Reuse::Any, Instant::now());
+            assert_eq!(taken.is_none(), is_doubted);
+        }
+    }
+}

@@ -55,8 +55,10 @@ impl Tunnel {
         let early = mem::take(&mut client.leftover);
         // A socket that refuses is closed already, which will show.
         let _closed = SockRef::from(&client.stream).set_tcp_user_timeout(Some(CLIENT_UNACKED_MAX_FOR_TUNNEL));
-        if self.up.pass(&self.server.stream, early.bytes()).is_ok() {
-            count(admitted, true, early.bytes().len());
+        let passed = self.up.pass(&self.server.stream, early.bytes());
+        drop(early);
+        if passed.is_ok() {
+            count(admitted, true, self.up.bytes as usize);
             // How it ended is of no interest: both connections end with it.
             let _ended = poll_fn(|context| self.poll(context, worker, client, admitted)).await;
         }
