@@ -29,8 +29,6 @@ use tokio::time::{Instant, timeout};
 
 pub(super) struct Client {
     pub stream: TcpStream,
-    /// Nothing was read from it.
-    is_new: bool,
     /// What came and is not part of a request yet: the beginning of a head, or what follows a request.
     pub leftover: Leftover,
     /// That came with the request before: nobody has looked at it yet.
@@ -142,7 +140,6 @@ impl Client {
         let timer = Timer::new(Instant::now() + times.head);
         Self {
             stream,
-            is_new: true,
             leftover: Leftover::default(),
             is_leftover_new: false,
             has_more: false,
@@ -158,13 +155,6 @@ impl Client {
         if mem::take(&mut self.is_leftover_new)
             && !self.leftover.is_empty()
             && let Some(arrival) = self.look_again(worker)
-        {
-            return Poll::Ready(arrival);
-        }
-        // The request of a client that has just come is often there already.
-        if mem::take(&mut self.is_new)
-            && let Some(count) = { worker.scratch.borrow_mut().read_early(&self.stream) }
-            && let Some(arrival) = self.came(worker, worker.scratch.borrow().bytes(count))
         {
             return Poll::Ready(arrival);
         }
