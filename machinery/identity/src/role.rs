@@ -79,6 +79,11 @@ impl Role {
                         right("/roadstead/cluster", Access::Write),
                         right("/roadstead/issued/", Access::Write),
                         right("/roadstead/revoked", Access::Write),
+                        right("/roadstead/certificates/", Access::Write),
+                        right("/roadstead/acme/", Access::Write),
+                        right("/roadstead/history/", Access::Write),
+                        right("/vulcand/", Access::Write),
+                        right("vulcand/", Access::Write),
                     ]
                 }
             }
@@ -87,6 +92,8 @@ impl Role {
                 const {
                     &[
                         right("/roadstead/routes/", Access::Read),
+                        right("/roadstead/certificates/", Access::Read),
+                        right("/roadstead/acme/challenges/", Access::Read),
                         right("/vulcand/", Access::Read),
                         right("vulcand/", Access::Read),
                     ]
