@@ -8,6 +8,7 @@
 //! `balance`, `predicate` (the failover language).
 
 mod balance;
+pub mod certificate;
 pub mod document;
 mod expression;
 mod lexer;

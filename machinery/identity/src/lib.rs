@@ -9,6 +9,8 @@
 //! whom a certificate names. A machine comes in with a [`JoinToken`], which tells it where the cluster is and how to know it. The certificates of one that was removed are
 //! refused by the authority's [`RevocationList`].
 //!
+//! What the store keeps of private keys is sealed with the cluster's [`SealKey`].
+//!
 //! [`Gate`] is the HTTP face of both: it lets a request in by the certificate of its connection or by its token.
 
 mod authority;
@@ -21,6 +23,7 @@ pub mod private_file;
 mod request;
 mod revocation;
 mod role;
+mod seal;
 mod tls;
 mod token;
 mod validity;
@@ -34,6 +37,7 @@ pub use peer::{Peer, PeerError, is_node_name, names_one_of};
 pub use request::{Request, RequestError};
 pub use revocation::{Issued, LIST_LIFETIME, RevocationError, RevocationList};
 pub use role::{Access, Role, StoreRight};
+pub use seal::{KeyPair, SealError, SealKey, SealKeyError};
 pub use tls::{ClientCertificates, Tls, TlsError, pinned_client, provider};
 pub use token::{Accepted, OpenBeyondLoopback, Token, Verifier};
 pub use validity::{CERTIFICATE_LIFETIME, LATE_RENEWAL_MAX, NotACertificate, Renewal, Validity};
