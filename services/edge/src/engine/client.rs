@@ -2,6 +2,7 @@
 
 use super::arrival::{Arrival, look};
 use super::leftover::Leftover;
+use super::line::Line;
 use super::registry::Entry;
 use super::thread::Worker;
 use super::timer::Timer;
@@ -11,7 +12,6 @@ use crate::ClientTimes;
 use crate::count::Counter;
 use crate::limits::{HEAD_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MAX};
 use http1::Connection::Close;
-use socket2::SockRef;
 use std::future::poll_fn;
 use std::io::Write;
 use std::mem;
@@ -21,14 +21,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
-use std::time::Duration;
-use tokio::io::{AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub(super) struct Client {
-    pub stream: TcpStream,
+    pub line: Line,
     /// What came and is not part of a request yet: the beginning of a head, or what follows a request.
     pub leftover: Leftover,
     /// That came with the request before: nobody has looked at it yet.
@@ -89,13 +86,13 @@ type Serving<'a> = Pin<Box<dyn Future<Output = After> + 'a>>;
 /// Serves a connection to its end.
 pub(super) fn serve(
     worker: Rc<Worker>,
-    stream: TcpStream,
+    line: Line,
     peer: SocketAddr,
     face: Arc<Face>,
     entry: Entry,
 ) -> impl Future<Output = ()> {
     // Made here, since a task would have room for the arguments of an `async fn` besides what is made of them.
-    let mut client = Client::new(stream, peer.ip(), face, &worker);
+    let mut client = Client::new(line, peer.ip(), face, &worker);
     async move {
         poll_fn(|context| {
             entry.wake_by(context.waker());
@@ -105,7 +102,7 @@ pub(super) fn serve(
         let _counted = Counted::new(&worker.house.metrics.busy().connections);
         loop {
             let serving: Serving<'_> = match poll_fn(|context| client.poll_arrival(context, &worker)).await {
-                Arrival::None => return,
+                Arrival::None => return client.line.close(),
                 Arrival::Answer(bytes, after) => {
                     let client = &mut client;
                     Box::pin(async move { client.answer(&bytes).await.unwrap_or(after) })
@@ -121,12 +118,10 @@ pub(super) fn serve(
                     // Requests that came together may all be answered without a wait: others have their turn.
                     consume_budget().await;
                 }
-                After::Close => return,
+                After::Close => return client.line.close(),
                 After::Linger => return Box::pin(client.linger()).await,
                 After::Reset => {
-                    // A socket that refuses is closed as any other.
-                    let _closing = SockRef::from(&client.stream).set_linger(Some(Duration::ZERO));
-                    return;
+                    return client.line.reset();
                 }
             }
         }
@@ -134,12 +129,12 @@ pub(super) fn serve(
 }
 
 impl Client {
-    fn new(stream: TcpStream, address: IpAddr, face: Arc<Face>, worker: &Worker) -> Self {
+    fn new(line: Line, address: IpAddr, face: Arc<Face>, worker: &Worker) -> Self {
         let peer = Peer { address, text: AddressText::of(address), face };
         let times = worker.house.client_times;
         let timer = Timer::new(Instant::now() + times.head);
         Self {
-            stream,
+            line,
             leftover: Leftover::default(),
             is_leftover_new: false,
             has_more: false,
@@ -159,7 +154,7 @@ impl Client {
             return Poll::Ready(arrival);
         }
         loop {
-            let read = worker.scratch.borrow_mut().poll_read(&mut self.stream, context);
+            let read = worker.scratch.borrow_mut().poll_read(&mut self.line, context);
             match read {
                 Poll::Ready(Ok(count @ 1..)) => {
                     if let Some(arrival) = self.came(worker, worker.scratch.borrow().bytes(count)) {
@@ -214,7 +209,7 @@ impl Client {
         if self.has_more || !self.leftover.is_empty() {
             return self.is_cut();
         }
-        match self.stream.poll_peek(context, &mut ReadBuf::new(&mut [0])) {
+        match self.line.poll_peek(context) {
             Poll::Ready(Ok(1..)) => self.has_more = true,
             Poll::Ready(_) => return true,
             Poll::Pending => {}
@@ -235,11 +230,11 @@ impl Client {
     /// Sends an answer of the edge itself; `None` when it was taken, else what becomes of the connection.
     pub async fn answer(&mut self, bytes: &[u8]) -> Option<After> {
         let mut unsent = Unsent::default();
-        if unsent.send(&self.stream, bytes, &[]).is_err() {
+        if unsent.send(&mut self.line, bytes, &[]).is_err() {
             return Some(After::Close);
         }
         if !unsent.is_empty() {
-            let flushed = poll_fn(|context| unsent.poll_flush(&mut self.stream, context));
+            let flushed = poll_fn(|context| unsent.poll_flush(&mut self.line, context));
             if !matches!(timeout(self.times.stall, flushed).await, Ok(Ok(()))) {
                 return Some(After::Close);
             }
@@ -250,15 +245,14 @@ impl Client {
 
     /// Lets the client read its answer before the connection goes: what it still sends is thrown away.
     async fn linger(mut self) {
-        if self.stream.shutdown().await.is_err() {
+        let deadline = Instant::now() + LINGER_MAX;
+        let ended = timeout_at(deadline, poll_fn(|context| self.line.poll_shutdown(context))).await;
+        if !matches!(ended, Ok(Ok(()))) {
             return;
         }
-        let mut sink = [0; 4096];
-        let deadline = Instant::now() + LINGER_MAX;
         let mut left = LINGER_BYTES_MAX;
         while left > 0 {
-            let read = tokio::io::AsyncReadExt::read(&mut self.stream, &mut sink);
-            match tokio::time::timeout_at(deadline, read).await {
+            match timeout_at(deadline, poll_fn(|context| self.line.poll_discard(context))).await {
                 Ok(Ok(count @ 1..)) => left = left.saturating_sub(count),
                 _ => return,
             }
@@ -324,7 +318,7 @@ mod tests {
     /// What an idle connection costs, beside its socket and its timer.
     #[test]
     fn a_task_that_idles_is_small() {
-        fn size_of_task<T>(_: impl FnOnce(Rc<Worker>, TcpStream, SocketAddr, Arc<Face>, Entry) -> T) -> usize {
+        fn size_of_task<T>(_: impl FnOnce(Rc<Worker>, Line, SocketAddr, Arc<Face>, Entry) -> T) -> usize {
             size_of::<T>()
         }
         let bytes = size_of_task(serve);

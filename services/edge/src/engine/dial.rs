@@ -15,6 +15,7 @@
 //! kinds ([`Patience`]), and a request takes only one of its own.
 
 use super::answer::Failure;
+use super::line::Line;
 use crate::limits::{KEEP_ALIVE_INTERVAL, UNACKED_MAX, UNACKED_MAX_FOR_BODY};
 use routing::ServerUrl;
 use socket2::{SockRef, TcpKeepalive};
@@ -26,7 +27,7 @@ use tokio::time::timeout;
 /// A connection to a server that carries one request at a time.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub stream: TcpStream,
+    pub line: Line,
     pub patience: Patience,
     /// It carried a request before, so the server may be closing it just now.
     pub is_reused: bool,
@@ -52,7 +53,7 @@ impl Connection {
         };
         // A socket that refuses is already closing, which the exchange will show.
         let _closing = prepare(&stream, patience);
-        Ok(Self { stream, patience, is_reused: false, is_doubted: false })
+        Ok(Self { line: Line::Plain(stream), patience, is_reused: false, is_doubted: false })
     }
 }
 

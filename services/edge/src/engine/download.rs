@@ -82,7 +82,7 @@ impl Exchange<'_, '_> {
             if self.poll_upload(context)? && !self.upload.is_held() {
                 self.client.timer.set_in(self.head_wait());
             }
-            let came = match self.to_client.poll_flush(&mut self.client.stream, context) {
+            let came = match self.to_client.poll_flush(&mut self.client.line, context) {
                 Poll::Ready(Ok(())) => {
                     self.journey.is_answered.set(false);
                     self.poll_server(context)
@@ -145,12 +145,14 @@ impl Exchange<'_, '_> {
             if download.is_done() {
                 return Poll::Ready(Ok(()));
             }
-            let pipe = match &download.encoder {
-                None => pipe_to_fill(&mut download.pipe, &download.body, &self.worker.pipes),
-                Some(_) => None,
-            };
+            let plain = self.connection.line.plain();
+            let plain = plain.filter(|_| download.encoder.is_none() && self.client.line.plain().is_some());
+            let pipe = plain.and_then(|from| {
+                let (pipe, left) = pipe_to_fill(&mut download.pipe, &download.body, &self.worker.pipes)?;
+                Some((pipe, from, left))
+            });
             let came = match pipe {
-                Some((pipe, left)) => pipe.poll_fill(context, &self.connection.stream, left),
+                Some((pipe, from, left)) => pipe.poll_fill(context, from, left),
                 None => self.poll_server(context),
             };
             match came {
@@ -194,10 +196,10 @@ impl Exchange<'_, '_> {
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>, download: &mut Download) -> Poll<io::Result<()>> {
-        ready!(self.to_client.poll_flush(&mut self.client.stream, context))?;
-        match &mut download.pipe {
-            Some(pipe) => pipe.poll_drain(context, &self.client.stream),
-            None => Poll::Ready(Ok(())),
+        ready!(self.to_client.poll_flush(&mut self.client.line, context))?;
+        match (&mut download.pipe, self.client.line.plain()) {
+            (Some(pipe), Some(to)) => pipe.poll_drain(context, to),
+            _ => Poll::Ready(Ok(())),
         }
     }
 
@@ -209,7 +211,7 @@ impl Exchange<'_, '_> {
     }
 
     fn poll_server(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.worker.scratch.borrow_mut().poll_read(&mut self.connection.stream, context)
+        self.worker.scratch.borrow_mut().poll_read(&mut self.connection.line, context)
     }
 
     /// The server's connection ended before the response went on.
@@ -327,7 +329,7 @@ impl Exchange<'_, '_> {
         };
         self.journey.is_answered.set(true);
         self.count(response.head_bytes() as u64 + body.data_bytes());
-        let sent = self.to_client.send_all(&self.client.stream, out, &rest[..as_it_is]);
+        let sent = self.to_client.send_all(&mut self.client.line, out, &rest[..as_it_is]);
         sent.map_err(|_| End::ClientLeft)?;
         let keeps_server = response.keep_alive && used == rest.len();
         Ok(Download {
@@ -360,7 +362,7 @@ impl Exchange<'_, '_> {
         };
         download.keeps_server &= used == count;
         self.count(download.body.data_bytes() - before);
-        self.to_client.send(&self.client.stream, out, &bytes[..as_it_is]).map_err(|_| End::ClientLeft)
+        self.to_client.send(&mut self.client.line, out, &bytes[..as_it_is]).map_err(|_| End::ClientLeft)
     }
 
     /// The server pauses: what it said so far goes on; whether there was anything.
@@ -369,7 +371,7 @@ impl Exchange<'_, '_> {
         let out = &mut *self.worker.head.borrow_mut();
         out.clear();
         let is_flushed = encoder.flush(out).map_err(End::BrokeOff)?;
-        self.to_client.send(&self.client.stream, out, &[]).map_err(|_| End::ClientLeft)?;
+        self.to_client.send(&mut self.client.line, out, &[]).map_err(|_| End::ClientLeft)?;
         Ok(is_flushed)
     }
 
@@ -384,10 +386,10 @@ impl Exchange<'_, '_> {
             let out = &mut *self.worker.head.borrow_mut();
             out.clear();
             encoder.finish(out).map_err(End::BrokeOff)?;
-            return self.to_client.send(&self.client.stream, out, &[]).map_err(|_| End::ClientLeft);
+            return self.to_client.send(&mut self.client.line, out, &[]).map_err(|_| End::ClientLeft);
         }
         if download.coding == Coding::IntoChunks {
-            self.to_client.send(&self.client.stream, LAST_CHUNK, &[]).map_err(|_| End::ClientLeft)?;
+            self.to_client.send(&mut self.client.line, LAST_CHUNK, &[]).map_err(|_| End::ClientLeft)?;
         }
         Ok(())
     }
@@ -423,7 +425,7 @@ impl Exchange<'_, '_> {
     }
 
     fn send_interim(&mut self, head: &[u8]) -> Result<(), End> {
-        self.to_client.send(&self.client.stream, head, &[]).map_err(|_| End::ClientLeft)?;
+        self.to_client.send(&mut self.client.line, head, &[]).map_err(|_| End::ClientLeft)?;
         // Nothing else can follow a part of it.
         self.journey.is_answered.set(!self.to_client.is_empty());
         Ok(())
@@ -440,7 +442,7 @@ impl Exchange<'_, '_> {
         edits.extend(cookie.as_ref().and_then(|cookie| Edit::add("Set-Cookie", cookie.as_bytes())));
         response.write(out, &http1::Reply { connection, framing: None, date: None, edits: &edits });
         self.count((response.head_bytes() + rest.len()) as u64);
-        self.to_client.send(&self.client.stream, out, rest).map_err(|_| End::ClientLeft)?;
+        self.to_client.send(&mut self.client.line, out, rest).map_err(|_| End::ClientLeft)?;
         Ok(Reply::Switched)
     }
 

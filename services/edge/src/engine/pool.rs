@@ -4,9 +4,6 @@
 use super::dial::{Connection, Patience};
 use crate::limits::{IDLE_CONNECTION_MAX, IDLE_CONNECTION_MAX_FOR_BODY, IDLE_CONNECTIONS_MAX};
 use crate::servers::Server;
-use socket2::SockRef;
-use std::io::ErrorKind;
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -51,7 +48,7 @@ impl Pool {
         }
         while let Some(position) = idle.iter().rposition(|kept| kept.connection.patience == patience) {
             let Idle { mut connection, since } = idle.remove(position);
-            if now.saturating_duration_since(since) < reuse.idle_max() && reuse.is_live(&connection) {
+            if now.saturating_duration_since(since) < reuse.idle_max() && reuse.is_live(&mut connection) {
                 connection.is_reused = true;
                 return Some(connection);
             }
@@ -104,12 +101,9 @@ impl Reuse {
 
     /// Whether the server has neither closed nor said anything unasked. What the runtime has heard is enough for a request
     /// that can be repeated, and costs no system call; for others the kernel is asked.
-    fn is_live(self, connection: &Connection) -> bool {
-        let said = match self {
-            Self::Any if !connection.is_doubted => connection.stream.try_read(&mut [0]),
-            _ => SockRef::from(&connection.stream).peek(&mut [MaybeUninit::uninit()]),
-        };
-        said.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    fn is_live(self, connection: &mut Connection) -> bool {
+        let asks_kernel = self == Self::Recent || connection.is_doubted;
+        connection.line.is_quiet(asks_kernel)
     }
 }
 

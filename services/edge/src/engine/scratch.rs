@@ -1,11 +1,9 @@
 //! A thread's read buffer. Whoever reads does so into it, and is done with its bytes before anybody else runs.
 
+use super::line::Line;
 use crate::limits::SCRATCH_BYTES;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
+use std::task::{Context, Poll};
 
 #[derive(Debug)]
 pub(super) struct Scratch(Box<[u8]>);
@@ -16,10 +14,8 @@ impl Scratch {
     }
 
     /// Reads; 0 at the end.
-    pub fn poll_read(&mut self, stream: &mut TcpStream, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(&mut self.0);
-        ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
-        Poll::Ready(Ok(buffer.filled().len()))
+    pub fn poll_read(&mut self, line: &mut Line, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        line.poll_read(context, &mut self.0)
     }
 
     pub fn bytes(&self, length: usize) -> &[u8] {

@@ -1,6 +1,7 @@
 //! One thread: its runtime, its listeners, its connections, and what they share.
 
 use super::client;
+use super::line::Line;
 use super::pool::Pool;
 use super::registry::Registry;
 use super::scratch::Scratch;
@@ -157,7 +158,7 @@ impl Worker {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     let entry = self.connections.enter();
-                    spawn_local(client::serve(self.clone(), stream, peer, face.clone(), entry));
+                    spawn_local(client::serve(self.clone(), Line::Plain(stream), peer, face.clone(), entry));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept");

@@ -3,6 +3,7 @@
 
 use super::client::{Client, Counted};
 use super::dial::Connection;
+use super::line::Line;
 use super::share::Share;
 use super::thread::Worker;
 use super::unsent::Unsent;
@@ -10,14 +11,10 @@ use crate::count::Counter;
 use crate::current::Admitted;
 use crate::limits::CLIENT_UNACKED_MAX_FOR_TUNNEL;
 use middleware::Finish;
-use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 pub(super) struct Tunnel {
     server: Connection,
@@ -53,9 +50,11 @@ impl Tunnel {
         let _counted = Counted::new(&worker.house.metrics.busy().tunnels);
         // What came behind the request is the tunnel's already.
         let early = mem::take(&mut client.leftover);
-        // A socket that refuses is closed already, which will show.
-        let _closed = SockRef::from(&client.stream).set_tcp_user_timeout(Some(CLIENT_UNACKED_MAX_FOR_TUNNEL));
-        let passed = self.up.pass(&self.server.stream, early.bytes());
+        if let Some(socket) = client.line.socket() {
+            // One that refuses is closed already, which will show.
+            let _closed = socket.set_tcp_user_timeout(Some(CLIENT_UNACKED_MAX_FOR_TUNNEL));
+        }
+        let passed = self.up.pass(&mut self.server.line, early.bytes());
         drop(early);
         if passed.is_ok() {
             count(admitted, true, self.up.bytes as usize);
@@ -72,7 +71,7 @@ impl Tunnel {
         client: &mut Client,
         admitted: &Admitted,
     ) -> Poll<io::Result<()>> {
-        let (from, to) = (&mut client.stream, &mut self.server.stream);
+        let (from, to) = (&mut client.line, &mut self.server.line);
         let up = self.up.poll(context, worker, from, to, |bytes| count(admitted, true, bytes))?;
         let down = self.down.poll(context, worker, to, from, |bytes| count(admitted, false, bytes))?;
         if client.is_cut() || up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
@@ -80,7 +79,7 @@ impl Tunnel {
 }
 
 impl Lane {
-    fn pass(&mut self, to: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+    fn pass(&mut self, to: &mut Line, bytes: &[u8]) -> io::Result<()> {
         self.bytes += bytes.len() as u64;
         self.unsent.send(to, &[], bytes)
     }
@@ -89,8 +88,8 @@ impl Lane {
         &mut self,
         context: &mut Context<'_>,
         worker: &Worker,
-        from: &mut TcpStream,
-        to: &mut TcpStream,
+        from: &mut Line,
+        to: &mut Line,
         passed: impl Fn(usize),
     ) -> Poll<io::Result<()>> {
         let mut share = Share::new();
@@ -110,7 +109,7 @@ impl Lane {
                     }
                 }
                 State::Ending => {
-                    ready!(Pin::new(&mut *to).poll_shutdown(context))?;
+                    ready!(to.poll_shutdown(context))?;
                     self.state = State::Ended;
                 }
                 State::Ended => return Poll::Ready(Ok(())),

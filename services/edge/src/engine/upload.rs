@@ -59,7 +59,7 @@ impl Sent {
         request: &Request<'_>,
         journey: &Journey,
         admitted: &Admitted,
-        connection: Connection,
+        mut connection: Connection,
         rest: &[u8],
     ) -> Result<(Self, usize), NotSent> {
         let (route, server) = (admitted.route(), admitted.server());
@@ -93,7 +93,7 @@ impl Sent {
         head.clear();
         request.write(head, &forward);
         let head_bytes = head.len() as u64;
-        unsent.send_all(&connection.stream, head, &rest[..used]).map_err(NotSent::Closed)?;
+        unsent.send_all(&mut connection.line, head, &rest[..used]).map_err(NotSent::Closed)?;
         count_bytes(admitted, head_bytes + body.data_bytes());
         // A client that sends its body without being asked to is not waiting.
         let is_held = request.expects_continue && used == 0 && !body.is_done();
@@ -172,8 +172,11 @@ impl Upload {
                 moved = true;
                 continue;
             }
-            if let Some((pipe, left)) = pipe_to_fill(&mut self.pipe, &self.body, &worker.pipes) {
-                match pipe.poll_fill(context, &client.stream, left) {
+            let plain = client.line.plain().filter(|_| connection.line.plain().is_some());
+            if let Some(from) = plain
+                && let Some((pipe, left)) = pipe_to_fill(&mut self.pipe, &self.body, &worker.pipes)
+            {
+                match pipe.poll_fill(context, from, left) {
                     Poll::Pending => return Ok(moved),
                     Poll::Ready(Ok(count @ 1..)) => {
                         self.body.skip(count as u64);
@@ -187,7 +190,7 @@ impl Upload {
                     Poll::Ready(_) => return Err(Failure::RequestBody),
                 }
             }
-            let read = worker.scratch.borrow_mut().poll_read(&mut client.stream, context);
+            let read = worker.scratch.borrow_mut().poll_read(&mut client.line, context);
             match read {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(Ok(count @ 1..)) => {
@@ -206,15 +209,15 @@ impl Upload {
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>, connection: &mut Connection) -> Poll<io::Result<()>> {
-        ready!(self.unsent.poll_flush(&mut connection.stream, context))?;
-        match &mut self.pipe {
-            Some(pipe) => pipe.poll_drain(context, &connection.stream),
-            None => Poll::Ready(Ok(())),
+        ready!(self.unsent.poll_flush(&mut connection.line, context))?;
+        match (&mut self.pipe, connection.line.plain()) {
+            (Some(pipe), Some(to)) => pipe.poll_drain(context, to),
+            _ => Poll::Ready(Ok(())),
         }
     }
 
     /// Sends what belongs to the body; returns how much that is.
-    fn pass(&mut self, bytes: &[u8], connection: &Connection, admitted: &Admitted) -> Result<usize, Failure> {
+    fn pass(&mut self, bytes: &[u8], connection: &mut Connection, admitted: &Admitted) -> Result<usize, Failure> {
         let before = self.body.data_bytes();
         let used = self.body.advance(bytes).map_err(Failure::RequestChunk)?;
         let data_bytes = self.body.data_bytes();
@@ -222,7 +225,7 @@ impl Upload {
             return Err(Failure::RequestTooLarge);
         }
         count_bytes(admitted, data_bytes - before);
-        if self.unsent.send(&connection.stream, &[], &bytes[..used]).is_err() {
+        if self.unsent.send(&mut connection.line, &[], &bytes[..used]).is_err() {
             self.give_up();
         }
         Ok(used)

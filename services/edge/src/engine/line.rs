@@ -1,0 +1,185 @@
+//! A connection as the engine sees it: a client's or a server's, in the clear or over TLS. What is written once for it (heads,
+//! bodies, failover, tunnels) is written for all kinds.
+//!
+//! In the clear everything goes straight to the socket. The other kinds are on the heap, so that a connection in the clear
+//! is not larger for them.
+
+#![expect(dead_code, reason = "listeners do not offer TLS yet")]
+
+use super::tls::Tls;
+use socket2::SockRef;
+use std::io::{self, ErrorKind, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+#[derive(Debug)]
+pub(super) enum Line {
+    Plain(TcpStream),
+    Tls(Box<Tls>),
+}
+
+/// What of a body is put behind its head rather than sent as a piece of its own: two pieces cost a system call more than
+/// copying does,
+const COPIED_BYTES_MAX: usize = 2048;
+/// and over TLS a record more, which has 16 KiB at most (RFC 8446 §5.1).
+const COPIED_BYTES_MAX_TLS: usize = 12 * 1024;
+
+impl Line {
+    /// In the clear and a socket: its bytes may go through the kernel alone.
+    pub fn plain(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(stream) => Some(stream),
+            Self::Tls(_) => None,
+        }
+    }
+
+    /// The socket underneath, if it is this connection's alone.
+    pub fn socket(&self) -> Option<SockRef<'_>> {
+        match self {
+            Self::Plain(stream) => Some(SockRef::from(stream)),
+            Self::Tls(tls) => Some(SockRef::from(tls.socket())),
+        }
+    }
+
+    /// Nobody on the way can read it.
+    pub fn is_secure(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(_) => true,
+        }
+    }
+
+    /// What was agreed on, if it is TLS.
+    pub fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => Some(tls),
+        }
+    }
+
+    /// Ready when requests can be sent and read.
+    pub fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(tls) => tls.poll_handshake(context),
+        }
+    }
+
+    /// Reads; 0 at the end. One that the peer did not announce, over TLS, is an error: something may be missing.
+    pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => {
+                let mut buffer = ReadBuf::new(buffer);
+                ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
+                Poll::Ready(Ok(buffer.filled().len()))
+            }
+            Self::Tls(tls) => tls.poll_read(context, buffer),
+        }
+    }
+
+    /// Whether there is something to read (1) or an end (0). What there is stays where it is.
+    pub fn poll_peek(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => stream.poll_peek(context, &mut ReadBuf::new(&mut [0])),
+            Self::Tls(tls) => tls.poll_peek(context),
+        }
+    }
+
+    /// Writes what is taken at once, maybe nothing; `pending_bytes` may have more than before.
+    pub fn try_write(&mut self, head: &[u8], body: &[u8]) -> io::Result<usize> {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(tls) => return tls.try_write(head, body),
+        };
+        let written = match (head, body) {
+            ([], []) => return Ok(0),
+            (one, []) | ([], one) => stream.try_write(one),
+            (head, body) => stream.try_write_vectored(&[IoSlice::new(head), IoSlice::new(body)]),
+        };
+        match written {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            written => written,
+        }
+    }
+
+    pub fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(tls) => tls.poll_write(context, bytes),
+        }
+    }
+
+    /// Bytes that were written here, and that the peer has not taken.
+    pub fn pending_bytes(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(tls) => tls.pending_bytes(),
+        }
+    }
+
+    /// Ready when the peer has taken everything that was written.
+    pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(tls) => tls.poll_flush(context),
+        }
+    }
+
+    /// Ends this direction.
+    pub fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(tls) => tls.poll_shutdown(context),
+        }
+    }
+
+    /// Reads and throws away; 0 at the end.
+    pub fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(tls) => tls.socket_mut(),
+        };
+        let mut sink = [MaybeUninit::uninit(); 4096];
+        let mut sink = ReadBuf::uninit(&mut sink);
+        ready!(Pin::new(stream).poll_read(context, &mut sink))?;
+        Poll::Ready(Ok(sink.filled().len()))
+    }
+
+    /// Tells the peer that what it got is all there is, before this is dropped. Over TLS an end without that looks like one
+    /// that an attacker made.
+    pub fn close(&mut self) {
+        match self {
+            Self::Plain(_) => {}
+            Self::Tls(tls) => tls.close(),
+        }
+    }
+
+    /// The peer will not take what it got for the whole, once this is dropped.
+    pub fn reset(&self) {
+        // A socket that refuses is closed as any other.
+        let _closing = self.socket().map(|socket| socket.set_linger(Some(Duration::ZERO)));
+    }
+
+    /// For a connection that is kept: whether the peer has neither closed nor said anything unasked. What the runtime has
+    /// heard costs no system call; `asks_kernel` wants to know better.
+    pub fn is_quiet(&mut self, asks_kernel: bool) -> bool {
+        let said = match self {
+            Self::Plain(stream) if asks_kernel => SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]),
+            Self::Plain(stream) => stream.try_read(&mut [0]),
+            Self::Tls(tls) => return tls.is_quiet(asks_kernel),
+        };
+        said.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Bytes of a body that go behind its head.
+    pub fn copied_bytes_max(&self) -> usize {
+        match self {
+            Self::Plain(_) => COPIED_BYTES_MAX,
+            Self::Tls(_) => COPIED_BYTES_MAX_TLS,
+        }
+    }
+}

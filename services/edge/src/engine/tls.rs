@@ -1,0 +1,529 @@
+//! A connection over TLS: rustls's state machine on the engine's thread, driven by whoever polls the connection.
+//!
+//! # Buffers
+//! What comes is read into a buffer of the thread ([`wire`]), opened there, and handed over in the same breath; what goes is
+//! sealed into another one and written at once. The connection itself keeps only what nobody could take yet: the part of a
+//! record that came, sealed bytes that the socket refused, and opened ones that were found while somebody only looked
+//! whether the peer had left. An idle connection has none of these.
+//!
+//! A head and its body go in as few records as they fit, one system call for all. What TLS 1.3 says of itself after the
+//! handshake (tickets, new keys) goes with the next bytes that are written.
+//!
+//! # Ends
+//! An end that the peer announced (`close_notify`) is one; any other is an error, since an attacker can make one. Of our own
+//! only a connection that is closed in good order announces it.
+
+#![expect(dead_code, reason = "listeners do not offer TLS yet")]
+
+mod wire;
+
+use rustls::client::{ClientConfig, UnbufferedClientConnection};
+use rustls::pki_types::ServerName;
+use rustls::server::{ServerConfig, UnbufferedServerConnection};
+use rustls::unbuffered::{AppDataRecord, ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
+use rustls::{CommonState, ProtocolVersion};
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use wire::{OUT, PENDING_BYTES_MAX, RECORD_BYTES_MAX, SEALED_AT_ONCE_BYTES_MAX, WIRE};
+
+pub(super) struct Tls {
+    stream: TcpStream,
+    session: Session,
+    /// Of a record, or of a message of the handshake, that has not come whole.
+    incoming: Vec<u8>,
+    /// Sealed, and not taken by the socket from here on.
+    outgoing: Vec<u8>,
+    sent: usize,
+    /// Opened, and not read yet.
+    ahead: Vec<u8>,
+    /// The peer said that nothing follows.
+    is_over: bool,
+    /// Said to the peer.
+    is_closed: bool,
+    /// What was wrong; told once what came before is read.
+    fault: Option<rustls::Error>,
+}
+
+/// Boxed with the rest of [`Tls`].
+enum Session {
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
+}
+
+/// What is left to do after a step of the state machine.
+enum Step {
+    More,
+    /// The peer has to say more.
+    Waits,
+    Over,
+}
+
+impl Tls {
+    /// Of a client that was accepted.
+    pub fn accept(stream: TcpStream, config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+        Ok(Self::new(stream, Session::Server(UnbufferedServerConnection::new(config)?)))
+    }
+
+    /// To a server.
+    pub fn connect(
+        stream: TcpStream,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Self, rustls::Error> {
+        Ok(Self::new(stream, Session::Client(UnbufferedClientConnection::new(config, name)?)))
+    }
+
+    fn new(stream: TcpStream, session: Session) -> Self {
+        Self {
+            stream,
+            session,
+            incoming: Vec::new(),
+            outgoing: Vec::new(),
+            sent: 0,
+            ahead: Vec::new(),
+            is_over: false,
+            is_closed: false,
+            fault: None,
+        }
+    }
+
+    pub fn socket(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub fn socket_mut(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// What was agreed on: version, cipher suite, protocol (ALPN), whether it was resumed.
+    pub fn agreed(&self) -> &CommonState {
+        match &self.session {
+            Session::Server(session) => session,
+            Session::Client(session) => session,
+        }
+    }
+
+    pub fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A client speaks first.
+        if self.incoming.is_empty() && matches!(self.session, Session::Client(_)) {
+            self.advance(&mut [], |_| {}).map_err(io_error)?;
+        }
+        loop {
+            // The last flight of TLS 1.2 is awaited; what follows the one of 1.3 is not.
+            let may_wait = !self.agreed().is_handshaking()
+                && matches!(self.session, Session::Server(_))
+                && self.agreed().protocol_version() == Some(ProtocolVersion::TLSv1_3);
+            if !may_wait {
+                ready!(self.poll_flush(context))?;
+            }
+            if let Some(fault) = &self.fault {
+                return Poll::Ready(Err(io_error(fault.clone())));
+            }
+            if !self.agreed().is_handshaking() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut ahead = std::mem::take(&mut self.ahead);
+            let filled = self.poll_fill(context, usize::MAX, |bytes| ahead.extend_from_slice(bytes));
+            self.ahead = ahead;
+            if let Err(error) = ready!(filled) {
+                // The peer is told what was wrong, if it still hears.
+                let _told = self.poll_flush(context);
+                return Poll::Ready(Err(error));
+            }
+        }
+    }
+
+    pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            if !self.ahead.is_empty() {
+                let count = self.ahead.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&self.ahead[..count]);
+                self.ahead = self.ahead[count..].to_vec();
+                return Poll::Ready(Ok(count));
+            }
+            if let Some(end) = self.end() {
+                return Poll::Ready(end.map(|()| 0));
+            }
+            let (mut filled, mut beyond) = (0, Vec::new());
+            let read = self.poll_fill(context, usize::MAX, |bytes| {
+                let (fits, rest) = bytes.split_at(bytes.len().min(buffer.len() - filled));
+                buffer[filled..filled + fits.len()].copy_from_slice(fits);
+                filled += fits.len();
+                beyond.extend_from_slice(rest);
+            });
+            self.ahead = beyond;
+            if filled > 0 {
+                return Poll::Ready(Ok(filled));
+            }
+            ready!(read)?;
+        }
+    }
+
+    /// Reads a record at most, since it has to be kept.
+    pub fn poll_peek(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            if !self.ahead.is_empty() {
+                return Poll::Ready(Ok(1));
+            }
+            if let Some(end) = self.end() {
+                return Poll::Ready(end.map(|()| 0));
+            }
+            let mut ahead = Vec::new();
+            let read = self.poll_fill(context, RECORD_BYTES_MAX, |bytes| ahead.extend_from_slice(bytes));
+            self.ahead = ahead;
+            ready!(read)?;
+        }
+    }
+
+    /// Whether the peer has neither closed nor said anything unasked; a ticket is nothing.
+    pub fn is_quiet(&mut self, asks_kernel: bool) -> bool {
+        loop {
+            if !self.ahead.is_empty() || self.end().is_some() {
+                return false;
+            }
+            let mut ahead = Vec::new();
+            let read = WIRE.with_borrow_mut(|wire| {
+                let kept = self.take_up(wire);
+                let room = &mut wire[kept..];
+                let read = match asks_kernel {
+                    true => wire::receive(&self.stream, room),
+                    false => self.stream.try_read(room),
+                };
+                self.came(wire, kept, read, |bytes| ahead.extend_from_slice(bytes))
+            });
+            self.ahead = ahead;
+            match read {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(_) => return false,
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// Reads at most this, and opens it.
+    fn poll_fill(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes_max: usize,
+        sink: impl FnMut(&[u8]),
+    ) -> Poll<io::Result<()>> {
+        WIRE.with_borrow_mut(|wire| {
+            let kept = self.take_up(wire);
+            let end = wire.len().min(kept.saturating_add(bytes_max));
+            let mut room = ReadBuf::new(&mut wire[kept..end]);
+            let read = match Pin::new(&mut self.stream).poll_read(context, &mut room) {
+                Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+                Poll::Ready(read) => read.map(|()| room.filled().len()),
+            };
+            match self.came(wire, kept, read, sink) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
+                came => Poll::Ready(came),
+            }
+        })
+    }
+
+    /// Puts what came before to the front of the buffer: how much that is. It stays kept until more has come.
+    fn take_up(&self, wire: &mut [u8]) -> usize {
+        let kept = self.incoming.len();
+        wire[..kept].copy_from_slice(&self.incoming);
+        kept
+    }
+
+    /// What was read lies behind what was kept.
+    fn came(
+        &mut self,
+        wire: &mut [u8],
+        kept: usize,
+        read: io::Result<usize>,
+        sink: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        let count = match read {
+            // There is always room ([`wire`]).
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => count,
+            Err(error) => return Err(error),
+        };
+        let came = &mut wire[..kept + count];
+        let used = self.advance(came, sink);
+        let left = match &used {
+            Ok(used) => &came[*used..],
+            Err(_) => &[],
+        };
+        self.incoming = left.to_vec();
+        match used {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.fault = Some(error.clone());
+                Err(io_error(error))
+            }
+        }
+    }
+
+    /// Goes on with what came, as far as that goes; how much of it is done with.
+    fn advance(&mut self, came: &mut [u8], mut sink: impl FnMut(&[u8])) -> Result<usize, rustls::Error> {
+        let mut used = 0;
+        loop {
+            let came = &mut came[used..];
+            let (discard, step) = match &mut self.session {
+                Session::Server(session) => step(session.process_tls_records(came), &mut sink, &mut self.outgoing),
+                Session::Client(session) => step(session.process_tls_records(came), &mut sink, &mut self.outgoing),
+            };
+            used += discard;
+            match step {
+                Ok(Step::More) => {}
+                Ok(Step::Waits) => return Ok(used),
+                Ok(Step::Over) => {
+                    self.is_over = true;
+                    return Ok(used);
+                }
+                Err(error) => {
+                    self.say_why(&mut came[discard..]);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The alert for a fault waits in the session.
+    fn say_why(&mut self, came: &mut [u8]) {
+        loop {
+            let (_, step) = match &mut self.session {
+                Session::Server(session) => step(session.process_tls_records(came), &mut |_| {}, &mut self.outgoing),
+                Session::Client(session) => step(session.process_tls_records(came), &mut |_| {}, &mut self.outgoing),
+            };
+            if !matches!(step, Ok(Step::More)) {
+                return;
+            }
+        }
+    }
+
+    /// Whether it has ended, and how.
+    fn end(&self) -> Option<io::Result<()>> {
+        match &self.fault {
+            Some(fault) => Some(Err(io_error(fault.clone()))),
+            None => self.is_over.then_some(Ok(())),
+        }
+    }
+
+    /// Seals and writes; what was sealed counts as taken, since it can be sealed once only.
+    pub fn try_write(&mut self, head: &[u8], body: &[u8]) -> io::Result<usize> {
+        let mut taken = 0;
+        for mut piece in [head, body] {
+            while !piece.is_empty() {
+                let is_last = body.is_empty() || taken >= head.len();
+                if self.pending_bytes() > PENDING_BYTES_MAX {
+                    self.try_flush()?;
+                    if self.pending_bytes() > PENDING_BYTES_MAX {
+                        return Ok(taken);
+                    }
+                }
+                let (now, later) = piece.split_at(piece.len().min(SEALED_AT_ONCE_BYTES_MAX));
+                // The head's records go with the body's.
+                self.seal_and_write(now, is_last || !later.is_empty())?;
+                taken += now.len();
+                piece = later;
+            }
+        }
+        Ok(taken)
+    }
+
+    pub fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.pending_bytes() > PENDING_BYTES_MAX {
+            ready!(self.poll_flush(context))?;
+        }
+        let now = &bytes[..bytes.len().min(SEALED_AT_ONCE_BYTES_MAX)];
+        self.seal_and_write(now, true)?;
+        Poll::Ready(Ok(now.len()))
+    }
+
+    /// At most [`SEALED_AT_ONCE_BYTES_MAX`], while no more than [`PENDING_BYTES_MAX`] are pending.
+    fn seal_and_write(&mut self, plain: &[u8], writes: bool) -> io::Result<()> {
+        OUT.with_borrow_mut(|out| {
+            let filled = self.seal(What::Data(plain), out)?;
+            let taken = if writes && filled > 0 { taken_at_once(self.stream.try_write(&out[..filled]))? } else { 0 };
+            if taken < filled {
+                self.outgoing.extend_from_slice(&out[taken..filled]);
+            }
+            Ok(())
+        })
+    }
+
+    /// Puts what is pending into the buffer, and behind it `what`, sealed: how much that is.
+    fn seal(&mut self, what: What<'_>, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let pending = &self.outgoing[self.sent..];
+            let filled = pending.len();
+            if filled > out.len() {
+                return Err(ErrorKind::OutOfMemory.into());
+            }
+            out[..filled].copy_from_slice(pending);
+            let (room, said) = (&mut out[filled..], &mut self.outgoing);
+            let sealed = match &mut self.session {
+                Session::Server(session) => seal(session.process_tls_records(&mut self.incoming), what, room, said),
+                Session::Client(session) => seal(session.process_tls_records(&mut self.incoming), what, room, said),
+            };
+            if let Some(sealed) = sealed? {
+                (self.outgoing, self.sent) = (Vec::new(), 0);
+                return Ok(filled + sealed);
+            }
+        }
+    }
+
+    /// Sealed bytes that the socket has not taken.
+    pub fn pending_bytes(&self) -> usize {
+        self.outgoing.len() - self.sent
+    }
+
+    fn try_flush(&mut self) -> io::Result<()> {
+        while self.pending_bytes() > 0 {
+            let taken = taken_at_once(self.stream.try_write(&self.outgoing[self.sent..]))?;
+            if taken == 0 {
+                return Ok(());
+            }
+            self.sent += taken;
+        }
+        (self.outgoing, self.sent) = (Vec::new(), 0);
+        Ok(())
+    }
+
+    pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.pending_bytes() > 0 {
+            let taken = ready!(Pin::new(&mut self.stream).poll_write(context, &self.outgoing[self.sent..]))?;
+            if taken == 0 {
+                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+            }
+            self.sent += taken;
+        }
+        (self.outgoing, self.sent) = (Vec::new(), 0);
+        Poll::Ready(Ok(()))
+    }
+
+    pub fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.may_announce_end() {
+            ready!(self.poll_flush(context))?;
+            self.is_closed = true;
+            self.seal_and_keep(What::End)?;
+        }
+        ready!(self.poll_flush(context))?;
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    /// Announces the end, if the socket takes that at once; never behind bytes that it did not take.
+    pub fn close(&mut self) {
+        if !self.may_announce_end() || self.try_flush().is_err() || self.pending_bytes() > 0 {
+            return;
+        }
+        self.is_closed = true;
+        if self.seal_and_keep(What::End).is_ok() {
+            // A peer that does not hear it any more misses nothing.
+            let _heard = self.try_flush();
+        }
+    }
+
+    fn may_announce_end(&self) -> bool {
+        !self.is_closed && self.fault.is_none() && !self.agreed().is_handshaking()
+    }
+
+    fn seal_and_keep(&mut self, what: What<'_>) -> io::Result<()> {
+        OUT.with_borrow_mut(|out| {
+            let filled = self.seal(what, out)?;
+            self.outgoing.extend_from_slice(&out[..filled]);
+            Ok(())
+        })
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+/// What is to be sealed.
+#[derive(Clone, Copy)]
+enum What<'a> {
+    Data(&'a [u8]),
+    End,
+}
+
+/// One step of reading; what the session says itself is put into `said`.
+fn step<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    sink: &mut impl FnMut(&[u8]),
+    said: &mut Vec<u8>,
+) -> (usize, Result<Step, rustls::Error>) {
+    let UnbufferedStatus { mut discard, state } = status;
+    let step = match state {
+        Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
+            match traffic.next_record() {
+                Some(Ok(AppDataRecord { discard: more, payload, .. })) => {
+                    discard += more;
+                    sink(payload);
+                }
+                Some(Err(error)) => break Err(error),
+                None => break Ok(Step::More),
+            }
+        },
+        Ok(ConnectionState::EncodeTlsData(message)) => say(message, said).map(|()| Step::More),
+        Ok(ConnectionState::TransmitTlsData(written)) => {
+            written.done();
+            Ok(Step::More)
+        }
+        Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => Ok(Step::Waits),
+        Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Ok(Step::Over),
+        // Early data is not offered, so there is none.
+        Ok(_) => Err(rustls::Error::General("an unknown state".to_owned())),
+        Err(error) => Err(error),
+    };
+    (discard, step)
+}
+
+/// One step of writing: how much was put into `out`; `None` when the session had something to say before.
+fn seal<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    what: What<'_>,
+    out: &mut [u8],
+    said: &mut Vec<u8>,
+) -> io::Result<Option<usize>> {
+    match status.state.map_err(io_error)? {
+        ConnectionState::WriteTraffic(mut traffic) => {
+            let sealed = match what {
+                What::Data(plain) => traffic.encrypt(plain, out),
+                What::End => traffic.queue_close_notify(out),
+            };
+            sealed.map(Some).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+        }
+        ConnectionState::EncodeTlsData(message) => say(message, said).map(|()| None).map_err(io_error),
+        ConnectionState::TransmitTlsData(written) => {
+            written.done();
+            Ok(None)
+        }
+        _ => Err(ErrorKind::NotConnected.into()),
+    }
+}
+
+fn say<Data>(mut message: EncodeTlsData<'_, Data>, said: &mut Vec<u8>) -> Result<(), rustls::Error> {
+    let from = said.len();
+    if let Err(EncodeError::InsufficientSize(needed)) = message.encode(&mut []) {
+        said.resize(from + needed.required_size, 0);
+        let encoded = message.encode(&mut said[from..]);
+        encoded.map_err(|error| rustls::Error::General(error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn taken_at_once(written: io::Result<usize>) -> io::Result<usize> {
+    match written {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        written => written,
+    }
+}
+
+fn io_error(error: rustls::Error) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, error)
+}
