@@ -15,17 +15,23 @@
 //! That is done first for servers in good standing (not ejected, not failed a moment ago), and for the others only when
 //! there is none: a doubtful server is better than no answer.
 
+mod copies;
 mod ejection;
+mod health;
 mod key;
 mod load;
 mod rebalance;
 mod rendezvous;
+mod retry;
 mod slow_start;
 mod spec;
 mod sticky;
 mod turns;
 
+pub use copies::{BufferSpec, MirrorSpec, MirrorTo};
 pub use ejection::EjectionSpec;
+pub use health::{Health, HealthKind, HealthSpec, HealthStanding, StatusRange};
+pub use retry::{Ratio, RetryBudget, RetrySpec};
 pub use spec::{Balance, BalanceError, BalanceSpec, CanarySpec, HashOn, Policy, StickySpec};
 pub use sticky::SetCookie;
 

@@ -95,6 +95,11 @@ impl Predicate {
     pub fn allows_retry(&self, attempt: &Attempt<'_>) -> bool {
         attempt.attempts <= RETRIES_MAX && self.root.holds(attempt)
     }
+
+    /// Whether it names this method (`RequestMethod() == "POST"`): then somebody wants such requests to be sent again.
+    pub fn names_method(&self, method: &str) -> bool {
+        self.root.names_method(method)
+    }
 }
 
 impl Default for Predicate {
@@ -120,6 +125,18 @@ impl Condition {
             Self::CompareTruths(left, comparison, right) => {
                 comparison.holds(&left.holds(attempt), &right.holds(attempt))
             }
+        }
+    }
+}
+
+impl Condition {
+    fn names_method(&self, name: &str) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.names_method(name)),
+            Self::CompareTexts(Text::Method, Comparison::Equal, Text::Literal(text))
+            | Self::CompareTexts(Text::Literal(text), Comparison::Equal, Text::Method) => text == name,
+            Self::CompareTruths(left, _, right) => left.names_method(name) || right.names_method(name),
+            Self::NetworkError | Self::CompareNumbers(..) | Self::CompareTexts(..) => false,
         }
     }
 }
@@ -295,6 +312,14 @@ mod tests {
         ] {
             assert_eq!(allows(text, at), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_method_is_named_when_it_is_asked_for() {
+        let names = |text: &str, method: &str| Predicate::parse(text).unwrap().names_method(method);
+        assert!(names(r#"IsNetworkError() && (RequestMethod() == "PUT" || "POST" == RequestMethod())"#, "POST"));
+        assert!(!names(r#"IsNetworkError() && RequestMethod() != "POST""#, "POST"));
+        assert!(!names("IsNetworkError()", "POST") && !names("", "POST") && names("", "GET"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One route: which requests it takes and where they go.
 
-use crate::balance::{Balance, BalanceError, BalanceSpec};
+use crate::balance::{Balance, BalanceError, BalanceSpec, BufferSpec, MirrorTo};
 use crate::document::{RouteDocument, SERVERS_MAX};
 use crate::expression::Expression;
 use crate::lexer::ParseError;
@@ -131,6 +131,11 @@ impl Route {
         let own = spec.servers.into_iter().map(|(id, url, weight)| (id, url, weight, false));
         let asked_for =
             own.chain(canary.iter().map(|server| (server.id.clone(), server.url.clone(), server.weight, true)));
+        if let Some(MirrorTo::Servers(mirrors)) = balance.mirror().map(|mirror| &mirror.to) {
+            for server in mirrors {
+                ServerUrl::parse(&server.url).map_err(|source| RouteError::Server { id: server.id.clone(), source })?;
+            }
+        }
         let mut servers = Vec::with_capacity(asked_for.size_hint().0);
         let mut seen = HashSet::new();
         for (id, url, weight, is_canary) in asked_for {
@@ -164,6 +169,17 @@ impl Route {
 }
 
 impl Route {
+    /// Of a request's body that is taken whole, so that it can be sent again: the bytes that stay in memory. `None`: bodies
+    /// of this method stream. It is asked for by `buffer`, or by a failover predicate that names the method.
+    pub fn buffered_bytes(&self, method: &str) -> Option<u32> {
+        if let Some(BufferSpec { memory_bytes }) = self.balance.spec().buffer {
+            return Some(memory_bytes);
+        }
+        // The default names GET, whose bodies mean nothing.
+        let is_named = !matches!(method, "GET" | "HEAD") && self.failover.names_method(method);
+        is_named.then_some(BufferSpec::MEMORY_BYTES)
+    }
+
     /// What compiles to this route.
     pub fn spec(&self) -> RouteSpec {
         let server = |server: &Server| (server.id.clone(), server.url.as_str().to_owned(), server.weight);
@@ -255,6 +271,20 @@ mod tests {
         assert_eq!(Route::compile(again).unwrap().servers, route.servers);
         let nonsense = BalanceSpec { slow_start_seconds: u32::MAX, ..BalanceSpec::default() };
         assert!(matches!(Route::compile(RouteSpec { balance: nonsense, ..spec }), Err(RouteError::Balance(_))));
+    }
+
+    #[test]
+    fn bodies_stream_unless_somebody_wants_them_again() {
+        let route = |predicate: &str, balance: &str| {
+            let document = RouteDocument { failover_predicate: predicate.into(), ..document() };
+            let balance = serde_json::from_str(balance).unwrap();
+            Route::compile(RouteSpec { balance, ..RouteSpec::of_document("a", document).unwrap() }).unwrap()
+        };
+        let default = route("", "{}");
+        assert_eq!(["GET", "POST", "PUT"].map(|method| default.buffered_bytes(method)), [None; 3]);
+        let named = route(r#"RequestMethod() == "POST""#, "{}");
+        assert_eq!((named.buffered_bytes("POST"), named.buffered_bytes("PUT")), (Some(1 << 20), None));
+        assert_eq!(route("", r#"{"buffer":{"memory_bytes":7}}"#).buffered_bytes("PUT"), Some(7));
     }
 
     #[test]

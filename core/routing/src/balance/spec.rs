@@ -1,6 +1,9 @@
 //! What a route asks of its balancer: the field `balance` of a route document, or the label `roadstead.balance`.
 
+use super::copies::{BufferSpec, MirrorSpec};
 use super::ejection::EjectionSpec;
+use super::health::HealthSpec;
+use super::retry::RetrySpec;
 use super::{key, sticky};
 use crate::document::{RouteServer, SERVERS_MAX};
 use crate::expression::RequestHead;
@@ -42,6 +45,18 @@ pub struct BalanceSpec {
     pub ejection: Option<EjectionSpec>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanarySpec>,
+    /// How many requests may be sent to another server; there always is a bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetrySpec>,
+    /// Bodies are kept whole, so that requests that have one can be sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<BufferSpec>,
+    /// Servers are asked how they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSpec>,
+    /// Somebody else gets a copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorSpec>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +118,16 @@ pub enum BalanceError {
     Number { field: &'static str, number: u32, least: u32, most: u32 },
     #[error("canary.servers: {count}, expected 1 to {SERVERS_MAX}")]
     CanaryServers { count: usize },
+    #[error("retry.ratio {ratio}: expected 0 to 1")]
+    Ratio { ratio: String },
+    #[error("health.status {text:?}: expected a status, or two as in 200-399")]
+    StatusRange { text: String },
+    #[error("health.{field} {text:?}: a path begins with /, and neither has spaces")]
+    HealthText { field: &'static str, text: String },
+    #[error("mirror.to: {count} servers, expected 1 to {SERVERS_MAX}, or a route's id")]
+    MirrorServers { count: usize },
+    #[error("mirror.to: a route's id is not empty")]
+    MirrorRoute,
 }
 
 /// A checked [`BalanceSpec`].
@@ -163,6 +188,12 @@ impl Balance {
                 return Err(BalanceError::CanaryServers { count: servers.len() });
             }
         }
+        if let Some(RetrySpec { min_per_second, .. }) = &spec.retry {
+            check("retry.min_per_second", *min_per_second, 0, RetrySpec::MIN_PER_SECOND_MAX)?;
+        }
+        spec.buffer.as_ref().map_or(Ok(()), BufferSpec::check)?;
+        spec.health.as_ref().map_or(Ok(()), HealthSpec::check)?;
+        spec.mirror.as_ref().map_or(Ok(()), MirrorSpec::check)?;
         Ok(Self(Arc::new(spec)))
     }
 
@@ -191,6 +222,18 @@ impl Balance {
     /// Whether a pick asks what time it is.
     pub fn is_timed(&self) -> bool {
         self.0.slow_start_seconds > 0 || self.0.ejection.is_some()
+    }
+
+    pub fn retry(&self) -> RetrySpec {
+        self.0.retry.unwrap_or_default()
+    }
+
+    pub fn health(&self) -> Option<&HealthSpec> {
+        self.0.health.as_ref()
+    }
+
+    pub fn mirror(&self) -> Option<&MirrorSpec> {
+        self.0.mirror.as_ref()
     }
 
     pub(super) fn policy(&self) -> Policy {
@@ -239,7 +282,7 @@ fn check_hash(spec: &BalanceSpec) -> Result<(), BalanceError> {
     }
 }
 
-fn check(field: &'static str, number: u32, least: u32, most: u32) -> Result<(), BalanceError> {
+pub(super) fn check(field: &'static str, number: u32, least: u32, most: u32) -> Result<(), BalanceError> {
     let is_in = (least..=most).contains(&number);
     if is_in { Ok(()) } else { Err(BalanceError::Number { field, number, least, most }) }
 }
@@ -307,6 +350,10 @@ mod tests {
             r#"{"policy":"least_connections","ejection":{"failures":3,"seconds":10,"seconds_max":60}}"#,
             r#"{"policy":"hash","hash_on":"header:x-user","load_percent_max":0}"#,
             r#"{"policy":"hash","hash_on":"cookie:Sid"}"#,
+            r#"{"policy":"weighted_round_robin","retry":{"ratio":0.2,"min_per_second":3},"buffer":{"memory_bytes":4096}}"#,
+            r#"{"policy":"weighted_round_robin","health":{"kind":"tcp","path":"/","interval_ms":500,"timeout_ms":100,"rise":1,"fall":2,"status":"200-399"}}"#,
+            r#"{"policy":"weighted_round_robin","mirror":{"to":"other","percent":5}}"#,
+            r#"{"policy":"weighted_round_robin","mirror":{"to":[{"id":"1","url":"http://a:1","weight":1}],"percent":100}}"#,
             r#"{"policy":"weighted_round_robin","canary":{"percent":5,"servers":[{"id":"1","url":"http://a:1","weight":1}]}}"#,
         ] {
             assert_eq!(serde_json::to_string(compile(json).unwrap().spec()).unwrap(), json);
@@ -333,6 +380,15 @@ mod tests {
             (r#"{"ejection":{"seconds":60,"seconds_max":30}}"#, "ejection.seconds_max 30: expected 60 to 86400"),
             (r#"{"canary":{"percent":101,"servers":[{"id":"1","url":"http://a"}]}}"#, "canary.percent 101"),
             (r#"{"canary":{"percent":1,"servers":[]}}"#, "canary.servers: 0"),
+            (r#"{"retry":{"ratio":2}}"#, "retry.ratio 2: expected 0 to 1"),
+            (r#"{"retry":{"min_per_second":2000000}}"#, "retry.min_per_second 2000000"),
+            (r#"{"buffer":{"memory_bytes":100000000}}"#, "buffer.memory_bytes 100000000"),
+            (r#"{"health":{"path":"health"}}"#, "health.path \"health\""),
+            (r#"{"health":{"host":"a b"}}"#, "health.host \"a b\""),
+            (r#"{"health":{"interval_ms":1}}"#, "health.interval_ms 1: expected 100"),
+            (r#"{"health":{"status":"2xx"}}"#, "health.status \"2xx\""),
+            (r#"{"mirror":{"to":[]}}"#, "mirror.to: 0 servers"),
+            (r#"{"mirror":{"to":"a","percent":101}}"#, "mirror.percent 101"),
         ] {
             let error = compile(json).unwrap_err();
             assert!(error.contains(message), "{json}: {error}");
