@@ -19,9 +19,9 @@ mod table;
 mod url;
 
 pub use balance::{
-    Ask, Balance, BalanceError, BalanceSpec, Balancer, BufferSpec, CanarySpec, EjectionSpec, HashOn, Health, HealthKind,
-    HealthSpec, HealthStanding, MirrorSpec, MirrorTo, Picked, Policy, Ratio, RetryBudget, RetrySpec, SetCookie, Standing,
-    StatusRange, StickySpec,
+    Ask, Balance, BalanceError, BalanceSpec, Balancer, BufferSpec, CanarySpec, EjectionSpec, HashOn, Health,
+    HealthKind, HealthSpec, HealthStanding, MirrorSpec, MirrorTo, Picked, Policy, Ratio, RetryBudget, RetrySpec,
+    SetCookie, Standing, StatusRange, StickySpec,
 };
 pub use expression::{
     ALTERNATIVES_MAX, EXPRESSION_BYTES_MAX, Expression, HOST_BYTES_MAX, Headers, MATCHERS_MAX, Network, RequestHead,

@@ -97,7 +97,8 @@ pub struct Frontend {
     pub settings: FrontendSettings,
 }
 
-/// `MaxMemBodyBytes`, `Stream` and `StreamFlushIntervalNanoSecs` are accepted and change nothing: bodies always stream.
+/// `StreamFlushIntervalNanoSecs` is accepted and changes nothing. Bodies stream unless `MaxMemBodyBytes` asks for more and
+/// `Stream` does not say otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FrontendSettings {
@@ -114,11 +115,19 @@ pub struct FrontendSettings {
     pub trust_forward_header: bool,
     #[serde(rename(serialize = "PassHostHeader", deserialize = "passhostheader"))]
     pub pass_host_header: bool,
+    #[serde(rename(serialize = "Stream", deserialize = "stream"), skip_serializing_if = "is_default")]
+    pub stream: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FrontendLimits {
+    /// Of a body that is kept whole; 0: bodies stream (vulcand keeps 1 MiB then).
+    #[serde(
+        rename(serialize = "MaxMemBodyBytes", deserialize = "maxmembodybytes"),
+        skip_serializing_if = "is_default"
+    )]
+    pub max_mem_body_bytes: i64,
     /// 0: no limit.
     #[serde(rename(serialize = "MaxBodyBytes", deserialize = "maxbodybytes"))]
     pub max_body_bytes: i64,

@@ -5,7 +5,7 @@
 //! time, and answers are told only to those that learn from them.
 
 use crate::servers::{Server, lock, process_micros};
-use routing::{Ask, Balancer, Picked, RequestHead, Route, SetCookie, Standing};
+use routing::{Ask, Balancer, Picked, RequestHead, RetryBudget, Route, SetCookie, Standing};
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex};
@@ -15,14 +15,23 @@ use std::time::Duration;
 pub(crate) struct Balancing {
     balancer: Mutex<Balancer>,
     observes: bool,
+    /// Shared with the route's former and later selves; looked at only when something fails.
+    budget: Arc<Mutex<RetryBudget>>,
 }
 
 impl Balancing {
-    /// What was remembered of servers is kept.
-    pub fn new(route: &Route, before: Option<&Self>) -> Self {
+    /// What was remembered of servers is kept. `requests` counts those that the route ever answered.
+    pub fn new(route: &Route, before: Option<&Self>, requests: impl FnOnce() -> u64) -> Self {
+        let budget = before
+            .map_or_else(|| Arc::new(Mutex::new(RetryBudget::new(requests(), now()))), |before| before.budget.clone());
         let before = before.map(|before| lock(&before.balancer));
         let balancer = Balancer::new(&route.balance, &route.servers, before.as_deref(), now());
-        Self { observes: balancer.observes(), balancer: Mutex::new(balancer) }
+        Self { observes: balancer.observes(), balancer: Mutex::new(balancer), budget }
+    }
+
+    /// Takes a retry out of the route's budget, if there is one left.
+    pub fn may_retry(&self, route: &Route, requests: u64) -> bool {
+        lock(&self.budget).take(&route.balance.retry(), requests, now())
     }
 
     /// Of the route's servers one that may be asked, and rather one that did not fail a moment ago, on a machine that did

@@ -43,6 +43,8 @@ pub(crate) struct Counts {
     pub request_bytes: Counter,
     pub response_bytes: Counter,
     pub retries: Counter,
+    /// What the retry budget did not allow.
+    pub retries_denied: Counter,
     codes: [Counter; COMMON_CODES.len()],
     other_codes: Mutex<BTreeMap<u16, u64>>,
     latency: [Counter; LATENCY_BUCKETS],
@@ -58,6 +60,7 @@ pub(crate) struct Totals {
     pub request_bytes: u64,
     pub response_bytes: u64,
     pub retries: u64,
+    pub retries_denied: u64,
     pub codes: BTreeMap<u16, u64>,
     pub latency: [u64; LATENCY_BUCKETS],
     pub latency_micros: u64,
@@ -69,6 +72,7 @@ impl Default for Counts {
             request_bytes: Counter::default(),
             response_bytes: Counter::default(),
             retries: Counter::default(),
+            retries_denied: Counter::default(),
             codes: array::from_fn(|_| Counter::default()),
             other_codes: Mutex::default(),
             latency: array::from_fn(|_| Counter::default()),
@@ -105,12 +109,18 @@ pub(crate) fn latency_bounds() -> [f64; LATENCY_BUCKETS] {
 }
 
 impl CountsOf {
+    /// Requests that were answered, ever.
+    pub fn requests(&self) -> u64 {
+        self.all().flat_map(|counts| &counts.latency).map(Counter::get).sum()
+    }
+
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         for counts in self.all() {
             totals.request_bytes += counts.request_bytes.get();
             totals.response_bytes += counts.response_bytes.get();
             totals.retries += counts.retries.get();
+            totals.retries_denied += counts.retries_denied.get();
             let common = COMMON_CODES.iter().copied().zip(counts.codes.iter().map(Counter::get));
             let others = lock(&counts.other_codes).clone();
             for (code, count) in common.chain(others).filter(|(_, count)| *count > 0) {

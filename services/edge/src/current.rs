@@ -163,6 +163,16 @@ impl Admitted {
         &self.turns.servers[self.position]
     }
 
+    /// Takes a retry out of the route's budget, if there is one left.
+    pub fn may_retry(&self) -> bool {
+        let Turns { route, counts, balancing, .. } = &*self.turns;
+        let may = balancing.may_retry(route, counts.requests());
+        if !may {
+            counts.here().retries_denied.add(1);
+        }
+        may
+    }
+
     /// It answered, or failed, which counts as the status the client would see.
     pub fn observe(&self, status: u16) {
         self.turns.balancing.observe(self.position, status);
@@ -265,7 +275,7 @@ impl Current {
         };
         Turns {
             route: route.clone(),
-            balancing: Balancing::new(route, before.map(|before| &before.balancing)),
+            balancing: Balancing::new(route, before.map(|before| &before.balancing), || counts.requests()),
             servers: route.servers.iter().map(|server| self.servers.get(&server.url)).collect(),
             counts,
             chain,

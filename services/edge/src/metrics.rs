@@ -165,6 +165,10 @@ impl Family<'_> {
         counter("request_bytes", "Bytes sent to servers: heads and bodies", |totals| totals.request_bytes)?;
         counter("response_bytes", "Bytes received from servers: heads and bodies", |totals| totals.response_bytes)?;
         counter("retries", "Requests sent to another server", |totals| totals.retries)?;
+        if self.label == "route" {
+            let help = "Requests not sent to another server since the retry budget was used up";
+            counter("retries_denied", help, |totals| totals.retries_denied)?;
+        }
         let name = format!("edge_{}_latency", self.label);
         let help = "Time from a request's head to the end of its response";
         let mut family = encoder.encode_descriptor(&name, help, Some(&Unit::Seconds), MetricType::Histogram)?;

@@ -95,7 +95,8 @@ impl HealthSpec {
         check("health.timeout_ms", self.timeout_ms, 1, Self::MS_MAX)?;
         check("health.rise", self.rise, 1, Self::IN_ROW_MAX)?;
         check("health.fall", self.fall, 1, Self::IN_ROW_MAX)?;
-        let is_text = |text: &str| text.len() <= Self::TEXT_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_text =
+            |text: &str| text.len() <= Self::TEXT_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
         if !self.path.starts_with('/') || !is_text(&self.path) || self.path.contains('#') {
             return Err(BalanceError::HealthText { field: "path", text: self.path.clone() });
         }

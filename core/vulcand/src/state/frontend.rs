@@ -6,7 +6,7 @@ use crate::alias::{Alias, with_aliases};
 use crate::key::{Key, Kind, Prefix};
 use crate::objects::Frontend;
 use middleware::MIDDLEWARES_MAX;
-use routing::{Expression, RouteSpec};
+use routing::{BalanceSpec, BufferSpec, Expression, RouteSpec};
 use serde_json::Value;
 
 /// The name of a frontend's route.
@@ -66,6 +66,7 @@ impl Keys {
             dial_timeout: backend.and_then(|backend| backend.dial_timeout().ok().flatten()),
             head_timeout: backend.and_then(|backend| backend.read_timeout().ok().flatten()),
             refuse,
+            balance: balance(frontend),
             middlewares,
             ..RouteSpec::default()
         }
@@ -88,6 +89,16 @@ impl Keys {
             _ => Err(format!("middlewares that cannot be read: {}", unreadable.join(", "))),
         }
     }
+}
+
+/// As vulcand balances: servers that err get fewer requests. vulcand keeps every body; here that has to be asked for.
+fn balance(frontend: &Frontend) -> BalanceSpec {
+    let memory_bytes =
+        u32::try_from(frontend.settings.limits.max_mem_body_bytes.clamp(0, BufferSpec::MEMORY_BYTES_MAX.into()));
+    let memory_bytes = memory_bytes.unwrap_or(0);
+    let keeps_bodies = memory_bytes > 0 && !frontend.settings.stream;
+    let buffer = keeps_bodies.then_some(BufferSpec { memory_bytes });
+    BalanceSpec { rebalance: true, buffer, ..BalanceSpec::default() }
 }
 
 /// The frontend's rule and its aliases; without them where one makes it no rule any more.

@@ -56,6 +56,22 @@ fn keys_become_a_route_in_any_order_of_writing() {
 }
 
 #[test]
+fn a_frontend_rebalances_and_keeps_bodies_when_it_asks_for_it() {
+    let balance = |settings: &str| {
+        let frontend = format!(r#"{{"Type":"http","BackendId":"b1","Route":"Host(`a`)","Settings":{settings}}}"#);
+        let mut state =
+            state(&[("/vulcand/frontends/f1/frontend", &frontend), ("/vulcand/backends/b1/backend", BACKEND)]);
+        state.translate().routes[0].balance.spec().clone()
+    };
+    assert!(balance("{}").rebalance && balance("{}").buffer.is_none());
+    let kept = |settings| balance(settings).buffer.map(|buffer| buffer.memory_bytes);
+    assert_eq!(kept(r#"{"Limits":{"MaxMemBodyBytes":4096}}"#), Some(4096));
+    assert_eq!(kept(r#"{"Limits":{"MaxMemBodyBytes":4096},"Stream":true}"#), None);
+    assert_eq!(kept(r#"{"Limits":{"MaxMemBodyBytes":-1}}"#), None);
+    assert_eq!(kept(r#"{"Limits":{"MaxMemBodyBytes":9000000000}}"#), Some(64 << 20));
+}
+
+#[test]
 fn a_frontend_is_reached_by_its_aliases_too() {
     let aliases = ["Host(`a`)=Host(`b`)", "Host(`c`)=Host("].map(|text| text.parse().unwrap());
     let mut state = State::with_aliases(aliases.to_vec());

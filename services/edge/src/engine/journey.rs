@@ -133,7 +133,10 @@ impl Journey {
             return None;
         }
         let tried: Vec<_> = self.tried.iter().chain([admitted.server()]).cloned().collect();
-        self.read(|request| admit(worker, peer, request, &tried, self.passed())).ok()
+        let next = self.read(|request| admit(worker, peer, request, &tried, self.passed())).ok()?;
+        // Instead of a server that cannot be reached another one may always be asked: that is no load for the first.
+        let is_free = is_untouched && attempts == 1;
+        (is_free || next.may_retry()).then_some(next)
     }
 
     /// With the one that is being made.

@@ -10,5 +10,6 @@ mod kept;
 mod memory_store;
 mod middlewares;
 mod peers;
+mod retry;
 mod routes;
 mod session;
