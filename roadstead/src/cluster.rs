@@ -11,7 +11,7 @@ pub mod removal;
 pub mod renew;
 pub mod state;
 
-pub use credentials::registry_key;
+pub use credentials::{make_seal_key, registry_key, seal_key_path};
 pub use membership::{Membership, Others, make_directory};
 pub use outside::etcd_user;
 

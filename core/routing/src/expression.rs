@@ -19,6 +19,7 @@
 //! precedence and in lookup, which both need to see only conjunctions.
 
 mod head;
+mod hosts;
 mod matcher;
 mod network;
 mod parse;

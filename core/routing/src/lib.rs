@@ -9,6 +9,7 @@
 
 mod balance;
 pub mod certificate;
+pub mod challenge;
 pub mod document;
 mod expression;
 mod lexer;

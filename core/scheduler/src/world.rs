@@ -79,6 +79,8 @@ pub struct EdgeRecord {
     /// The node it runs on, where it said so.
     pub node: Option<NodeId>,
     pub applied_revision: i64,
+    /// It answers the challenges of certificate authorities as of here; 0: it did not say.
+    pub challenges_revision: i64,
     /// URLs of servers that left the table and still have requests in flight.
     pub busy: BTreeSet<String>,
     pub last_seen: Timestamp,

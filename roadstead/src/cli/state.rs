@@ -5,7 +5,7 @@ use super::output::Output;
 use crate::cluster::{self, Membership, Others};
 use crate::config::ConfigError;
 use anyhow::{Context, bail};
-use identity::{Authority, Ca, Role};
+use identity::{Authority, Ca, Role, SealKey};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -25,8 +25,9 @@ pub const RESTORE_EXAMPLES: &str = "Examples:
 
 /// The state, inside the file.
 const STATE: &str = "state";
-/// What goes with it, relative to the data directory; a machine that was never of a cluster has the first only.
-const FILES: [&str; 3] = ["identity/authority.toml", "identity/ca.pem", "identity/ca.key"];
+/// What goes with it, relative to the data directory; a machine that was never of a cluster has no authority for certificates.
+/// Without the seal key the private keys in the state could be read by nobody.
+const FILES: [&str; 4] = ["identity/authority.toml", "identity/ca.pem", "identity/ca.key", "identity/seal.key"];
 /// Where the store is while it is restored.
 const RESTORING: &str = "store.restoring";
 /// One of those files.
@@ -104,6 +105,9 @@ pub async fn restore(restore: Restore) -> anyhow::Result<()> {
     if let Some(ca) = held.ca {
         ca.save(&data.join("identity"))?;
     }
+    if let Some(seal_key) = held.seal_key {
+        seal_key.write(&cluster::seal_key_path(data))?;
+    }
     held.authority.save(data)?;
     drop(store);
     // Last: without it `up` starts nothing here.
@@ -126,6 +130,7 @@ struct Held {
     state: Vec<u8>,
     authority: Authority,
     ca: Option<Ca>,
+    seal_key: Option<SealKey>,
 }
 
 impl Held {
@@ -149,14 +154,15 @@ impl Held {
         let mut part = |name: &str| parts.remove(name);
         let text = |bytes| String::from_utf8(bytes).with_context(cut_off);
         let state = part(STATE).with_context(|| format!("{} is cut off: it holds no state", path.display()))?;
-        let [authority, ca_pem, ca_key] = FILES.map(&mut part);
+        let [authority, ca_pem, ca_key, seal_key] = FILES.map(&mut part);
         let authority = authority.with_context(|| format!("{} holds no tokens", path.display()))?;
         let ca = match (ca_pem, ca_key) {
             (Some(certificate), Some(key)) => Some(Ca::from_pem(&text(certificate)?, &text(key)?)?),
             (None, None) => None,
             _ => bail!("{} is cut off: it holds half of an authority", path.display()),
         };
-        Ok(Self { state, authority: Authority::from_toml(&text(authority)?)?, ca })
+        let seal_key = seal_key.map(|key| anyhow::Ok(SealKey::parse(&text(key)?)?)).transpose()?;
+        Ok(Self { state, authority: Authority::from_toml(&text(authority)?)?, ca, seal_key })
     }
 }
 

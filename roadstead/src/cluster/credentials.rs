@@ -1,7 +1,7 @@
 //! What a machine shows to others: a certificate for each of its roles, signed by the cluster's authority.
 
 use anyhow::Context;
-use identity::{AccessKey, Authority, Ca, CertificateFiles, Request, Role, Subject, private_file};
+use identity::{AccessKey, Authority, Ca, CertificateFiles, Request, Role, SealKey, Subject, private_file};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,6 +21,21 @@ pub fn directory(data: &Path) -> PathBuf {
 
 pub fn files(data: &Path, role: Role) -> CertificateFiles {
     CertificateFiles::of(&directory(data), role)
+}
+
+/// What opens the private keys in the state, for edges and controllers. Made by whoever founds, and the same on every machine:
+/// a machine that joined before there was one has none, and reads none of them.
+pub fn seal_key_path(data: &Path) -> PathBuf {
+    directory(data).join("seal.key")
+}
+
+/// One that is there, also of a restored backup, is kept.
+pub fn make_seal_key(data: &Path) -> anyhow::Result<()> {
+    let path = seal_key_path(data);
+    if SealKey::read_if_there(&path)?.is_none() {
+        SealKey::generate()?.write(&path)?;
+    }
+    Ok(())
 }
 
 /// Every role a machine may have.

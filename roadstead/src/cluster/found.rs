@@ -25,6 +25,7 @@ pub fn found(config: &Config) -> anyhow::Result<Membership> {
         ca.save(&directory)?;
         ca
     };
+    credentials::make_seal_key(data)?;
     let name = &config.cluster.name;
     let requests = Requests::generate(credentials::roles(true))?;
     requests.keep(data, ca.certificate_pem(), &requests.sign(&ca, name, address)?)?;

@@ -9,7 +9,7 @@ use crate::config::{Config, ConfigError};
 use anyhow::Context;
 use controller::cluster::{JoinAnswer, JoinCredential, JoinRequest};
 use http::{Method, StatusCode};
-use identity::{Authority, Ca, Identity, JoinToken, Request, private_file};
+use identity::{Authority, Ca, Identity, JoinToken, Request, SealKey, private_file};
 use lifecycle::ErrorChain;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -71,6 +71,9 @@ pub async fn join(config: &Config, token: &JoinToken) -> anyhow::Result<Membersh
     }
     if let Some(key_pem) = &answer.ca_key {
         Ca::from_pem(&answer.ca, key_pem)?.save(&credentials::directory(data))?;
+    }
+    if let Some(seal_key) = &answer.seal_key {
+        SealKey::parse(seal_key)?.write(&credentials::seal_key_path(data))?;
     }
     requests.keep(data, &answer.ca, &answer.certificates)?;
     let registry_key = answer.access_keys.get("registry").context("the cluster gave no keys to its objects")?;

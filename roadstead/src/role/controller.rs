@@ -1,6 +1,7 @@
 //! `roadstead controller`.
 
 use super::{Services, credentials, etcd, only};
+use identity::SealKey;
 use lifecycle::Stop;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,6 +25,9 @@ pub struct Arguments {
     /// The port the edges serve on, for the addresses the API shows
     #[arg(long)]
     edge_port: Option<u16>,
+    /// What opens the private keys of certificates in the state: 64 hexadecimal digits, or 32 bytes (vulcand's -sealKey)
+    #[arg(long, value_name = "FILE")]
+    seal_key: Option<PathBuf>,
     #[command(flatten)]
     credentials: credentials::CredentialFlags,
     #[arg(long, hide = true)]
@@ -48,6 +52,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         hostname: super::host_name(),
         edge_port: arguments.edge_port,
         drain: true,
+        seal_key: arguments.seal_key.as_deref().map(SealKey::read).transpose()?,
         cluster: None,
     };
     Ok(only("controller", ::controller::start(config, stop).await?))

@@ -1,6 +1,7 @@
 //! `roadstead edge`.
 
 use super::{Services, credentials, etcd, only};
+use identity::SealKey;
 use lifecycle::Stop;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,6 +25,9 @@ pub struct Arguments {
     /// Where the last good table is kept, for a start without the state
     #[arg(long)]
     data: Option<PathBuf>,
+    /// What opens the private keys of certificates in the state: 64 hexadecimal digits, or 32 bytes (vulcand's -sealKey)
+    #[arg(long, value_name = "FILE")]
+    seal_key: Option<PathBuf>,
     #[command(flatten)]
     credentials: credentials::CredentialFlags,
     #[arg(long, hide = true)]
@@ -44,6 +48,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         data: arguments.data,
         token: known.token,
         tls: known.tls,
+        seal_key: arguments.seal_key.as_deref().map(SealKey::read).transpose()?,
         verifier: known.verifier,
         edge_id: arguments.name.or(arguments.credentials.node.clone()).unwrap_or_else(super::host_name),
         node_id: arguments.credentials.node.unwrap_or_default(),

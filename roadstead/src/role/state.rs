@@ -6,7 +6,7 @@ use crate::cli::socket_path;
 use crate::cluster::{self, Membership, Others};
 use ::store::{ClientCredentials, EtcdClient, Members, Store};
 use anyhow::Context;
-use identity::{Authority, Ca, Identity, Role, Tls, Token, Verifier};
+use identity::{Authority, Ca, Identity, Role, SealKey, Tls, Token, Verifier};
 use lifecycle::{Started, Stop};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -110,7 +110,7 @@ async fn start_controller(
     arguments: &Arguments,
     store: Arc<dyn Store>,
     verifier: Verifier,
-    cluster: Option<::controller::cluster::Cluster>,
+    in_cluster: Option<::controller::cluster::Cluster>,
     stop: &Stop,
 ) -> anyhow::Result<Started> {
     let config = ::controller::Config {
@@ -124,7 +124,8 @@ async fn start_controller(
         hostname: super::host_name(),
         edge_port: arguments.edge_port,
         drain: !arguments.no_drain,
-        cluster,
+        seal_key: SealKey::read_if_there(&cluster::seal_key_path(&arguments.data))?,
+        cluster: in_cluster,
     };
     ::controller::start(config, stop.child()).await.context("start the controller")
 }

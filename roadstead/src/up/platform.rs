@@ -109,6 +109,7 @@ impl Platform {
         children: &mut Children,
     ) -> anyhow::Result<Addresses> {
         let authority = authority.context("a machine alone has its own authority")?;
+        cluster::make_seal_key(&config.data)?;
         let programs = Programs { config, membership: None };
         let ready = children.start(programs.state()).await?;
         let (store, controller) = (address(&ready, "store")?, address(&ready, "controller")?);

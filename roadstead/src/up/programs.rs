@@ -2,7 +2,7 @@
 //! the others from the data directory (see [`crate::cluster`]).
 
 use super::child::{Listener, Program};
-use crate::cluster::{Membership, Others};
+use crate::cluster::{Membership, Others, seal_key_path};
 use crate::config::{Config, IpNetwork};
 use identity::{Identity, Role};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -95,6 +95,10 @@ impl Programs<'_> {
             arguments.extend(["--controller".into(), format!("http://{sessions}")]);
         }
         arguments.extend(["--data".into(), self.config.data.join("edge").display().to_string()]);
+        let seal_key = seal_key_path(&self.config.data);
+        if seal_key.exists() {
+            arguments.extend(["--seal-key".into(), seal_key.display().to_string()]);
+        }
         let listeners = vec![
             listener("--listen", "edge", self.edge_listener()),
             listener("--api", "edge.api", self.config.edge.api),

@@ -17,7 +17,7 @@ use crate::uuids::Uuids;
 use axum::Router;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use identity::{ClientCertificates, Verifier};
+use identity::{ClientCertificates, SealKey, Verifier};
 use lifecycle::metrics::Registry;
 use lifecycle::{Address, BoxError, Listening, Started, Stop};
 use routing::document::RouteDocument;
@@ -50,6 +50,8 @@ pub struct Config {
     pub hostname: String,
     /// The port the edges serve on, for the addresses the API shows; `None`: 80.
     pub edge_port: Option<u16>,
+    /// What opens the private keys in the store; without it there are no certificates for apps.
+    pub seal_key: Option<SealKey>,
     /// One of several controllers; `None`: one machine.
     pub cluster: Option<Cluster>,
 }
@@ -69,6 +71,7 @@ impl Config {
             drain: true,
             hostname: "localhost".to_owned(),
             edge_port: None,
+            seal_key: None,
             cluster: None,
         }
     }
@@ -100,7 +103,7 @@ pub(crate) async fn start_with_lead(mut config: Config, stop: Stop) -> Result<(S
     let stop = stop.child();
     let mut uuids = Uuids::new().map_err(Error::Random)?;
     let lead = Lead::none();
-    let shared = config.cluster.take().map(|cluster| listeners.shared(cluster, config.store.clone()));
+    let shared = config.cluster.take().map(|cluster| listeners.shared(cluster, &config));
     let settings = term_settings(&config, &listeners, shared.clone());
     let incarnation = uuids.next();
     let others = shared.clone().map(|shared| Others::new(shared, &lead, incarnation.clone()));
@@ -209,11 +212,12 @@ impl Listeners {
         })
     }
 
-    fn shared(&self, cluster: Cluster, store: Arc<dyn Store>) -> Arc<Shared> {
+    fn shared(&self, cluster: Cluster, config: &Config) -> Arc<Shared> {
         let bound = self.peers.as_ref().map(|(_, address)| address.to_string());
         let advertise = Some(cluster.advertise.clone()).filter(|advertise| !advertise.is_empty());
         let advertise = advertise.or(bound).unwrap_or_default();
-        Arc::new(Shared { cluster, advertise, api: self.api.1, store, roster: Roster::new() })
+        let (store, seal_key) = (config.store.clone(), config.seal_key.clone());
+        Arc::new(Shared { cluster, advertise, api: self.api.1, store, seal_key, roster: Roster::new() })
     }
 
     fn addresses(&self, socket: Option<PathBuf>) -> Vec<Listening> {

@@ -67,6 +67,8 @@ pub struct Config {
     pub token: Option<identity::Token>,
     /// Between machines: this node's certificate.
     pub tls: Option<identity::Tls>,
+    /// What opens the private keys in the store; without it no certificate of the store can be shown.
+    pub seal_key: Option<identity::SealKey>,
     /// Guards the API.
     pub verifier: identity::Verifier,
     /// This edge's name, unique in the cluster.

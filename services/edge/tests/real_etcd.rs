@@ -121,6 +121,7 @@ impl Edge {
             data: None,
             token: None,
             tls: None,
+            seal_key: None,
             verifier: identity::Verifier::Open,
             edge_id: "edge-1".into(),
             node_id: String::new(),

@@ -143,6 +143,7 @@ async fn story(proxy: &Machine, one: &Machine, two: &Machine) {
         data: None,
         token: None,
         tls: None,
+        seal_key: None,
         verifier: identity::Verifier::Open,
         edge_id: "edge".into(),
         node_id: String::new(),

@@ -11,7 +11,7 @@ use super::{
     host_port,
 };
 use crate::keys;
-use identity::{AccessKey, Role, Token, is_node_name};
+use identity::{AccessKey, Role, SealKey, Token, is_node_name};
 use lifecycle::ErrorChain;
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -81,6 +81,9 @@ pub struct JoinAnswer {
     pub authority: Option<String>,
     /// The authority's key, PEM; for machines that keep the state.
     pub ca_key: Option<String>,
+    /// What opens the private keys in the state, in hexadecimal; `None` where there is none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal_key: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,6 +167,7 @@ impl Registrar {
             access_keys: S3_USERS.into_iter().filter_map(access_key).collect(),
             authority: member.state.then(|| authority.to_toml()).transpose().map_err(encoding)?,
             ca_key: member.state.then(|| ca.key_pem().to_owned()),
+            seal_key: self.shared.seal_key.as_ref().map(SealKey::reveal),
         })
     }
 

@@ -7,6 +7,7 @@ use super::{Cluster, Settings};
 use crate::election::Record;
 use crate::keys;
 use crate::leader::Fence;
+use identity::SealKey;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     /// Where its API listens.
     pub api: SocketAddr,
     pub store: Arc<dyn Store>,
+    /// What machines that join are given.
+    pub seal_key: Option<SealKey>,
     pub roster: Roster,
 }
 

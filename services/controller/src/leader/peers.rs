@@ -67,12 +67,13 @@ impl Leader {
                 // Of another store's changes it may have applied many; of ours, none. (0: an edge that does not say.)
                 let is_ours = state.cluster_id == 0 || state.cluster_id == self.cluster_id;
                 let applied_revision = if is_ours { state.applied_revision } else { 0 };
+                let challenges_revision = if is_ours { state.challenges_revision } else { 0 };
                 let node = (!node.is_empty()).then(|| NodeId::new(node));
-                let record = EdgeRecord { address, node, applied_revision, busy, last_seen: self.clock.now() };
+                let last_seen = self.clock.now();
+                let record = EdgeRecord { address, node, applied_revision, challenges_revision, busy, last_seen };
                 let before = self.world.edges.insert(edge, record.clone());
-                let unchanged = before.is_some_and(|before| {
-                    (before.applied_revision, before.busy) == (record.applied_revision, record.busy)
-                });
+                let said = |record: EdgeRecord| (record.applied_revision, record.challenges_revision, record.busy);
+                let unchanged = before.is_some_and(|before| said(before) == said(record));
                 self.unpublished |= !unchanged;
                 Ok(!unchanged)
             }

@@ -135,7 +135,7 @@ impl Stage {
 
     pub async fn say(&self, edge: &str, cluster_id: u64, applied_revision: i64, busy: &[&str]) {
         let busy = busy.iter().map(|url| BusyServer { url: (*url).to_owned(), in_flight: 1 }).collect();
-        let state = EdgeState { cluster_id, applied_revision, busy };
+        let state = EdgeState { cluster_id, applied_revision, busy, ..EdgeState::default() };
         let (edge, node, address) = (edge.to_owned(), String::new(), String::new());
         self.send(Message::EdgeState { edge, node, address, state }).await;
         self.taken_in().await;

@@ -332,7 +332,7 @@ impl FakeEdge {
 
     pub async fn say(&self, applied_revision: i64, busy: &[&str]) {
         let busy = busy.iter().map(|url| BusyServer { url: (*url).to_owned(), in_flight: 1 }).collect();
-        let state = EdgeState { cluster_id: 0, applied_revision, busy };
+        let state = EdgeState { applied_revision, busy, ..EdgeState::default() };
         self.outgoing.send(FromEdge { message: Some(from_edge::Message::State(state)) }).await.unwrap();
     }
 }

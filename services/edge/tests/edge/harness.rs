@@ -46,6 +46,7 @@ pub fn config(store: Arc<dyn Store>) -> edge::Config {
         data: None,
         token: Some(identity::Token::from_text("rs_test")),
         tls: None,
+        seal_key: None,
         verifier: identity::Verifier::Open,
         edge_id: "edge-1".into(),
         node_id: "node-1".into(),
