@@ -15,7 +15,10 @@ pub struct CertificateDocument {
     pub names: Vec<String>,
     /// `identity::KeyPair`, sealed with the cluster's seal key in vulcand's form.
     pub sealed: String,
-    /// When it ends, in seconds since 1970.
+    /// When it begins, in seconds since 1970; 0: not said.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_before_s: i64,
+    /// When it ends.
     pub not_after_s: i64,
     pub issuer: CertificateIssuer,
     /// Shown to clients that ask for no name, or for one that no certificate has.
@@ -31,6 +34,10 @@ pub enum CertificateIssuer {
     Acme,
     /// Put there by a person.
     Given,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 impl std::fmt::Debug for CertificateDocument {

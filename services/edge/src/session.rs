@@ -120,6 +120,6 @@ impl Session {
     fn state(&self) -> from_edge::Message {
         let Report { cluster_id, revision, busy } = self.current.report();
         let busy = busy.into_iter().map(|(url, in_flight)| BusyServer { url, in_flight }).collect();
-        from_edge::Message::State(EdgeState { cluster_id, applied_revision: revision, busy })
+        from_edge::Message::State(EdgeState { cluster_id, applied_revision: revision, busy, ..EdgeState::default() })
     }
 }
