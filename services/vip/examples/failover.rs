@@ -55,13 +55,16 @@ async fn main() {
 
 async fn compare(rounds: u32, advert: Duration) -> Value {
     let mut report = json!({ "advert_ms": advert.as_millis() as u64, "rounds": rounds });
+    // How long the address is away depends on when the last advertisement was sent: each round fails at another point of the
+    // interval, spread evenly (by the golden section), the same for both.
+    let phase = |round: u32| advert.mul_f64((f64::from(round) * 0.618_034).fract());
     for fault in [Fault::Cut, Fault::Stop] {
         let mut gaps = [Vec::new(), Vec::new()];
         for round in 0..rounds {
             // Who is first changes, so that neither always gets the quieter machine.
             let order = [Peer::Roadstead, Peer::Keepalived];
             for peer in if round % 2 == 0 { order } else { [order[1], order[0]] } {
-                let gap = one(peer, fault, advert).await;
+                let gap = one(peer, fault, advert, phase(round)).await;
                 eprintln!("{fault:?} {peer:?} round {}: {:.1} ms", round + 1, gap.as_secs_f64() * 1e3);
                 gaps[peer as usize].push(gap);
             }
@@ -79,14 +82,14 @@ fn summary(gaps: &[Duration]) -> Value {
 }
 
 /// The time without an answer, in a fresh lab.
-async fn one(peer: Peer, fault: Fault, advert: Duration) -> Duration {
+async fn one(peer: Peer, fault: Fault, advert: Duration, phase: Duration) -> Duration {
     let ring = Ring::new(2).await;
     let client = ring.bystander("client", 50).await;
     let mut holder = start(&ring, peer, 0, advert).await;
     ring.held_only_by(0, FLOATING, PATIENCE).await;
     let _backup = start(&ring, peer, 1, advert).await;
     let probe = Probe::start(&ring, &client).await;
-    tokio::time::sleep(SETTLING).await;
+    tokio::time::sleep(SETTLING + phase).await;
     let failed_at = Instant::now();
     match fault {
         Fault::Cut => {
