@@ -1,22 +1,27 @@
-//! What the edge says of itself over HTTP: `/status`, `/v2/status` (vulcand's), `/ready`, `/routes`, `/explain`, `/metrics`;
-//! and `POST /quiesce`.
+//! What the edge says of itself over HTTP: `/status`, `/v2/status` (vulcand's), `/ready`, `/routes`, `/explain`, `/metrics`,
+//! `/top`; and `POST /quiesce`.
 
+use crate::activity::{Activity, Top};
 use crate::current::{Current, Report};
+use crate::limits::TOP_ROWS_MAX;
 use crate::listeners::ListenerProblems;
-use crate::metrics::Metrics;
+use crate::metrics::{Format, Metrics};
 use crate::quiesce::Quiesce;
 use crate::ready::Readiness;
+use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::header::CONTENT_TYPE;
-use http::{StatusCode, Uri};
+use futures::stream;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode, Uri};
 use identity::{Gate, Role, Verifier};
 use middleware::Middleware;
 use routing::{Explanation, Headers, RequestHead};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -25,6 +30,7 @@ pub(crate) struct Api {
     pub current: Arc<Current>,
     pub listeners: ListenerProblems,
     pub metrics: Arc<Metrics>,
+    pub activity: Arc<Activity>,
     pub readiness: Arc<Readiness>,
     pub quiesce: Arc<Quiesce>,
     pub edge_id: String,
@@ -46,6 +52,7 @@ pub(crate) fn router(api: Api, verifier: Verifier) -> Router {
         .route("/routes", get(routes))
         .route("/explain", get(explain))
         .route("/metrics", get(metrics))
+        .route("/top", get(top))
         .with_state(api)
         .layer(gate.layer())
 }
@@ -196,6 +203,16 @@ fn refuse(message: &str) -> Response {
     (StatusCode::BAD_REQUEST, Json(json!({ "message": message }))).into_response()
 }
 
-async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, lifecycle::metrics::CONTENT_TYPE)], api.metrics.text())
+/// Written while it is read: of thousands of routes it is long.
+async fn metrics(State(api): State<Api>, headers: HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let format = Format::asked(accept);
+    let pieces = api.metrics.pieces(format, &api.current.load());
+    let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)));
+    ([(CONTENT_TYPE, format.content_type())], body).into_response()
+}
+
+/// What happened in the last seconds, by route and by server.
+async fn top(State(api): State<Api>) -> Json<Top> {
+    Json(api.activity.top(&api.current.load(), TOP_ROWS_MAX).await)
 }

@@ -1,5 +1,10 @@
 //! What is counted of a route and of a server. Each thread writes to a [`Counts`] of its own; [`Totals`] are their sum.
 
+mod histogram;
+
+pub use histogram::Distribution;
+pub(crate) use histogram::Histogram;
+
 use crate::per_thread::PerThread;
 use crate::servers::lock;
 use std::array;
@@ -9,14 +14,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Status codes with a counter of their own; others are rare enough for a lock.
-const COMMON_CODES: [u16; 24] = [
-    101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 409, 413, 429, 500, 502, 503,
-    504,
+const COMMON_CODES: [u16; 25] = [
+    101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 409, 413, 429, 499, 500, 502,
+    503, 504,
 ];
-/// The upper bound of a latency histogram's first bucket; each further one doubles it, the last is open.
-const LATENCY_FIRST: Duration = Duration::from_micros(256);
-/// Up to 256 µs · 2¹⁵ = 8.4 s, and beyond.
-const LATENCY_BUCKETS: usize = 17;
+/// Of the others so many are told apart; a server may answer with any number.
+const OTHER_CODES_MAX: usize = 32;
+/// Stands for what is beyond.
+pub(crate) const OTHER_CODE: u16 = 0;
 
 /// A number that one thread raises and any thread reads.
 #[derive(Debug, Default)]
@@ -42,28 +47,48 @@ impl Counter {
 pub(crate) struct Counts {
     pub request_bytes: Counter,
     pub response_bytes: Counter,
+    /// Requests that went on to another server.
     pub retries: Counter,
     /// What the retry budget did not allow.
     pub retries_denied: Counter,
+    /// Attempts that got no response, or a part of one.
+    pub failures: Counter,
     codes: [Counter; COMMON_CODES.len()],
     other_codes: Mutex<BTreeMap<u16, u64>>,
-    latency: [Counter; LATENCY_BUCKETS],
-    latency_micros: Counter,
+    /// Until the response's head.
+    head: Histogram,
+    whole: Histogram,
 }
 
 /// A route's or a server's, over all threads.
 pub(crate) type CountsOf = PerThread<Counts>;
 
 /// The sum of what all threads have counted.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub request_bytes: u64,
     pub response_bytes: u64,
     pub retries: u64,
     pub retries_denied: u64,
+    pub failures: u64,
     pub codes: BTreeMap<u16, u64>,
-    pub latency: [u64; LATENCY_BUCKETS],
-    pub latency_micros: u64,
+    pub head: Distribution,
+    pub whole: Distribution,
+}
+
+/// How long an answer took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Took {
+    /// Until its head.
+    pub head: Duration,
+    pub whole: Duration,
+}
+
+impl Took {
+    /// Its end came with its head.
+    pub fn at_once(whole: Duration) -> Self {
+        Self { head: whole, whole }
+    }
 }
 
 impl Default for Counts {
@@ -73,83 +98,85 @@ impl Default for Counts {
             response_bytes: Counter::default(),
             retries: Counter::default(),
             retries_denied: Counter::default(),
+            failures: Counter::default(),
             codes: array::from_fn(|_| Counter::default()),
             other_codes: Mutex::default(),
-            latency: array::from_fn(|_| Counter::default()),
-            latency_micros: Counter::default(),
+            head: Histogram::default(),
+            whole: Histogram::default(),
         }
     }
 }
 
 impl Counts {
-    /// A request was answered, `latency` after its head had come.
-    pub fn answered(&self, code: u16, latency: Duration) {
+    /// A request was answered.
+    pub fn answered(&self, code: u16, took: Took) {
         match COMMON_CODES.binary_search(&code) {
             Ok(position) => self.codes[position].add(1),
-            Err(_) => *lock(&self.other_codes).entry(code).or_default() += 1,
+            Err(_) => {
+                let others = &mut *lock(&self.other_codes);
+                let is_known = others.len() < OTHER_CODES_MAX || others.contains_key(&code);
+                *others.entry(if is_known { code } else { OTHER_CODE }).or_default() += 1;
+            }
         }
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        self.latency[bucket(micros)].add(1);
-        self.latency_micros.add(micros);
+        self.head.add(took.head);
+        self.whole.add(took.whole);
     }
-}
-
-/// Which bucket counts a latency: the first whose bound is not below it.
-fn bucket(micros: u64) -> usize {
-    let firsts = micros.saturating_sub(1) / LATENCY_FIRST.as_micros() as u64;
-    ((u64::BITS - firsts.leading_zeros()) as usize).min(LATENCY_BUCKETS - 1)
-}
-
-/// The upper bounds of the buckets in seconds; the last has none.
-pub(crate) fn latency_bounds() -> [f64; LATENCY_BUCKETS] {
-    array::from_fn(|bucket| match bucket {
-        last if last == LATENCY_BUCKETS - 1 => f64::MAX,
-        bucket => LATENCY_FIRST.as_secs_f64() * f64::from(1u32 << bucket),
-    })
 }
 
 impl CountsOf {
     /// Requests that were answered, ever.
     pub fn requests(&self) -> u64 {
-        self.all().flat_map(|counts| &counts.latency).map(Counter::get).sum()
+        self.all().map(|counts| counts.whole.count()).sum()
     }
 
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
+        self.add_to(&mut totals);
+        totals
+    }
+
+    pub fn add_to(&self, totals: &mut Totals) {
         for counts in self.all() {
             totals.request_bytes += counts.request_bytes.get();
             totals.response_bytes += counts.response_bytes.get();
             totals.retries += counts.retries.get();
             totals.retries_denied += counts.retries_denied.get();
+            totals.failures += counts.failures.get();
             let common = COMMON_CODES.iter().copied().zip(counts.codes.iter().map(Counter::get));
             let others = lock(&counts.other_codes).clone();
             for (code, count) in common.chain(others).filter(|(_, count)| *count > 0) {
                 *totals.codes.entry(code).or_default() += count;
             }
-            for (total, bucket) in totals.latency.iter_mut().zip(&counts.latency) {
-                *total += bucket.get();
-            }
-            totals.latency_micros += counts.latency_micros.get();
+            counts.head.add_to(&mut totals.head);
+            counts.whole.add_to(&mut totals.whole);
         }
-        totals
     }
 }
 
-const _: () = assert!(LATENCY_BUCKETS <= 32, "bounds are computed in 32 bits");
+impl Totals {
+    /// What came since `earlier`.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let since = |(code, count): (&u16, &u64)| {
+            let came = count.saturating_sub(earlier.codes.get(code).copied().unwrap_or_default());
+            (came > 0).then_some((*code, came))
+        };
+        Self {
+            request_bytes: self.request_bytes.saturating_sub(earlier.request_bytes),
+            response_bytes: self.response_bytes.saturating_sub(earlier.response_bytes),
+            retries: self.retries.saturating_sub(earlier.retries),
+            retries_denied: self.retries_denied.saturating_sub(earlier.retries_denied),
+            failures: self.failures.saturating_sub(earlier.failures),
+            codes: self.codes.iter().filter_map(since).collect(),
+            head: self.head.since(&earlier.head),
+            whole: self.whole.since(&earlier.whole),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_latency_falls_under_the_first_bound_that_is_not_below_it() {
-        let bounds = latency_bounds();
-        for micros in [0, 1, 255, 256, 257, 512, 513, 1024, 100_000, 8_388_608, 8_388_609, u64::MAX] {
-            let seconds = micros as f64 / 1e6;
-            let expected = bounds.iter().position(|bound| seconds <= *bound).unwrap();
-            assert_eq!(bucket(micros), expected, "{micros}");
-        }
-    }
+    use crate::per_thread::{enter, threads};
 
     #[test]
     fn common_codes_are_found() {
@@ -160,10 +187,43 @@ mod tests {
     fn totals_have_common_and_other_codes() {
         let counts = CountsOf::default();
         for code in [200, 200, 418, 101, 504] {
-            counts.here().answered(code, Duration::from_millis(1));
+            counts.here().answered(code, Took::at_once(Duration::from_millis(1)));
         }
         let totals = counts.totals();
         assert_eq!(totals.codes.into_iter().collect::<Vec<_>>(), [(101, 1), (200, 2), (418, 1), (504, 1)]);
-        assert_eq!((totals.latency.iter().sum::<u64>(), totals.latency_micros), (5, 5000));
+        assert_eq!((totals.whole.count(), totals.whole.seconds()), (5, 0.005));
+    }
+
+    #[test]
+    fn codes_are_bounded_whatever_a_server_answers() {
+        let counts = CountsOf::default();
+        (100..1000).for_each(|code| counts.here().answered(code, Took::default()));
+        let codes = counts.totals().codes;
+        assert_eq!(codes.len(), COMMON_CODES.len() + OTHER_CODES_MAX + 1);
+        assert_eq!(codes.values().sum::<u64>(), 900);
+    }
+
+    #[test]
+    fn every_answer_is_counted_once_while_threads_count_and_somebody_looks() {
+        let (counts, each) = (CountsOf::default(), 20_000u64);
+        std::thread::scope(|scope| {
+            for index in 0..threads() {
+                let counts = &counts;
+                scope.spawn(move || {
+                    enter(index);
+                    for micros in 0..each {
+                        counts.here().answered(200, Took::at_once(Duration::from_micros(micros)));
+                    }
+                });
+            }
+            let mut seen = 0;
+            for _ in 0..200 {
+                let now = counts.totals().whole.count();
+                assert!(now >= seen, "a counter never goes back");
+                seen = now;
+            }
+        });
+        let (totals, expected) = (counts.totals(), each * threads() as u64);
+        assert_eq!((totals.codes[&200], totals.whole.count(), totals.head.count()), (expected, expected, expected));
     }
 }

@@ -13,6 +13,7 @@
 //! sockets and the clock. The data path is [`engine`] and nothing else. Reading order: `current` (the invariant everything
 //! rests on), `engine`, `sources`.
 
+mod activity;
 mod api;
 mod balancing;
 mod count;
@@ -30,6 +31,10 @@ mod servers;
 mod session;
 mod sources;
 
+pub use crate::activity::{Figures, RouteFigures, ServerFigures, Top};
+pub use crate::count::Distribution;
+
+use crate::activity::Activity;
 use crate::api::Api;
 use crate::current::Current;
 use crate::engine::{Engine, House};
@@ -182,6 +187,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         let api = Api {
             current: current.clone(),
             listeners: problems,
+            activity: Arc::new(Activity::new(metrics.clone(), config.edge_id.clone())),
             metrics,
             readiness,
             quiesce,

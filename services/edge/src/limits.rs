@@ -152,6 +152,19 @@ pub const KEEP_REST: u32 = 20;
 /// Of the kept table: some hundred thousand servers.
 pub const KEPT_BYTES_MAX: u64 = 64 << 20;
 
+// ---- what is told of it ---------------------------------------------------------------------------------------------
+
+/// Routes with metrics of their own; the others are summed. A histogram has two dozen lines.
+pub const METRICS_ROUTES_MAX: usize = 1000;
+/// The same for servers.
+pub const METRICS_SERVERS_MAX: usize = 1000;
+/// What `top` looks back at.
+pub const TOP_WINDOW: Duration = Duration::from_secs(10);
+/// Between two samples for it, while somebody asks; also how long the first asker waits.
+pub const TOP_INTERVAL: Duration = Duration::from_secs(1);
+/// Routes, and servers, that an answer has at most: the busiest.
+pub const TOP_ROWS_MAX: usize = 1000;
+
 // ---- readiness ------------------------------------------------------------------------------------------------------
 
 /// How old an answer to `/ready` may be.

@@ -1,22 +1,29 @@
 //! What the edge counts, served as `/metrics`. The engine's threads count for themselves (see [`crate::count`]); the sums
-//! are made when somebody asks.
+//! are made when somebody asks, and written piece by piece as they are read.
 //!
 //! Bytes of a route are counted where they cross between edge and server: `edge_route_request_bytes_total` is what was
 //! sent to servers (request line and headers as sent, body without chunk framing; each attempt of a retried request counts),
-//! `edge_route_response_bytes_total` what came back (status line and headers, body), tunnels included in both. A latency
-//! is the time from a request's head to the last byte of its response.
+//! `edge_route_response_bytes_total` what came back (status line and headers, body), tunnels included in both.
+//!
+//! # One more metric
+//! What threads count on their own is a field of [`Busy`] and a line of [`OF_THREADS`]. What is rare, or known elsewhere, is
+//! registered in [`Metrics::new`]. Either is named in docs/observability.md, or a test fails.
 
-use crate::count::{Counter as ThreadCounter, CountsOf, Totals, latency_bounds};
+mod exposition;
+mod series;
+
+pub(crate) use exposition::Format;
+pub(crate) use series::OTHER;
+
+use crate::count::{Counter as ThreadCounter, CountsOf};
+use crate::current::Snapshot;
 use crate::per_thread::PerThread;
-use crate::servers::{Servers, lock};
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use crate::servers::{Server, Servers, lock};
+use exposition::{Exposition, Kind, label};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
-use prometheus_client::registry::{Registry, Unit};
-use std::collections::BTreeMap;
-use std::fmt;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use series::{FAMILIES, Of, Routes, Row};
 use std::sync::{Arc, Mutex};
 
 /// What one thread is busy with.
@@ -27,19 +34,37 @@ pub(crate) struct Busy {
     pub tunnels: ThreadCounter,
 }
 
-/// Everything that is summed when somebody asks.
-#[derive(Debug)]
-struct Summed {
-    busy: PerThread<Busy>,
-    routes: Mutex<BTreeMap<Arc<str>, Arc<CountsOf>>>,
-    /// Requests that no route took.
-    unrouted: CountsOf,
-    servers: Arc<Servers>,
+struct OfThreads {
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    of: fn(&Busy) -> &ThreadCounter,
 }
+
+/// A counter's name is without its `_total`.
+const OF_THREADS: [OfThreads; 3] = [
+    OfThreads {
+        name: "edge_requests_in_flight",
+        kind: Kind::Gauge,
+        help: "Requests being answered",
+        of: |busy| &busy.requests,
+    },
+    OfThreads { name: "edge_connections", kind: Kind::Gauge, help: "Client connections", of: |busy| &busy.connections },
+    OfThreads {
+        name: "edge_tunnels",
+        kind: Kind::Gauge,
+        help: "Upgraded connections, e.g. WebSockets",
+        of: |busy| &busy.tunnels,
+    },
+];
 
 pub(crate) struct Metrics {
     registry: Registry,
-    summed: Arc<Summed>,
+    busy: PerThread<Busy>,
+    by_route: Mutex<Routes>,
+    /// Requests that no route took.
+    unrouted: CountsOf,
+    servers: Arc<Servers>,
     pub store_reads_failed: Counter,
     problems: Gauge,
     revision: Gauge,
@@ -48,11 +73,12 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub fn new(servers: Arc<Servers>) -> Self {
-        let summed =
-            Summed { busy: PerThread::default(), routes: Mutex::default(), unrouted: CountsOf::default(), servers };
         let mut metrics = Self {
             registry: Registry::default(),
-            summed: Arc::new(summed),
+            busy: PerThread::default(),
+            by_route: Mutex::default(),
+            unrouted: CountsOf::default(),
+            servers,
             store_reads_failed: Counter::default(),
             problems: Gauge::default(),
             revision: Gauge::default(),
@@ -64,131 +90,89 @@ impl Metrics {
         registry.register("edge_applied_revision", "The store's revision that serves", metrics.revision.clone());
         let help = "Readings and watches of the store that failed";
         registry.register("edge_store_reads_failed", help, metrics.store_reads_failed.clone());
-        registry.register_collector(Box::new(Sums(metrics.summed.clone())));
         metrics
     }
 
     /// What this thread is busy with.
     pub fn busy(&self) -> &Busy {
-        self.summed.busy.here()
+        self.busy.here()
     }
 
     /// Client connections.
     pub fn connections(&self) -> u64 {
-        self.summed.sum(|busy| &busy.connections)
+        self.sum(|busy| &busy.connections)
     }
 
     pub fn of_route(&self, route: &str) -> Arc<CountsOf> {
-        let mut routes = lock(&self.summed.routes);
-        match routes.get(route) {
-            Some(counts) => counts.clone(),
-            None => routes.entry(route.into()).or_default().clone(),
-        }
+        lock(&self.by_route).counts(route)
+    }
+
+    /// What is counted of each route that is known.
+    pub fn of_routes(&self) -> Vec<(Arc<str>, Arc<CountsOf>)> {
+        lock(&self.by_route).all().map(|(route, counts)| (route.clone(), counts.clone())).collect()
+    }
+
+    pub fn servers(&self) -> Vec<Arc<Server>> {
+        self.servers.all()
     }
 
     /// Of requests that no route took.
     pub fn unrouted(&self) -> &CountsOf {
-        &self.summed.unrouted
+        &self.unrouted
     }
 
-    /// Takes note of a new table; the series of routes that left it end, so that their number stays bounded.
+    /// Takes note of a new table; what was known of routes that left it ends.
     pub fn table(&self, revision: i64, problems: usize, routes: usize, gone: &[String]) {
         self.revision.set(revision);
         self.problems.set(problems as i64);
         self.routes.set(routes as i64);
-        let mut known = lock(&self.summed.routes);
-        for route in gone {
-            known.remove(route.as_str());
-        }
+        let mut known = lock(&self.by_route);
+        gone.iter().for_each(|route| known.forget(route));
     }
 
     pub fn revision(&self, revision: i64) {
         self.revision.set(revision);
     }
 
-    pub fn text(&self) -> String {
-        lifecycle::metrics::render(&self.registry)
-    }
-}
+    /// All of them, a piece after the other; the table says of which app a route is.
+    pub fn pieces(&self, format: Format, snapshot: &Snapshot) -> impl Iterator<Item = String> + use<> {
+        let mut start = Exposition::new(format);
+        start.registry(&self.registry);
+        for OfThreads { name, kind, help, of } in &OF_THREADS {
+            start.family(name, *kind, help);
+            let total = if *kind == Kind::Counter { "_total" } else { "" };
+            start.sample(&format!("{name}{total}"), "", self.sum(of));
+        }
+        let (mut routes, folded_routes) = {
+            let known = lock(&self.by_route);
+            start.family("edge_route_info", Kind::Gauge, "Of which app a route is");
+            for route in snapshot.table.routes().iter().filter(|route| known.is_named(&route.id)) {
+                let app = route.app.as_deref().unwrap_or_default();
+                start.sample("edge_route_info", &format!("{},{}", label("route", &route.id), label("app", app)), 1);
+            }
+            (known.rows(), known.folded())
+        };
+        routes.insert(0, Row::new(Of::Routes, "", self.unrouted.totals()));
+        let (servers, folded_servers) = self.servers.totals();
+        let servers = servers.into_iter().map(|(url, totals)| Row::new(Of::Servers, &url, totals)).collect();
+        start.family("edge_series_folded", Kind::Gauge, "Routes and servers that are summed under (other)");
+        start.sample("edge_series_folded", "of=\"routes\"", folded_routes);
+        start.sample("edge_series_folded", "of=\"servers\"", folded_servers);
 
-impl Summed {
+        let mut end = Exposition::new(format);
+        end.end();
+        let all: [(Of, Arc<[Row]>); 2] = [(Of::Routes, routes.into()), (Of::Servers, servers)];
+        let families = all.into_iter().flat_map(move |(of, rows)| {
+            FAMILIES
+                .iter()
+                .filter(move |family| family.is_of(of))
+                .flat_map(move |family| family.pieces(format, of, rows.clone()))
+        });
+        std::iter::once(start.text).chain(families).chain(std::iter::once(end.text))
+    }
+
     fn sum(&self, of: impl Fn(&Busy) -> &ThreadCounter) -> u64 {
         // A thread's count is exact; one that is read between two others' changes is as old as they are.
         self.busy.all().map(|busy| of(busy).get()).sum()
-    }
-}
-
-#[derive(Debug)]
-struct Sums(Arc<Summed>);
-
-impl Collector for Sums {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Summed { routes, unrouted, servers, .. } = &*self.0;
-        let mut gauge = |name, help, of: fn(&Busy) -> &ThreadCounter| {
-            let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            ConstGauge::new(self.0.sum(of) as i64).encode(encoder)
-        };
-        gauge("edge_requests_in_flight", "Requests being answered", |busy| &busy.requests)?;
-        gauge("edge_connections", "Client connections", |busy| &busy.connections)?;
-        gauge("edge_tunnels", "Upgraded connections, e.g. WebSockets", |busy| &busy.tunnels)?;
-
-        let mut by_route: Vec<(Arc<str>, Totals)> = vec![("".into(), unrouted.totals())];
-        by_route.extend(lock(routes).iter().map(|(route, counts)| (route.clone(), counts.totals())));
-        Family { label: "route", of: &by_route }.encode(&mut encoder)?;
-        let servers = servers.all().into_iter().map(|server| (server.url.as_str().into(), server.counts.totals()));
-        Family { label: "server", of: &servers.collect::<Vec<_>>() }.encode(&mut encoder)
-    }
-}
-
-/// The series of all routes, or of all servers.
-struct Family<'a> {
-    label: &'static str,
-    of: &'a [(Arc<str>, Totals)],
-}
-
-impl Family<'_> {
-    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let requests = if self.label == "route" { "edge_requests" } else { "edge_server_requests" };
-        let help = "Requests answered, by status";
-        let mut requests = encoder.encode_descriptor(requests, help, None, MetricType::Counter)?;
-        for (value, totals) in self.of {
-            for (code, count) in &totals.codes {
-                let labels = [(self.label, value.to_string()), ("code", code.to_string())];
-                requests.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
-            }
-        }
-        let mut counter = |what: &str, help, of: fn(&Totals) -> u64| {
-            let name = format!("edge_{}_{what}", self.label);
-            let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
-            self.each(&mut family, |encoder, totals| encoder.encode_counter::<NoLabelSet, _, u64>(&of(totals), None))
-        };
-        counter("request_bytes", "Bytes sent to servers: heads and bodies", |totals| totals.request_bytes)?;
-        counter("response_bytes", "Bytes received from servers: heads and bodies", |totals| totals.response_bytes)?;
-        counter("retries", "Requests sent to another server", |totals| totals.retries)?;
-        if self.label == "route" {
-            let help = "Requests not sent to another server since the retry budget was used up";
-            counter("retries_denied", help, |totals| totals.retries_denied)?;
-        }
-        let name = format!("edge_{}_latency", self.label);
-        let help = "Time from a request's head to the end of its response";
-        let mut family = encoder.encode_descriptor(&name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        let bounds = latency_bounds();
-        self.each(&mut family, |encoder, totals| {
-            let buckets: Vec<(f64, u64)> = bounds.iter().copied().zip(totals.latency).collect();
-            let count = totals.latency.iter().sum();
-            encoder.encode_histogram::<NoLabelSet>(totals.latency_micros as f64 / 1e6, count, &buckets, None)
-        })
-    }
-
-    /// One series for each that has a name: requests without a route have no bytes.
-    fn each(
-        &self,
-        family: &mut MetricEncoder<'_>,
-        series: impl Fn(&mut MetricEncoder<'_>, &Totals) -> fmt::Result,
-    ) -> fmt::Result {
-        for (value, totals) in self.of.iter().filter(|(value, _)| !value.is_empty()) {
-            series(&mut family.encode_family(&[(self.label, value.to_string())])?, totals)?;
-        }
-        Ok(())
     }
 }

@@ -4,7 +4,9 @@
 //! Servers of one [`Host`] share its fate: where one of them met silence (not a refusal), the machine or the way to it is
 //! most likely gone, and all of them are passed over for a while.
 
-use crate::count::CountsOf;
+use crate::count::{CountsOf, Totals};
+use crate::limits::METRICS_SERVERS_MAX;
+use crate::metrics::OTHER;
 use crate::per_thread::{self, PerThread};
 use routing::ServerUrl;
 use std::collections::HashMap;
@@ -69,6 +71,8 @@ struct Known {
     /// Those that left the table with requests in flight.
     leaving: Vec<Arc<Server>>,
     hosts: HashMap<String, KnownHost>,
+    /// Of servers without metrics of their own that were forgotten.
+    gone: Totals,
 }
 
 #[derive(Debug, Default)]
@@ -123,6 +127,11 @@ impl Server {
 
     pub fn is_listed(&self) -> bool {
         self.listings.load(SeqCst) > 0
+    }
+
+    /// Whether it has metrics of its own.
+    fn is_named(&self) -> bool {
+        self.slot < METRICS_SERVERS_MAX
     }
 }
 
@@ -223,13 +232,33 @@ impl Servers {
     pub fn all(&self) -> Vec<Arc<Server>> {
         lock(&self.known).by_url.values().cloned().collect()
     }
+
+    /// What was counted, by URL; and how many servers are summed under [`OTHER`], whose sum never goes back.
+    pub fn totals(&self) -> (Vec<(String, Totals)>, usize) {
+        let (servers, mut other) = {
+            let known = lock(&self.known);
+            (known.by_url.values().cloned().collect::<Vec<_>>(), known.gone.clone())
+        };
+        let (named, folded): (Vec<_>, Vec<_>) = servers.into_iter().partition(|server| server.is_named());
+        let mut totals: Vec<_> = named.iter().map(|server| (server.url.to_string(), server.counts.totals())).collect();
+        totals.sort_by(|one, other| one.0.cmp(&other.0));
+        folded.iter().for_each(|server| server.counts.add_to(&mut other));
+        if other != Totals::default() {
+            totals.push((OTHER.to_owned(), other));
+        }
+        (totals, folded.len())
+    }
 }
 
 impl Known {
     fn forget(&mut self, server: &Server) {
-        if self.by_url.remove(&server.url).is_some()
-            && let Some(host) = self.hosts.get_mut(server.url.host())
-        {
+        if self.by_url.remove(&server.url).is_none() {
+            return;
+        }
+        if !server.is_named() {
+            server.counts.add_to(&mut self.gone);
+        }
+        if let Some(host) = self.hosts.get_mut(server.url.host()) {
             host.servers -= 1;
             if host.servers == 0 {
                 self.hosts.remove(server.url.host());

@@ -6,10 +6,10 @@ use super::exchange::Start;
 use super::journey::{Journey, LIMITS, NoServer, admit, shown};
 use super::thread::Worker;
 use super::upload::{NotSent, Sent, reuse};
+use crate::count::Took;
 use crate::current::{Admitted, Turns};
 use http1::{Body, Connection, Framing, Parsed, Request, Storage};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// What became of what a client sent.
@@ -31,7 +31,7 @@ pub(super) fn look(worker: &Worker, peer: &Peer, bytes: &[u8]) -> Option<(Arriva
         Ok(Parsed::Complete(request)) => request,
         Ok(Parsed::Partial) => return None,
         Err(bad) => {
-            worker.house.metrics.unrouted().here().answered(bad.status(), Duration::ZERO);
+            worker.house.metrics.unrouted().here().answered(bad.status(), Took::default());
             let answer = answer::error(bad.status(), &bad.to_string(), Connection::Close, false);
             return Some((Arrival::Answer(answer, After::Linger), bytes.len()));
         }
@@ -52,7 +52,7 @@ pub(super) fn look(worker: &Worker, peer: &Peer, bytes: &[u8]) -> Option<(Arriva
         Err(none) => {
             if !is_out {
                 let counts = none.counts().unwrap_or(worker.house.metrics.unrouted());
-                counts.here().answered(none.status(), begun.elapsed());
+                counts.here().answered(none.status(), Took::at_once(begun.elapsed()));
             }
             refuse(worker, peer, &request, rest, none.status(), none.message())
         }

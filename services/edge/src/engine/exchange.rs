@@ -10,6 +10,7 @@ use super::thread::Worker;
 use super::tunnel::Tunnel;
 use super::unsent::Unsent;
 use super::upload::{NotSent, Sent, Upload, reuse};
+use crate::count::Took;
 use crate::current::Admitted;
 use crate::limits::{DIAL_TIMEOUT, EXPECT_TIMEOUT, FAILED_SERVER_PAUSE, LAST_DIAL_TIMEOUT, RESPONSE_HEAD_TIMEOUT};
 use lifecycle::ErrorChain;
@@ -237,6 +238,7 @@ impl Exchange<'_, '_> {
         if let Reply::Response(download) = &mut reply
             && !(download.is_done() && self.to_client.is_empty())
         {
+            self.journey.head_at.set(Some(Instant::now()));
             let passed = poll_fn(|context| self.poll_body(context, download)).await;
             self.note_moved(download.sent_bytes());
             passed?;
@@ -297,6 +299,8 @@ fn dial_timeout(journey: &Journey, admitted: &Admitted) -> Duration {
 fn note(admitted: &Admitted, failure: &Failure) {
     // The rest is the client's doing.
     if failure.status() >= 500 {
+        admitted.counts().here().failures.add(1);
+        admitted.server().counts.here().failures.add(1);
         admitted.observe(failure.status());
     }
     if failure.suggests_death() {
@@ -317,13 +321,18 @@ fn go_on(journey: &mut Journey, from: &Admitted, next: Admitted) -> Admitted {
     from.counts().here().retries.add(1);
     from.server().counts.here().retries.add(1);
     journey.tried.push(from.server().clone());
+    journey.attempt_begun.set(Instant::now());
     next
 }
 
 fn answered(journey: &Journey, admitted: &Admitted, status: u16, at: Instant) {
-    let latency = at.saturating_duration_since(journey.begun);
-    admitted.counts().here().answered(status, latency);
-    admitted.server().counts.here().answered(status, latency);
+    let head_at = journey.head_at.get().unwrap_or(at);
+    let took = |from: Instant| Took {
+        head: head_at.saturating_duration_since(from),
+        whole: at.saturating_duration_since(from),
+    };
+    admitted.counts().here().answered(status, took(journey.begun));
+    admitted.server().counts.here().answered(status, took(journey.attempt_begun.get()));
 }
 
 /// Tells the client that it failed. What has not come of its body is not awaited.

@@ -8,6 +8,7 @@ use super::exchange::{self, CLIENT_LEFT, Start};
 use super::journey::{Journey, NoServer, admit};
 use super::orders::Orders;
 use super::thread::Worker;
+use crate::count::Took;
 use crate::current::Turns;
 use crate::limits::ROUTE_CHANGES_MAX;
 use http1::{Framing, Header, Request};
@@ -37,7 +38,7 @@ pub(super) async fn run(worker: &Worker, client: &mut Client, mut journey: Journ
             Some(Decision::Continue(passage)) => passage,
             Some(Decision::Answer(answer)) => return refuse(worker, client, &journey, &guarding, answer).await,
             Some(Decision::Ask(_)) | None => {
-                guarding.counts.here().answered(CLIENT_LEFT, journey.begun.elapsed());
+                guarding.counts.here().answered(CLIENT_LEFT, Took::at_once(journey.begun.elapsed()));
                 return After::Close;
             }
         };
@@ -53,7 +54,7 @@ pub(super) async fn run(worker: &Worker, client: &mut Client, mut journey: Journ
             }
             Err(none) => {
                 let counts = none.counts().unwrap_or(worker.house.metrics.unrouted());
-                counts.here().answered(none.status(), journey.begun.elapsed());
+                counts.here().answered(none.status(), Took::at_once(journey.begun.elapsed()));
                 let (connection, after) = skip_body(worker, client, &journey);
                 let bytes = guard.error(worker, none.status(), none.message(), connection, journey.asked.head);
                 client.answer(&bytes).await.unwrap_or(after)
@@ -96,7 +97,7 @@ async fn decide<'c>(
 /// Sends what a middleware answers itself.
 async fn refuse(worker: &Worker, client: &mut Client, journey: &Journey, turns: &Turns, answer: Answer) -> After {
     worker.house.outside.perform(answer.effects);
-    turns.counts.here().answered(answer.status, journey.begun.elapsed());
+    turns.counts.here().answered(answer.status, Took::at_once(journey.begun.elapsed()));
     let (connection, after) = skip_body(worker, client, journey);
     let headers: Vec<(&str, &[u8])> =
         answer.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();

@@ -36,6 +36,10 @@ pub(super) struct Journey {
     pub orders: Option<Box<Orders>>,
     /// Of a request with a deadline: a part of the response is on its way to the client.
     pub is_answered: Cell<bool>,
+    /// When the attempt that is being made began.
+    pub attempt_begun: Cell<Instant>,
+    /// When the head of the response went on, unless all of it did.
+    pub head_at: Cell<Option<Instant>>,
 }
 
 /// Why no server was found for a request.
@@ -65,6 +69,8 @@ impl Journey {
             was_read: Cell::new(request.framing == Framing::None),
             orders: None,
             is_answered: Cell::new(false),
+            attempt_begun: Cell::new(begun),
+            head_at: Cell::new(None),
         }
     }
 

@@ -9,6 +9,7 @@ mod harness;
 mod kept;
 mod memory_store;
 mod middlewares;
+mod observation;
 mod peers;
 mod retry;
 mod routes;

@@ -359,7 +359,7 @@ async fn many_clients_at_once_are_served() {
     }
     assert_eq!(requests.load(SeqCst), 1500);
     assert_eq!(edge.metric("edge_requests_total{route=\"a\",code=\"200\"}").await, 1500.0);
-    assert_eq!(edge.metric("edge_route_latency_seconds_count{route=\"a\"}").await, 1500.0);
+    assert_eq!(edge.metric("edge_route_request_duration_seconds_count{route=\"a\"}").await, 1500.0);
     let url = server.url();
     assert_eq!(edge.metric(&format!("edge_server_requests_total{{server=\"{url}\",code=\"200\"}}")).await, 1500.0);
 }
