@@ -1,6 +1,7 @@
 //! The project's own commands. `cargo xtask --help` lists them.
 
 mod bench;
+mod fuzz;
 mod setup;
 mod shell;
 mod soak;
@@ -36,6 +37,17 @@ enum Command {
         #[command(subcommand)]
         subject: soak::Subject,
     },
+    /// Try nearly right bytes on everything that reads bytes of strangers, led by what they reach
+    Fuzz {
+        /// All, if none is named
+        targets: Vec<String>,
+        /// For each target
+        #[arg(long, default_value_t = 1.0)]
+        minutes: f64,
+        /// Repeats a run
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Measure us beside a named peer, alternately in one run
     Bench {
         #[command(subcommand)]
@@ -50,6 +62,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test { real, rest } => test::run(real, &rest),
         Command::Tidy => tidy::run(),
         Command::Soak { subject } => soak::run(subject),
+        Command::Fuzz { targets, minutes, seed } => fuzz::run(&targets, minutes, seed),
         Command::Bench { subject } => bench::run(subject),
     }
 }

@@ -128,6 +128,24 @@ impl Words {
     }
 }
 
+/// A text as a string of the language, which it reads as the same text.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            // Control characters are all among the first 2^16.
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 struct Scanner<'a> {
     rest: std::iter::Peekable<std::str::Chars<'a>>,
     column: usize,

@@ -29,7 +29,7 @@ fn allowed(from: &str, to: &str) -> bool {
     match from {
         "core" => to == "core",
         "machinery" => to == "machinery",
-        "services" => matches!(to, "core" | "machinery"),
+        "services" | "fuzz" => matches!(to, "core" | "machinery"),
         "roadstead" | "tests" | "bench" => matches!(to, "core" | "machinery" | "services"),
         _ => false,
     }

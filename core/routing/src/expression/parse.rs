@@ -7,7 +7,7 @@
 use super::matcher::{Condition, Matcher, Subject, Test};
 use super::network::Network;
 use super::{ALTERNATIVES_MAX, Alternative, MATCHERS_MAX, Term};
-use crate::lexer::{NESTING_MAX, ParseError, Token, Word, Words};
+use crate::lexer::{NESTING_MAX, ParseError, Token, Word, Words, quoted};
 use crate::pattern::Pattern;
 use regex::{Regex, RegexBuilder};
 use std::sync::Arc;
@@ -167,8 +167,8 @@ fn matcher(name: &str, column: usize, words: &mut Words) -> Result<Matcher, Pars
     };
     let test = test.map_err(|(at, message)| ParseError::new(word.column_of(at), message))?;
     let source = match &subject {
-        Subject::Header(of) | Subject::Query(of) => format!("{name}({of:?}, {written:?})"),
-        _ => format!("{name}({written:?})"),
+        Subject::Header(of) | Subject::Query(of) => format!("{name}({}, {})", quoted(of), quoted(&written)),
+        _ => format!("{name}({})", quoted(&written)),
     };
     Ok(Matcher { condition: Condition::Text(subject, test), source })
 }
@@ -180,7 +180,7 @@ fn client_matcher(words: &mut Words) -> Result<Matcher, ParseError> {
     loop {
         let (word, text) = string(words)?;
         networks.push(Network::parse(&text).map_err(|message| ParseError::new(word.column, message))?);
-        written.push(format!("{text:?}"));
+        written.push(quoted(&text));
         if !words.accept(&Token::Comma) {
             words.expect(&Token::Close)?;
             let source = format!("ClientIP({})", written.join(", "));

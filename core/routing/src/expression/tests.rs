@@ -123,6 +123,21 @@ fn an_alternative_reads_like_a_route_of_its_own() {
     assert_eq!(texts, [r#"Host("a") && !Path("/x") && !Method("PUT")"#, r#"Path("/y")"#]);
 }
 
+/// Rust's own escapes are not the language's.
+#[test]
+fn what_an_alternative_shows_is_read_again() {
+    let texts = [
+        r#"Host("\u0014\x00\"\\\t\n\r\u0085é'")"#,
+        "Path(`/\0\u{85}\\`) && Header(`A`, `\n`)",
+        "ClientIP(`::1`, `10.0.0.0/8`)",
+    ];
+    for text in texts {
+        let shown = Expression::parse(text).unwrap().alternatives()[0].to_string();
+        let again = Expression::parse(&shown).unwrap_or_else(|error| panic!("{shown}: {error}"));
+        assert_eq!(again.alternatives()[0].to_string(), shown);
+    }
+}
+
 #[test]
 fn the_path_is_matched_raw() {
     assert!(matches(r#"Path("/a%2Fb")"#, "GET", "", "/a%2Fb"));

@@ -165,7 +165,9 @@ impl Headers for Fields<'_> {
 
 /// Shows a request to the middlewares of a route. Who trusts what clients say of theirs sees those.
 fn show<R>(request: &Request<'_>, peer: &Peer, route: &Route, to: impl FnOnce(&middleware::Request<'_>) -> R) -> R {
-    let said = |name| route.trust_forward_header.then(|| request.header(name)).flatten();
+    // Of several lines the last: whoever is in front may have added its own below those that a client sent.
+    let last = |name| request.headers().iter().rfind(|header| header.name.eq_ignore_ascii_case(name));
+    let said = |name| last(name).filter(|_| route.trust_forward_header).map(|header| header.value);
     let is_secure = said("x-forwarded-proto").is_some_and(|proto| matches!(proto, b"https" | b"wss"));
     to(&middleware::Request {
         method: request.method,
