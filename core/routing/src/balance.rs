@@ -153,6 +153,11 @@ impl Balancer {
         None
     }
 
+    /// Whether a server is left alone since it failed too often.
+    pub fn is_ejected(&self, position: usize, now: Duration) -> bool {
+        self.ejection.as_ref().is_some_and(|ejection| ejection.is_ejected(position, now))
+    }
+
     /// Whether [`Balancer::observe`] changes anything.
     pub fn observes(&self) -> bool {
         self.ejection.is_some() || self.rebalance.is_some()
@@ -200,8 +205,7 @@ impl Balancer {
     }
 
     fn standing(&self, position: usize, now: Duration, standing: impl Fn(usize) -> Standing) -> Standing {
-        let is_ejected = self.ejection.as_ref().is_some_and(|ejection| ejection.is_ejected(position, now));
-        standing(position).max(if is_ejected { Standing::Suspect } else { Standing::Good })
+        standing(position).max(if self.is_ejected(position, now) { Standing::Suspect } else { Standing::Good })
     }
 
     /// Weighs the servers of one set, those of at least this standing; whether there are any.

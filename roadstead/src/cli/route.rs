@@ -83,7 +83,14 @@ fn describe(method: &str, url: &str, answer: &Value) -> String {
     if answer["winner"].is_string() && servers.is_empty() {
         lines.push("  it has no server now: the answer is 503".into());
     }
-    lines.extend(servers.iter().map(|server| format!("  to {}", text(server))));
+    let states = answer["states"].as_array().map_or(&[][..], Vec::as_slice);
+    lines.extend(servers.iter().map(|server| {
+        let known = states.iter().find(|known| known["url"] == *server);
+        let state = known.and_then(|known| known["state"].as_str()).filter(|state| *state != "good");
+        let state = state.map(|state| format!(" ({state})")).unwrap_or_default();
+        let picked = if known.is_some_and(|known| known["picked"] == true) { ", now" } else { "" };
+        format!("  to {}{state}{picked}", text(server))
+    }));
     let routes = answer["routes"].as_array().map_or(&[][..], Vec::as_slice);
     if !routes.is_empty() {
         let rows = routes.iter().map(|route| {
@@ -104,7 +111,11 @@ mod tests {
     #[test]
     fn the_winner_comes_first_and_every_loser_has_its_reason() {
         let answer = json!({
-            "winner": "app.web", "servers": ["http://127.0.0.1:31000"],
+            "winner": "app.web", "servers": ["http://127.0.0.1:31000", "http://127.0.0.1:31001", "http://127.0.0.1:31002"],
+            "states": [
+                { "url": "http://127.0.0.1:31001", "state": "good", "picked": true },
+                { "url": "http://127.0.0.1:31002", "state": "down for 3 s: it answered 500", "picked": false },
+            ],
             "routes": [
                 { "route": "app.web", "verdict": "wins" },
                 { "route": "old", "verdict": "loses", "reason": "app.web goes first: it has the higher priority" },
@@ -113,6 +124,8 @@ mod tests {
         });
         let expected = "GET http://web.localhost/ takes the route app.web
   to http://127.0.0.1:31000
+  to http://127.0.0.1:31001, now
+  to http://127.0.0.1:31002 (down for 3 s: it answered 500)
 
 ROUTE    VERDICT         WHY
 app.web  wins

@@ -2,7 +2,7 @@
 //! `/top`; and `POST /quiesce`.
 
 use crate::activity::{Activity, Top};
-use crate::current::{Current, Report};
+use crate::current::{Current, Report, Turns};
 use crate::limits::TOP_ROWS_MAX;
 use crate::listeners::ListenerProblems;
 use crate::metrics::{Format, Metrics};
@@ -124,6 +124,8 @@ struct ServerView<'a> {
     url: &'a str,
     weight: u32,
     in_flight: u64,
+    /// What checks and requests say of it, in words.
+    state: String,
 }
 
 fn named(middleware: &Middleware) -> String {
@@ -135,11 +137,13 @@ async fn routes(State(api): State<Api>) -> Json<Value> {
     let snapshot = api.current.load();
     let view = |position: usize| {
         let (route, turns) = (&snapshot.table.routes()[position], &snapshot.turns[position]);
-        let servers = route.servers.iter().zip(&turns.servers).map(|(server, state)| ServerView {
+        let states = turns.servers.iter().enumerate();
+        let servers = route.servers.iter().zip(states).map(|(server, (position, state))| ServerView {
             id: &server.id,
             url: server.url.as_str(),
             weight: server.weight,
             in_flight: state.in_flight(),
+            state: turns.state(position),
         });
         json!(RouteView {
             id: &route.id,
@@ -196,7 +200,15 @@ async fn explain(State(api): State<Api>, Query(query): Query<Vec<(String, String
     let servers = winner.as_ref().and_then(|id| snapshot.table.routes().iter().find(|route| route.id == *id));
     let servers: Vec<&str> =
         servers.iter().flat_map(|route| &route.servers).map(|server| server.url.as_str()).collect();
-    Json(json!({ "winner": winner, "servers": servers, "routes": routes })).into_response()
+    let turns = winner.as_deref().and_then(|id| snapshot.of_route(id));
+    let picked = turns.and_then(|turns| turns.would_pick(&head));
+    let state = |turns: &Turns, position: usize| {
+        let url = turns.servers[position].url.as_str();
+        json!({ "url": url, "state": turns.state(position), "picked": picked == Some(position) })
+    };
+    let states: Vec<Value> =
+        turns.iter().flat_map(|turns| (0..turns.servers.len()).map(|position| state(turns, position))).collect();
+    Json(json!({ "winner": winner, "servers": servers, "states": states, "routes": routes })).into_response()
 }
 
 fn refuse(message: &str) -> Response {

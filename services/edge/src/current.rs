@@ -22,7 +22,9 @@
 
 use crate::balancing::Balancing;
 use crate::count::CountsOf;
+use crate::health::Checks;
 use crate::limits::RETIRED_MAX;
+use crate::mirror::Mirror;
 use crate::servers::{Server, Servers, lock};
 use crate::sources::Source;
 use arc_swap::ArcSwap;
@@ -66,7 +68,7 @@ impl Snapshot {
         self.revision.load(SeqCst)
     }
 
-    fn of_route(&self, id: &str) -> Option<&Arc<Turns>> {
+    pub fn of_route(&self, id: &str) -> Option<&Arc<Turns>> {
         self.table.position(id).map(|position| &self.turns[position])
     }
 
@@ -124,6 +126,8 @@ pub(crate) struct Turns {
     balancing: Balancing,
     pub servers: Vec<Arc<Server>>,
     pub counts: Arc<CountsOf>,
+    /// Who gets copies of its requests.
+    pub mirror: Option<Mirror>,
     /// What its requests pass before a server is chosen; none when there is nothing.
     pub chain: Option<Arc<Chain>>,
     /// Why its requests are refused instead.
@@ -134,6 +138,21 @@ impl Turns {
     /// The server for a request.
     pub fn pick(&self, head: &RequestHead<'_>, may_be_asked: impl Fn(&Server) -> bool) -> Option<Picked> {
         self.balancing.pick(&self.route, head, &self.servers, may_be_asked)
+    }
+
+    /// The server that a request would be sent to now, if it came.
+    pub fn would_pick(&self, head: &RequestHead<'_>) -> Option<usize> {
+        self.balancing.would_pick(&self.route, head, &self.servers)
+    }
+
+    /// How the server at this position is, in words.
+    pub fn state(&self, position: usize) -> String {
+        self.balancing.state(position, &self.servers[position])
+    }
+
+    /// Those it is made of, and its mirror's.
+    fn all_servers(&self) -> impl Iterator<Item = &Arc<Server>> {
+        self.servers.iter().chain(self.mirror.iter().flat_map(Mirror::servers))
     }
 }
 
@@ -152,6 +171,10 @@ pub(crate) struct Admitted {
 impl Admitted {
     pub fn route(&self) -> &Route {
         &self.turns.route
+    }
+
+    pub fn turns(&self) -> &Arc<Turns> {
+        &self.turns
     }
 
     /// What is counted of the route.
@@ -195,6 +218,7 @@ pub(crate) struct Current {
     /// The number of the table that serves.
     published: AtomicU64,
     pub servers: Arc<Servers>,
+    pub checks: Arc<Checks>,
     changed: watch::Sender<u64>,
     /// Tables that were replaced. Whoever lets go of one last pays for it, which must not be a request.
     retired: Mutex<Vec<Arc<Snapshot>>>,
@@ -208,6 +232,7 @@ impl Current {
             snapshot: ArcSwap::default(),
             published: AtomicU64::new(0),
             servers: Arc::default(),
+            checks: Arc::default(),
             changed: watch::Sender::new(0),
             retired: Mutex::default(),
             #[cfg(test)]
@@ -243,7 +268,7 @@ impl Current {
                 Some(position) => before.turns[position].clone(),
                 None => {
                     let turns = self.turns(route, before.of_route(&route.id), counts_of(&route.id));
-                    entered.extend(turns.servers.iter().cloned());
+                    entered.extend(turns.all_servers().cloned());
                     Arc::new(turns)
                 }
             });
@@ -254,7 +279,7 @@ impl Current {
         let (mut left, mut gone) = (Vec::new(), Vec::new());
         for (position, route) in before.table.routes().iter().enumerate() {
             if snapshot.holds(position, route).is_none() {
-                left.extend(before.turns[position].servers.iter().cloned());
+                left.extend(before.turns[position].all_servers().cloned());
                 if snapshot.of_route(&route.id).is_none() {
                     gone.push(route.id.clone());
                 }
@@ -275,7 +300,13 @@ impl Current {
         };
         Turns {
             route: route.clone(),
-            balancing: Balancing::new(route, before.map(|before| &before.balancing), || counts.requests()),
+            balancing: Balancing::new(
+                route,
+                before.map(|before| &before.balancing),
+                || counts.requests(),
+                &self.checks,
+            ),
+            mirror: Mirror::of(route, &self.servers),
             servers: route.servers.iter().map(|server| self.servers.get(&server.url)).collect(),
             counts,
             chain,

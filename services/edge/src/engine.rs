@@ -13,7 +13,11 @@
 //! # Failover
 //! A request goes to another server when nothing of an answer has reached the client yet and
 //! * no byte of it was sent, because connecting failed: any request; or
-//! * the route's failover predicate allows it and the request has no body (bodies stream and are never replayed).
+//! * the route's failover predicate allows it and the request has no body, or one that was taken whole before a server was
+//!   chosen because the route asks for that ([`buffering`]; bodies stream otherwise, and are never replayed).
+//!
+//! All but the first alternative to a server that cannot be reached is taken from the route's retry budget; when that is used
+//! up, the failure at hand is answered.
 //!
 //! The response to a GET that was sent to a machine which then vanished is no longer waited for after the times that
 //! [`dial`] names. What was sent with a body is never sent again: it fails, since nobody knows whether it was done.
@@ -40,7 +44,9 @@
 
 mod answer;
 mod arrival;
+mod buffering;
 mod client;
+mod copies;
 mod dial;
 mod download;
 mod encoder;
@@ -67,10 +73,12 @@ use crate::ClientTimes;
 use crate::current::Current;
 use crate::limits::COMMANDS_QUEUE_MAX;
 use crate::metrics::Metrics;
+use crate::mirror::CopyCounts;
 use crate::outside::Outside;
 use crate::per_thread::threads;
 use crate::quiesce::Quiesce;
 use crate::ready::Probe;
+use crate::spool::Spool;
 use arc_swap::ArcSwapOption;
 use lifecycle::Stop;
 use routing::Expression;
@@ -90,6 +98,8 @@ pub(crate) struct House {
     pub probe: Arc<Probe>,
     pub outside: Arc<Outside>,
     pub client_times: ClientTimes,
+    pub spool: Arc<Spool>,
+    pub copies: Arc<CopyCounts>,
     pub stop: Stop,
 }
 

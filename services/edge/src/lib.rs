@@ -19,10 +19,12 @@ mod balancing;
 mod count;
 mod current;
 mod engine;
+mod health;
 mod kept;
 mod limits;
 mod listeners;
 mod metrics;
+mod mirror;
 mod outside;
 mod per_thread;
 mod quiesce;
@@ -30,6 +32,7 @@ mod ready;
 mod servers;
 mod session;
 mod sources;
+mod spool;
 
 pub use crate::activity::{Figures, RouteFigures, ServerFigures, Top};
 pub use crate::count::Distribution;
@@ -38,15 +41,18 @@ use crate::activity::Activity;
 use crate::api::Api;
 use crate::current::Current;
 use crate::engine::{Engine, House};
+use crate::health::CheckMetrics;
 use crate::kept::Kept;
 use crate::limits::{CLIENT_STALL_MAX, HEAD_TIMEOUT};
 use crate::listeners::{ListenerProblems, Listeners};
 use crate::metrics::Metrics;
+use crate::mirror::{CopyCounts, CopyMetrics};
 use crate::outside::Outside;
 use crate::quiesce::Quiesce;
 use crate::ready::{Probe, Readiness};
 use crate::session::{CONTROLLERS_FILE, Session, Standing};
 use crate::sources::{Assembler, Contact, Source};
+use crate::spool::{Spool, SpoolMetrics};
 use lifecycle::{Started, Stop};
 use protocol::dial::{self, Dialer};
 use std::io;
@@ -123,7 +129,14 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         config.verifier.may_guard(api)?;
     }
     let current = Arc::new(Current::new());
-    let metrics = Arc::new(Metrics::new(current.servers.clone()));
+    // Without a data directory what does not fit into memory goes where temporary files do.
+    let spool = Spool::new(config.data.clone().unwrap_or_else(std::env::temp_dir));
+    let mut metrics = Metrics::new(current.servers.clone());
+    let copies = Arc::<CopyCounts>::default();
+    metrics.collect(SpoolMetrics(spool.clone()));
+    metrics.collect(CopyMetrics(copies.clone()));
+    metrics.collect(CheckMetrics(current.checks.clone()));
+    let metrics = Arc::new(metrics);
     let (quiesce, probe) = (Quiesce::new(metrics.clone()), Arc::new(Probe::new().map_err(Error::Random)?));
     let house = House {
         current: current.clone(),
@@ -133,6 +146,8 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         probe: probe.clone(),
         outside: Outside::start().map_err(Error::Random)?,
         client_times: config.client_times,
+        spool,
+        copies,
         stop: stop.clone(),
     };
     let engine = Engine::start(Arc::new(house)).map_err(Error::Thread)?;
@@ -178,6 +193,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     let mut background = JoinSet::new();
     let (contact, standing) = (Arc::new(Contact::new()), Arc::<Standing>::default());
     let updates = sources::watch_all(&config.store, &metrics, &contact, held, &stop, &mut background);
+    background.spawn(current.checks.clone().run());
     background.spawn(Assembler::new(current.clone(), metrics.clone()).run(updates));
     if let Some(kept) = kept {
         background.spawn(kept.keep(current.clone()));

@@ -98,6 +98,33 @@ pub const INTERIM_BYTES_MAX: u64 = 256 * 1024;
 /// How long a client that said `Expect: 100-continue` is left waiting for the server's word before its body is asked for.
 pub const EXPECT_TIMEOUT: Duration = Duration::from_secs(1);
 
+// ---- bodies that are kept, mirrors, checks ---------------------------------------------------------------------------
+
+/// Of all bodies that are kept whole, in memory; what is beyond goes to disk.
+pub const BUFFERED_MEMORY_BYTES_MAX: u64 = 256 << 20;
+/// Of all bodies that are kept whole, on disk; what is beyond is refused with 503.
+pub const BUFFERED_DISK_BYTES_MAX: u64 = 4 << 30;
+/// Of one body that is kept whole; a larger one is refused with 413.
+pub const BUFFERED_BODY_BYTES_MAX: u64 = 1 << 30;
+/// What is read from the disk and sent at once.
+pub const BUFFERED_PIECE_BYTES: usize = 64 * 1024;
+/// Copies of one route's requests that are on their way to its mirror; further ones are dropped.
+pub const MIRRORED_AT_ONCE_MAX: usize = 64;
+/// Copies that a thread has not begun to send; further ones are dropped.
+pub const COPIES_QUEUE_MAX: usize = 256;
+/// For a mirror to take a copy and to end its answer.
+pub const MIRROR_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of a mirror's answer; the connection of a longer one is closed.
+pub const MIRROR_ANSWER_BYTES_MAX: u64 = 16 << 20;
+/// Servers that are checked, each way of checking one counted for itself.
+pub const HEALTH_CHECKS_MAX: usize = 16_384;
+/// Checks on their way at once; further ones wait.
+pub const HEALTH_AT_ONCE_MAX: usize = 256;
+/// The first checks of servers that come together are spread over at most this time.
+pub const HEALTH_SPREAD_MAX: Duration = Duration::from_millis(200);
+/// Of the answer to a check: its head.
+pub const HEALTH_ANSWER_BYTES_MAX: usize = 16 * 1024;
+
 // ---- middlewares ----------------------------------------------------------------------------------------------------
 
 /// How often a request begins anew because its route was exchanged for another while its middlewares decided.

@@ -93,6 +93,11 @@ impl Metrics {
         metrics
     }
 
+    /// Shows what others count.
+    pub fn collect(&mut self, collector: impl Collector) {
+        self.registry.register_collector(Box::new(collector));
+    }
+
     /// What this thread is busy with.
     pub fn busy(&self) -> &Busy {
         self.busy.here()

@@ -114,3 +114,53 @@ async fn a_large_body_passes_in_constant_memory_both_ways() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn slow_bodies_that_are_kept_are_on_disk_and_not_in_memory() {
+    const CLIENTS: usize = 100;
+    const BLOCK: usize = 64 * 1024;
+    const BLOCKS: usize = 16;
+    const GROWTH_BYTES_MAX: usize = 32 << 20;
+    let _alone = MEASURING.lock().await;
+    let edge = Edge::start().await;
+    let server = Server::raw(|_, mut stream| async move {
+        read_head(&mut stream).await;
+        let bytes = (CLIENTS * BLOCKS) as u64;
+        let taken = tokio::io::copy(&mut (&mut stream).take((BLOCK * BLOCKS) as u64), &mut tokio::io::sink()).await;
+        assert!(taken.unwrap() > bytes);
+        stream.write_all(OK).await.unwrap();
+    })
+    .await;
+    let asked = serde_json::json!({ "balance": { "buffer": { "memory_bytes": 16 * 1024 } } });
+    let document = harness::document("Host(`a`)", &[&server], asked);
+    let revision = edge.store.change(&[("/roadstead/routes/a", Some(&document))]).await;
+    edge.applied(revision).await;
+    let head = format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", BLOCK * BLOCKS);
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = TcpStream::connect(edge.address).await.unwrap();
+        client.write_all(head.as_bytes()).await.unwrap();
+        clients.push(client);
+    }
+    let block = vec![0; BLOCK];
+    let before = resident_bytes();
+    // All but the last block of each.
+    for _ in 1..BLOCKS {
+        for client in &mut clients {
+            client.write_all(&block).await.unwrap();
+        }
+    }
+    let kept = (CLIENTS * (BLOCKS - 1) * BLOCK) as f64;
+    eventually("it is kept", || async {
+        let disk = edge.metric("edge_buffered_disk_bytes").await;
+        let memory = edge.metric("edge_buffered_memory_bytes").await;
+        (disk + memory >= kept).then_some(())
+    })
+    .await;
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < GROWTH_BYTES_MAX, "{grown} bytes for {kept} that are kept");
+    for client in &mut clients {
+        client.write_all(&block).await.unwrap();
+        assert!(read_head(client).await.starts_with("HTTP/1.1 200 OK"));
+    }
+}

@@ -1,5 +1,6 @@
 //! What the edge answers itself: JSON, with vulcand's statuses.
 
+use crate::spool::SpoolError;
 use http1::{Answer, BadChunk, BadResponse, Framing};
 use std::io::{self, ErrorKind};
 
@@ -38,6 +39,8 @@ pub(super) enum Failure {
     RequestTimeout,
     #[error("the exchange took longer than its route allows")]
     Deadline,
+    #[error("the request's body cannot be kept")]
+    Spool(#[source] SpoolError),
 }
 
 impl Failure {
@@ -56,7 +59,8 @@ impl Failure {
             | Self::Body(_)
             | Self::Chunk(_) => 502,
             Self::DialTimeout | Self::Silent(_) | Self::HeadTimeout | Self::BodyTimeout | Self::Deadline => 504,
-            Self::RequestTooLarge => 413,
+            Self::RequestTooLarge | Self::Spool(SpoolError::TooLarge) => 413,
+            Self::Spool(_) => 503,
             Self::RequestBody | Self::RequestChunk(_) => 400,
             Self::RequestTimeout => 408,
         }
@@ -83,6 +87,11 @@ impl Failure {
             Self::Dial(error) | Self::Body(error) => timed_out(error),
             _ => false,
         }
+    }
+
+    /// Neither the client's doing nor the edge's own.
+    pub fn is_servers(&self) -> bool {
+        self.status() >= 500 && !matches!(self, Self::Spool(_))
     }
 
     /// No byte of the request went out, so any request may go elsewhere.

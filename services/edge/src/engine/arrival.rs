@@ -3,7 +3,7 @@
 use super::answer;
 use super::client::{After, Peer};
 use super::exchange::Start;
-use super::journey::{Journey, LIMITS, NoServer, admit, shown};
+use super::journey::{Journey, LIMITS, NoServer, Passed, admit, shown};
 use super::thread::Worker;
 use super::upload::{NotSent, Sent, reuse};
 use crate::count::Took;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// What became of what a client sent.
+#[expect(clippy::large_enum_variant, reason = "the largest is the most frequent, and is moved once")]
 pub(super) enum Arrival {
     /// Nothing will come any more.
     None,
@@ -20,6 +21,8 @@ pub(super) enum Arrival {
     Answer(Vec<u8>, After),
     /// A server was found.
     Request(Journey, Admitted, Start),
+    /// A route was found, and the request's body is to be taken whole first.
+    Unkept(Journey, Arc<Turns>),
     /// A route was found, and its middlewares are to be asked first.
     Guarded(Journey, Arc<Turns>),
 }
@@ -46,8 +49,10 @@ pub(super) fn look(worker: &Worker, peer: &Peer, bytes: &[u8]) -> Option<(Arriva
     }
     let scope = peer.face.scope.load();
     let is_out = scope.as_ref().is_some_and(|scope| !shown(&request, peer, |head| scope.matches(head)));
-    let admitted = if is_out { Err(NoServer::NoRoute) } else { admit(worker, peer, &request, &[], None) };
+    let admitted =
+        if is_out { Err(NoServer::NoRoute) } else { admit(worker, peer, &request, &[], Passed::nothing(&request)) };
     let (arrival, used) = match admitted {
+        Err(NoServer::Unkept(turns)) => (Arrival::Unkept(Journey::of(&request, head, begun), turns), 0),
         Err(NoServer::Guarded(turns)) => (Arrival::Guarded(Journey::of(&request, head, begun), turns), 0),
         Err(none) => {
             if !is_out {

@@ -7,7 +7,7 @@ use super::registry::Entry;
 use super::thread::Worker;
 use super::timer::Timer;
 use super::unsent::Unsent;
-use super::{Face, answer, exchange, guard};
+use super::{Face, answer, buffering, exchange, guard};
 use crate::ClientTimes;
 use crate::count::Counter;
 use crate::limits::{HEAD_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MAX};
@@ -110,6 +110,7 @@ pub(super) fn serve(
                 Arrival::Request(journey, admitted, start) => {
                     Box::pin(exchange::run(&worker, &mut client, journey, admitted, start, None))
                 }
+                Arrival::Unkept(journey, turns) => Box::pin(buffering::run(&worker, &mut client, journey, turns)),
                 Arrival::Guarded(journey, turns) => Box::pin(guard::run(&worker, &mut client, journey, turns)),
             };
             match serving.await {

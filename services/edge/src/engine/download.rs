@@ -105,7 +105,7 @@ impl Exchange<'_, '_> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(error))),
                 Poll::Pending => {}
             }
-            if self.upload.is_done() && self.client.poll_left(context) {
+            if self.upload.is_free_of_client() && self.client.poll_left(context) {
                 return Poll::Ready(Err(End::ClientLeft));
             }
             if !self.client.timer.has_passed(context) {
@@ -169,7 +169,7 @@ impl Exchange<'_, '_> {
                 Poll::Pending => break Waits::Server,
             }
         };
-        if self.upload.is_done() && self.client.poll_left(context) {
+        if self.upload.is_free_of_client() && self.client.poll_left(context) {
             return Poll::Ready(Err(End::ClientLeft));
         }
         if moved || download.waits_for != waits_for {

@@ -2,6 +2,7 @@
 
 use super::answer::{self, Failure};
 use super::client::{After, Client, Counted};
+use super::copies;
 use super::dial::Connection;
 use super::download::Reply;
 use super::guard::Guard;
@@ -87,6 +88,7 @@ pub(super) async fn run(
     mut start: Start,
     mut guard: Option<&mut Guard<'_>>,
 ) -> After {
+    copies::copy(worker, &client.peer, &journey, &admitted);
     let in_flight = Counted::new(&worker.house.metrics.busy().requests);
     loop {
         let attempt = attempt(worker, client, &journey, &admitted, start, guard.as_deref_mut());
@@ -121,7 +123,7 @@ pub(super) async fn run(
                 note(&admitted, &failure);
                 let (status, is_untouched) = (failure.status(), failure.request_is_untouched());
                 let next = match failure {
-                    Failure::Deadline => None,
+                    Failure::Deadline | Failure::Spool(_) => None,
                     _ => journey.go_on(worker, &client.peer, &admitted, status, is_untouched),
                 };
                 match next {
@@ -177,7 +179,8 @@ async fn attempt(
             gathered: Vec::new(),
             interim_bytes: 0,
             has_head: false,
-            was_continued: false,
+            // A body that was taken whole was asked for then.
+            was_continued: journey.stored.is_some(),
         };
         let end = exchange.converse().await;
         let is_begun = !exchange.to_client.is_empty();
@@ -297,8 +300,7 @@ fn dial_timeout(journey: &Journey, admitted: &Admitted) -> Duration {
 
 /// Others are told of a server that failed.
 fn note(admitted: &Admitted, failure: &Failure) {
-    // The rest is the client's doing.
-    if failure.status() >= 500 {
+    if failure.is_servers() {
         admitted.counts().here().failures.add(1);
         admitted.server().counts.here().failures.add(1);
         admitted.observe(failure.status());

@@ -3,6 +3,7 @@
 
 use super::answer;
 use super::arrival;
+use super::buffering;
 use super::client::{After, Client, Peer};
 use super::exchange::{self, CLIENT_LEFT, Start};
 use super::journey::{Journey, NoServer, admit};
@@ -45,8 +46,16 @@ pub(super) async fn run(worker: &Worker, client: &mut Client, mut journey: Journ
         let mut guard = Guard { passage, moved: Finish::default() };
         worker.house.outside.perform(mem::take(&mut guard.passage.effects));
         journey.orders = Some(Box::new(Orders::of(&guarding.route.id, &mut guard.passage)));
-        let passed = journey.passed();
-        let after = match journey.read(|request| admit(worker, &client.peer, request, &[], passed)) {
+        let mut admitted = journey.read(|request| admit(worker, &client.peer, request, &[], journey.passed()));
+        if let Err(NoServer::Unkept(turns)) = &admitted {
+            if let Err(not_kept) = buffering::keep(worker, client, &mut journey, turns).await {
+                let after = buffering::refuse(worker, client, &journey, turns, not_kept, Some(&mut guard)).await;
+                worker.house.outside.perform(guard.passage.finish(&guard.moved, now()));
+                return after;
+            }
+            admitted = journey.read(|request| admit(worker, &client.peer, request, &[], journey.passed()));
+        }
+        let after = match admitted {
             Ok(admitted) => exchange::run(worker, client, journey, admitted, Start::Unsent, Some(&mut guard)).await,
             Err(NoServer::Guarded(other)) => {
                 turns = other;
@@ -144,7 +153,9 @@ impl<'c> Guard<'c> {
 
 /// What becomes of a connection whose request is answered without a server.
 fn skip_body(worker: &Worker, client: &mut Client, journey: &Journey) -> (http1::Connection<'static>, After) {
-    let (framing, keep_alive, rest) = (journey.framing, journey.keep_alive, client.leftover.bytes());
+    // What follows a body that was taken already is not a part of it.
+    let framing = if journey.stored.is_some() { Framing::None } else { journey.framing };
+    let (keep_alive, rest) = (journey.keep_alive, client.leftover.bytes());
     let (used, connection, after) = arrival::skip_body(worker, &client.peer, framing, keep_alive, rest);
     client.leftover.advance(used);
     (connection, after)

@@ -8,9 +8,11 @@ use crate::count::CountsOf;
 use crate::current::{Admitted, Snapshot, Turns};
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, SMALL_REQUEST_BYTES_MAX};
 use crate::servers::Server;
+use crate::spool::Stored;
 use http1::{Asked, Framing, Limits, Parsed, Request, Storage, Version};
 use routing::{Attempt, Headers, Picked, RequestHead, Route};
 use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -34,6 +36,8 @@ pub(super) struct Journey {
     pub was_read: Cell<bool>,
     /// What the middlewares of its route ask for, once they let it pass.
     pub orders: Option<Box<Orders>>,
+    /// Its body, if it was taken whole before a server was chosen.
+    pub stored: Option<Rc<Stored>>,
     /// Of a request with a deadline: a part of the response is on its way to the client.
     pub is_answered: Cell<bool>,
     /// When the attempt that is being made began.
@@ -48,10 +52,27 @@ pub(super) enum NoServer {
     NotLoaded,
     NoRoute,
     Refused(Arc<Turns>),
+    /// The route wants the body to be taken whole first.
+    Unkept(Arc<Turns>),
     /// The route has middlewares, which did not let it pass yet.
     Guarded(Arc<Turns>),
     /// The route has no server, or none that was not tried.
     NoneLeft(Arc<Turns>),
+}
+
+/// What a request has behind it when a server is chosen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Passed<'a> {
+    /// The route whose middlewares let it pass.
+    middlewares_of: Option<&'a str>,
+    /// It has a body, and that is still the client's.
+    body_streams: bool,
+}
+
+impl Passed<'_> {
+    pub fn nothing(request: &Request<'_>) -> Self {
+        Self { middlewares_of: None, body_streams: request.framing != Framing::None && request.upgrade.is_none() }
+    }
 }
 
 impl Journey {
@@ -68,15 +89,16 @@ impl Journey {
             tried: Vec::new(),
             was_read: Cell::new(request.framing == Framing::None),
             orders: None,
+            stored: None,
             is_answered: Cell::new(false),
             attempt_begun: Cell::new(begun),
             head_at: Cell::new(None),
         }
     }
 
-    /// The route whose middlewares let it pass.
-    pub fn passed(&self) -> Option<&str> {
-        self.orders.as_ref().map(|orders| orders.route.as_str())
+    pub fn passed(&self) -> Passed<'_> {
+        let middlewares_of = self.orders.as_ref().map(|orders| orders.route.as_str());
+        Passed { middlewares_of, body_streams: self.stored.is_none() && self.has_body() && !self.asked.upgrade }
     }
 
     /// When the whole exchange has to be over.
@@ -106,7 +128,12 @@ impl Journey {
 
     /// Whether it can be sent again, for all anybody knows.
     pub fn can_repeat(&self) -> bool {
-        !self.has_body() && self.is_idempotent
+        self.is_replayable() && self.is_idempotent
+    }
+
+    /// Whether what was sent of it can be sent again.
+    fn is_replayable(&self) -> bool {
+        !self.has_body() || self.stored.is_some()
     }
 
     /// What fits into any window is soon acknowledged by a machine that is there.
@@ -129,7 +156,7 @@ impl Journey {
         is_untouched: bool,
     ) -> Option<Admitted> {
         let attempts = self.attempts();
-        if attempts > routing::RETRIES_MAX || self.has_body() && !is_untouched {
+        if attempts > routing::RETRIES_MAX || !self.is_replayable() && !is_untouched {
             return None;
         }
         let method = if self.is_get { "GET" } else { self.method() };
@@ -176,7 +203,7 @@ pub(super) fn admit(
     peer: &Peer,
     request: &Request<'_>,
     tried: &[Arc<Server>],
-    passed: Option<&str>,
+    passed: Passed<'_>,
 ) -> Result<Admitted, NoServer> {
     shown(request, peer, |head| worker.house.current.admit(|snapshot| choose(snapshot, head, tried, passed)))
 }
@@ -187,7 +214,7 @@ fn choose(
     snapshot: &Snapshot,
     head: &RequestHead<'_>,
     tried: &[Arc<Server>],
-    passed: Option<&str>,
+    passed: Passed<'_>,
 ) -> Result<(usize, Picked), NoServer> {
     let Some(route) = snapshot.table.find_position(head) else {
         return Err(if snapshot.loaded { NoServer::NoRoute } else { NoServer::NotLoaded });
@@ -196,8 +223,11 @@ fn choose(
     if turns.refusal.is_some() {
         return Err(NoServer::Refused(turns.clone()));
     }
-    if turns.chain.is_some() && passed != Some(turns.route.id.as_str()) {
+    if turns.chain.is_some() && passed.middlewares_of != Some(turns.route.id.as_str()) {
         return Err(NoServer::Guarded(turns.clone()));
+    }
+    if passed.body_streams && turns.route.buffered_bytes(head.method).is_some() {
+        return Err(NoServer::Unkept(turns.clone()));
     }
     let picked = turns.pick(head, |server| !tried.iter().any(|tried| tried.url == server.url));
     picked.map(|picked| (route, picked)).ok_or_else(|| NoServer::NoneLeft(turns.clone()))
@@ -213,6 +243,7 @@ impl NoServer {
             Self::NotLoaded => "the routes were not read yet",
             Self::NoRoute => "not found",
             Self::NoneLeft(_) => "the backend has no servers",
+            Self::Unkept(_) => "the request's body was not taken",
             Self::Guarded(_) => "the route's middlewares were not asked",
             Self::Refused(turns) => turns.refusal.as_deref().unwrap_or("refused"),
         }
@@ -222,7 +253,9 @@ impl NoServer {
     pub fn counts(&self) -> Option<&CountsOf> {
         match self {
             Self::NotLoaded | Self::NoRoute => None,
-            Self::Refused(turns) | Self::Guarded(turns) | Self::NoneLeft(turns) => Some(&turns.counts),
+            Self::Refused(turns) | Self::Unkept(turns) | Self::Guarded(turns) | Self::NoneLeft(turns) => {
+                Some(&turns.counts)
+            }
         }
     }
 }

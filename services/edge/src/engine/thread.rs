@@ -1,13 +1,14 @@
 //! One thread: its runtime, its listeners, its connections, and what they share.
 
 use super::client;
+use super::copies::{self, Copy};
 use super::line::Line;
 use super::pool::Pool;
 use super::registry::Registry;
 use super::scratch::Scratch;
 use super::splice::Pipes;
 use super::{Command, Face, House};
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_GRACE, HOUSEKEEPING_INTERVAL};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, COPIES_QUEUE_MAX, DRAIN_GRACE, HOUSEKEEPING_INTERVAL};
 use crate::per_thread;
 use crate::quiesce::{self, Phase};
 use std::cell::{Cell, RefCell};
@@ -31,6 +32,8 @@ pub(super) struct Worker {
     pub pool: RefCell<Pool>,
     pub pipes: RefCell<Pipes>,
     pub connections: Rc<Registry>,
+    /// For mirrors.
+    pub copies: mpsc::Sender<Copy>,
     phase: Cell<Phase>,
     /// How often new clients were heard no more.
     shuts: Cell<u32>,
@@ -56,7 +59,10 @@ pub(super) fn start(
         per_thread::enter(index);
         match runtime() {
             // Tasks that are left when it ends are dropped with the runtime.
-            Ok(runtime) => runtime.block_on(Rc::new(Worker::new(house)).run(commands)),
+            Ok(runtime) => {
+                let (copies, to_mirrors) = mpsc::channel(COPIES_QUEUE_MAX);
+                runtime.block_on(Rc::new(Worker::new(house, copies)).run(commands, to_mirrors));
+            }
             Err(error) => tracing::error!(%error, "a thread of the edge has no runtime"),
         }
         drop(runs);
@@ -65,7 +71,7 @@ pub(super) fn start(
 }
 
 impl Worker {
-    fn new(house: Arc<House>) -> Self {
+    fn new(house: Arc<House>, copies: mpsc::Sender<Copy>) -> Self {
         Self {
             house,
             scratch: RefCell::new(Scratch::new()),
@@ -73,13 +79,15 @@ impl Worker {
             pool: RefCell::default(),
             pipes: RefCell::default(),
             connections: Rc::default(),
+            copies,
             phase: Cell::default(),
             shuts: Cell::new(0),
             stops: Cell::new(false),
         }
     }
 
-    async fn run(self: Rc<Self>, mut commands: mpsc::Receiver<Command>) {
+    async fn run(self: Rc<Self>, mut commands: mpsc::Receiver<Command>, copies: mpsc::Receiver<Copy>) {
+        spawn_local(copies::run(self.clone(), copies));
         let mut open = Vec::new();
         let (mut phases, mut tables) = (self.house.quiesce.phases(), self.house.current.changes());
         self.phase.set(*phases.borrow_and_update());

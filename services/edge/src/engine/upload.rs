@@ -11,7 +11,10 @@ use super::splice::{Pipe, pipe_to_fill};
 use super::thread::Worker;
 use super::unsent::Unsent;
 use crate::current::Admitted;
-use http1::{Body, Forward, Forwarded, Framing, Request, Scheme};
+use crate::servers::Server;
+use crate::spool::Replay;
+use http1::{Body, Edit, Forward, Forwarded, Framing, Request, Scheme};
+use routing::Route;
 use std::io;
 use std::task::{Context, Poll, ready};
 
@@ -29,6 +32,8 @@ pub(super) struct Upload {
     pipe: Option<Pipe>,
     flow: Flow,
     bytes_max: u64,
+    /// Where the body comes from, if it was taken whole before.
+    replay: Option<Box<Replay>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,45 +72,70 @@ impl Sent {
         if matches!(request.framing, Framing::Length(length) if length > bytes_max) {
             return Err(NotSent::Faulty(Failure::RequestTooLarge));
         }
-        let mut body = Body::new(request.framing);
+        let (mut body, rest) = match &journey.stored {
+            Some(stored) => (stored.body.clone(), &[][..]),
+            None => (Body::new(request.framing), rest),
+        };
         let used = body.advance(rest).map_err(|bad| NotSent::Faulty(Failure::RequestChunk(bad)))?;
         if body.data_bytes() > bytes_max {
             return Err(NotSent::Faulty(Failure::RequestTooLarge));
         }
-        let orders = journey.orders.as_deref();
-        let edits = orders.map(Orders::edits).unwrap_or_default();
-        let named = route.forwarded_server.as_str();
-        let forward = Forward {
-            authority: server.url.authority(),
-            keeps_host: route.pass_host_header,
-            target: orders.and_then(Orders::target),
-            forwarded: Forwarded {
-                trusted: route.trust_forward_header,
-                client: peer.text(),
-                scheme: Scheme::Http,
-                server: if named.is_empty() { &worker.house.edge_id } else { named },
-            },
-            framing: None,
-            edits: &edits,
-        };
         let mut unsent = Unsent::default();
         let head = &mut *worker.head.borrow_mut();
         head.clear();
-        request.write(head, &forward);
+        write_head(worker, peer, request, journey, route, server, None, head);
         let head_bytes = head.len() as u64;
         unsent.send_all(&mut connection.line, head, &rest[..used]).map_err(NotSent::Closed)?;
         count_bytes(admitted, head_bytes + body.data_bytes());
         // A client that sends its body without being asked to is not waiting.
         let is_held = request.expects_continue && used == 0 && !body.is_done();
+        let replay = journey.stored.clone().map(|stored| Box::new(Replay::new(stored)));
         let flow = if is_held { Flow::Held } else { Flow::Open };
-        Ok((Self { connection, upload: Upload { body, unsent, pipe: None, flow, bytes_max } }, used))
+        Ok((Self { connection, upload: Upload { body, unsent, pipe: None, flow, bytes_max, replay } }, used))
     }
+}
+
+/// Writes the head as this server receives it, with one more edit.
+#[allow(clippy::too_many_arguments, reason = "what a head is made of")]
+pub(super) fn write_head(
+    worker: &Worker,
+    peer: &Peer,
+    request: &Request<'_>,
+    journey: &Journey,
+    route: &Route,
+    server: &Server,
+    edit: Option<Edit<'_>>,
+    out: &mut Vec<u8>,
+) {
+    let orders = journey.orders.as_deref();
+    let mut edits = orders.map(Orders::edits).unwrap_or_default();
+    edits.extend(edit);
+    let named = route.forwarded_server.as_str();
+    let forward = Forward {
+        authority: server.url.authority(),
+        keeps_host: route.pass_host_header,
+        target: orders.and_then(Orders::target),
+        forwarded: Forwarded {
+            trusted: route.trust_forward_header,
+            client: peer.text(),
+            scheme: Scheme::Http,
+            server: if named.is_empty() { &worker.house.edge_id } else { named },
+        },
+        framing: None,
+        edits: &edits,
+    };
+    request.write(out, &forward);
 }
 
 impl Upload {
     /// Whether the server has the whole request.
     pub fn is_done(&self) -> bool {
-        self.body.is_done() && self.waiting_bytes() == 0
+        self.body.is_done() && self.waiting_bytes() == 0 && self.replay.as_ref().is_none_or(|replay| replay.is_done())
+    }
+
+    /// Whether all that is to come from the client has come and, as far as can be helped, nobody looks at what else it sends.
+    pub fn is_free_of_client(&self) -> bool {
+        self.is_done() || self.replay.is_some()
     }
 
     /// What came from the client, and the server has not taken.
@@ -157,6 +187,25 @@ impl Upload {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => self.give_up(),
+            }
+            if self.flow == Flow::Open
+                && let Some(replay) = &mut self.replay
+                && !replay.is_done()
+            {
+                let piece = match replay.poll_piece(context) {
+                    Poll::Pending => return Ok(moved),
+                    Poll::Ready(piece) => piece.map_err(|error| Failure::Spool(error.into()))?,
+                };
+                let count = piece.len();
+                count_bytes(admitted, count as u64);
+                if self.unsent.send(&mut connection.line, &[], piece).is_err() {
+                    self.give_up();
+                }
+                moved = true;
+                if share.is_used_up(count, context) {
+                    return Ok(moved);
+                }
+                continue;
             }
             if self.body.is_done()
                 && let Some(pipe) = self.pipe.take()

@@ -2,13 +2,16 @@
 
 mod api;
 mod balancing;
+mod buffering;
 mod failover;
 mod faults;
 mod forwarding;
 mod harness;
+mod health;
 mod kept;
 mod memory_store;
 mod middlewares;
+mod mirror;
 mod observation;
 mod peers;
 mod retry;

@@ -1,0 +1,170 @@
+//! Bodies that are taken whole before a server is asked, so that they can be sent again.
+
+use crate::harness::{Edge, Server, document, eventually, exchange, read_head};
+use crate::memory_store::MemoryStore;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+async fn route(edge: &Edge, servers: &[&Server], more: Value) {
+    let revision = edge.store.change(&[("/roadstead/routes/a", Some(&document("Host(`a`)", servers, more)))]).await;
+    edge.applied(revision).await;
+}
+
+/// Dies in the middle of a request's body: after `bytes` of it.
+async fn dying(bytes: usize) -> (Server, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let server = Server::raw(move |_, mut stream| {
+        let count = count.clone();
+        async move {
+            read_head(&mut stream).await;
+            stream.read_exact(&mut vec![0; bytes]).await.unwrap();
+            count.fetch_add(1, SeqCst);
+        }
+    })
+    .await;
+    (server, asked)
+}
+
+fn request(method: &str, bytes: usize, is_chunked: bool) -> String {
+    let body = "x".repeat(bytes);
+    let head = format!("{method} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");
+    if !is_chunked {
+        return format!("{head}Content-Length: {bytes}\r\n\r\n{body}");
+    }
+    let half = bytes / 2;
+    let (one, two) = body.split_at(half);
+    format!("{head}Transfer-Encoding: chunked\r\n\r\n{half:x}\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n", bytes - half)
+}
+
+#[tokio::test]
+async fn a_server_that_dies_while_a_kept_body_is_sent_costs_nothing() {
+    for (bytes, memory_bytes) in [(10, 1 << 20), (300_000, 1 << 20), (3_000_000, 4096)] {
+        for is_chunked in [false, true] {
+            let edge = Edge::start().await;
+            let ((dying, died), other) = (dying(bytes / 2).await, Server::named("other").await);
+            let asked = json!({
+                "failover_predicate": "IsNetworkError() && Attempts() < 3",
+                "balance": { "buffer": { "memory_bytes": memory_bytes } },
+            });
+            route(&edge, &[&dying, &other], asked).await;
+            for _ in 0..2 {
+                let answer = exchange(edge.address, &request("POST", bytes, is_chunked)).await;
+                assert!(answer.starts_with("HTTP/1.1 200 OK"), "{bytes} {is_chunked}: {answer}");
+                assert!(answer.contains(&format!("\"body_bytes\":{bytes}")), "{answer}");
+                let framing = if is_chunked { "[\"transfer-encoding\",\"chunked\"]" } else { "[\"content-length\"," };
+                assert!(answer.contains(framing), "{answer}");
+            }
+            assert_eq!(died.load(SeqCst), 1, "it was asked");
+            assert_eq!(edge.metric("edge_route_retries_total{route=\"a\"}").await, 1.0);
+            eventually("nothing is kept any more", || async {
+                let kept =
+                    (edge.metric("edge_buffered_memory_bytes").await, edge.metric("edge_buffered_disk_bytes").await);
+                (kept == (0.0, 0.0)).then_some(())
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_predicate_that_names_a_method_wants_its_bodies_kept() {
+    let edge = Edge::start().await;
+    let ((dying, died), other) = (dying(5).await, Server::named("other").await);
+    let predicate = "IsNetworkError() && RequestMethod() == \"POST\"";
+    route(&edge, &[&dying, &other], json!({ "failover_predicate": predicate })).await;
+    for _ in 0..2 {
+        let answer = exchange(edge.address, &request("POST", 10, false)).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    }
+    assert_eq!(died.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn who_expects_100_continue_is_told_by_the_edge_that_keeps_its_body() {
+    let edge = Edge::start().await;
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = connections.clone();
+    let server = Server::raw(move |_, mut stream| {
+        count.fetch_add(1, SeqCst);
+        async move {
+            read_head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+            stream.read_exact(&mut [0; 4]).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        }
+    })
+    .await;
+    route(&edge, &[&server], json!({ "balance": { "buffer": {} } })).await;
+    let mut client = TcpStream::connect(edge.address).await.unwrap();
+    client.write_all(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n").await.unwrap();
+    assert!(read_head(&mut client).await.starts_with("HTTP/1.1 100 "));
+    assert_eq!(connections.load(SeqCst), 0, "no server is held by a client that is slow");
+    client.write_all(b"body").await.unwrap();
+    assert!(read_head(&mut client).await.starts_with("HTTP/1.1 200 OK"), "one 100 is enough");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_body_is_kept_frees_everything() {
+    let edge = Edge::start().await;
+    let server = Server::named("one").await;
+    route(&edge, &[&server], json!({ "balance": { "buffer": { "memory_bytes": 1000 } } })).await;
+    let mut client = TcpStream::connect(edge.address).await.unwrap();
+    client.write_all(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n").await.unwrap();
+    client.write_all(&[0; 50_000]).await.unwrap();
+    eventually("it is on disk", || async { (edge.metric("edge_buffered_disk_bytes").await > 0.0).then_some(()) }).await;
+    drop(client);
+    eventually("it is gone", || async {
+        let kept = (edge.metric("edge_buffered_memory_bytes").await, edge.metric("edge_buffered_disk_bytes").await);
+        (kept == (0.0, 0.0)).then_some(())
+    })
+    .await;
+    assert_eq!(edge.metric("edge_requests_total{route=\"a\",code=\"499\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_kept_is_refused_in_words() {
+    let data = tempfile::tempdir().unwrap();
+    let edge = Edge::keeping(data.path(), &Arc::new(MemoryStore::default())).await;
+    let server = Server::named("one").await;
+    route(&edge, &[&server], json!({ "balance": { "buffer": { "memory_bytes": 1000 } } })).await;
+    std::fs::remove_dir_all(data.path()).unwrap();
+    let answer = exchange(edge.address, &request("PUT", 100_000, false)).await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("cannot be kept"), "{answer}");
+    let huge = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000000\r\nConnection: close\r\n\r\n";
+    let answer = exchange(edge.address, huge).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert_eq!(edge.metric("edge_buffered_bodies_refused_total").await, 2.0);
+    let answer = exchange(edge.address, &request("PUT", 900, false)).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "what fits into memory is: {answer}");
+}
+
+#[tokio::test]
+async fn vulcands_limits_bound_bodies_that_are_kept() {
+    let edge = Edge::start().await;
+    let server = Server::named("one").await;
+    let frontend = json!({
+        "Type": "http", "BackendId": "b", "Route": "Host(`a`)",
+        "Settings": { "Limits": { "MaxMemBodyBytes": 100, "MaxBodyBytes": 1000 } },
+    });
+    let revision = edge
+        .store
+        .change(&[
+            ("/vulcand/backends/b/backend", Some(r#"{"Type":"http"}"#)),
+            ("/vulcand/backends/b/servers/s", Some(&json!({ "URL": server.url() }).to_string())),
+            ("/vulcand/frontends/f/frontend", Some(&frontend.to_string())),
+        ])
+        .await;
+    edge.applied(revision).await;
+    eventually("the frontend serves", || async {
+        exchange(edge.address, &request("PUT", 1000, true)).await.starts_with("HTTP/1.1 200 OK").then_some(())
+    })
+    .await;
+    for is_chunked in [false, true] {
+        let answer = exchange(edge.address, &request("PUT", 1001, is_chunked)).await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    }
+}
