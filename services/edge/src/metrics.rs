@@ -20,6 +20,7 @@ use crate::current::Snapshot;
 use crate::per_thread::PerThread;
 use crate::servers::{Server, Servers, lock};
 use exposition::{Exposition, Kind, label};
+use prometheus_client::collector::Collector;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;

@@ -8,6 +8,7 @@ use super::guard::{self, Guard};
 use super::journey::{Journey, NoServer, admit};
 use super::share::Share;
 use super::thread::Worker;
+use crate::count::Took;
 use crate::current::Turns;
 use crate::limits::BUFFERED_BODY_BYTES_MAX;
 use crate::spool::{Filling, SpoolError};
@@ -37,7 +38,7 @@ pub(super) async fn run(worker: &Worker, client: &mut Client, mut journey: Journ
         Err(NoServer::Guarded(turns)) => guard::run(worker, client, journey, turns).await,
         Err(none) => {
             let counts = none.counts().unwrap_or(worker.house.metrics.unrouted());
-            counts.here().answered(none.status(), journey.begun.elapsed());
+            counts.here().answered(none.status(), Took::at_once(journey.begun.elapsed()));
             let (_, connection, after) =
                 arrival::skip_body(worker, &client.peer, Framing::None, journey.keep_alive, &[]);
             let bytes = answer::error(none.status(), none.message(), connection, journey.asked.head);
@@ -156,7 +157,7 @@ pub(super) async fn refuse(
     guard: Option<&mut Guard<'_>>,
 ) -> After {
     let NotKept::Failed(failure) = not_kept else {
-        turns.counts.here().answered(CLIENT_LEFT, journey.begun.elapsed());
+        turns.counts.here().answered(CLIENT_LEFT, Took::at_once(journey.begun.elapsed()));
         return After::Close;
     };
     if let Failure::Spool(error) = &failure {
@@ -164,7 +165,7 @@ pub(super) async fn refuse(
         tracing::warn!(route = turns.route.id, error = %ErrorChain(error), "a request's body is not kept");
     }
     let (status, message) = (failure.status(), failure.to_string());
-    turns.counts.here().answered(status, journey.begun.elapsed());
+    turns.counts.here().answered(status, Took::at_once(journey.begun.elapsed()));
     let bytes = match guard {
         None => answer::error(status, &message, Close, journey.asked.head),
         Some(guard) => guard.error(worker, status, &message, Close, journey.asked.head),
