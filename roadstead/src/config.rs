@@ -102,6 +102,8 @@ pub struct Controller {
 #[serde(default, deny_unknown_fields)]
 pub struct Edge {
     pub listen: SocketAddr,
+    /// Over TLS, under the certificates of the state.
+    pub https: Option<SocketAddr>,
     pub api: SocketAddr,
 }
 
@@ -226,7 +228,7 @@ impl Default for Controller {
 
 impl Default for Edge {
     fn default() -> Self {
-        Self { listen: everywhere(8181), api: loopback(8182) }
+        Self { listen: everywhere(8181), https: None, api: loopback(8182) }
     }
 }
 
@@ -252,7 +254,7 @@ impl Config {
             store: listener(),
             controller: Controller { listen: free, sessions: free, drain: true },
             console: listener(),
-            edge: Edge { listen: free, api: free },
+            edge: Edge { listen: free, https: None, api: free },
             objects: Objects { listen: free, ..Objects::default() },
             registry: listener(),
             ..Self::default()

@@ -50,6 +50,8 @@ impl Story {
         let store = Arc::new(store::Embedded::open(directory.path().join("store")).await.unwrap());
         let config = edge::Config {
             listen: vec![LOOPBACK],
+            listen_tls: Vec::new(),
+            seal_key: None,
             api: Some(LOOPBACK),
             store: store.clone(),
             controllers: Vec::new(),
@@ -150,6 +152,7 @@ async fn put_route(store: &dyn Store, id: &str, rule: &str, server: SocketAddr) 
         app: None,
         middlewares: vec![],
         balance: BalanceSpec::default(),
+        server_tls: routing::ServerTls::default(),
     };
     store.put(&format!("{ROUTES_PREFIX}{id}"), serde_json::to_vec(&route).unwrap().into()).await.unwrap();
 }

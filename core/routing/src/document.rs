@@ -2,6 +2,7 @@
 //! rule, servers and weights is one write. Version 0: may change without a migration before the first release.
 
 use crate::balance::BalanceSpec;
+use crate::tls::ServerTls;
 use serde::{Deserialize, Serialize};
 
 /// Where route documents live in the store; the route's id follows.
@@ -37,6 +38,9 @@ pub struct RouteDocument {
     /// Which server takes a request.
     #[serde(default, skip_serializing_if = "BalanceSpec::is_default")]
     pub balance: BalanceSpec,
+    /// How servers are spoken to whose URLs are `https://`.
+    #[serde(default, skip_serializing_if = "ServerTls::is_default")]
+    pub server_tls: ServerTls,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +48,7 @@ pub struct RouteDocument {
 pub struct RouteServer {
     /// The task's id, or any name unique in the route.
     pub id: String,
-    /// `http://host:port`.
+    /// `http://host:port`, or `https://host:port` over TLS.
     pub url: String,
     /// Relative share of requests; 1 by default, 0 takes none.
     #[serde(default = "one")]

@@ -17,6 +17,7 @@ mod pattern;
 mod predicate;
 mod route;
 mod table;
+mod tls;
 mod url;
 
 pub use balance::{
@@ -31,4 +32,5 @@ pub use lexer::ParseError;
 pub use predicate::{Attempt, DEFAULT_PREDICATE, PREDICATE_BYTES_MAX, Predicate, RETRIES_MAX};
 pub use route::{Route, RouteError, RouteSpec, Server, Service};
 pub use table::{Explained, Explanation, Order, Table, Verdict};
+pub use tls::{ClientCertificates, ListenerTls, ServerTls, TlsVersion};
 pub use url::{ServerUrl, UrlError};

@@ -5,6 +5,7 @@ use crate::document::{RouteDocument, SERVERS_MAX};
 use crate::expression::Expression;
 use crate::lexer::ParseError;
 use crate::predicate::Predicate;
+use crate::tls::ServerTls;
 use crate::url::{ServerUrl, UrlError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,6 +38,9 @@ pub struct RouteSpec {
     /// Which server takes a request; names the canary's servers, too.
     #[serde(default, skip_serializing_if = "BalanceSpec::is_default")]
     pub balance: BalanceSpec,
+    /// How servers are spoken to whose URLs are `https://`.
+    #[serde(default, skip_serializing_if = "ServerTls::is_default")]
+    pub server_tls: ServerTls,
     /// What is done to requests on their way, as `core/middleware` reads it; not looked at here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub middlewares: Vec<Value>,
@@ -59,6 +63,7 @@ pub struct Route {
     pub head_timeout: Option<Duration>,
     pub service: Service,
     pub balance: Balance,
+    pub server_tls: ServerTls,
     /// As they were asked for.
     pub middlewares: Vec<Value>,
 }
@@ -110,6 +115,7 @@ impl RouteSpec {
             failover_predicate: document.failover_predicate,
             app: document.app,
             balance: document.balance,
+            server_tls: document.server_tls,
             middlewares: document.middlewares,
             ..Self::default()
         })
@@ -163,6 +169,7 @@ impl Route {
             head_timeout: spec.head_timeout,
             service: spec.refuse.map_or(Service::Serve, Service::Refuse),
             balance,
+            server_tls: spec.server_tls,
             middlewares: spec.middlewares,
         })
     }
@@ -201,6 +208,7 @@ impl Route {
                 Service::Refuse(reason) => Some(reason.clone()),
             },
             balance: self.balance.spec().clone(),
+            server_tls: self.server_tls.clone(),
             middlewares: self.middlewares.clone(),
         }
     }
@@ -226,6 +234,7 @@ mod tests {
             app: None,
             middlewares: Vec::new(),
             balance: BalanceSpec::default(),
+            server_tls: ServerTls::default(),
         }
     }
 

@@ -21,5 +21,5 @@ mod state;
 
 pub use alias::{Alias, AliasError};
 pub use key::{BARE_PREFIX, Key, Kind, PREFIX, Prefix};
-pub use objects::{Backend, Frontend, Listener, Middleware, ObjectError, Server};
-pub use state::{Changes, ListenerSpec, Problem, State};
+pub use objects::{Backend, Frontend, Host, Listener, Middleware, ObjectError, Server};
+pub use state::{Changes, HostSpec, ListenerSpec, Problem, State};

@@ -2,9 +2,15 @@
 //!
 //! Reading checks whatever a value alone can get wrong, so that what is kept can be served.
 
+mod host;
+mod tls;
+
+pub use host::{Host, HostSettings};
+pub use tls::{SessionCache, SessionCacheSettings, TlsSettings};
+
 use crate::json;
 use middleware::{SpecError, duration};
-use routing::{Expression, ParseError, Predicate, ServerUrl, UrlError};
+use routing::{Expression, ListenerTls, ParseError, Predicate, ServerTls, ServerUrl, UrlError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -37,6 +43,8 @@ pub enum ObjectError {
     Address { address: String },
     #[error("middleware")]
     Middleware(#[source] SpecError),
+    #[error("a host is JSON, and its KeyPair the text of a sealed one")]
+    Host,
 }
 
 /// `/vulcand/backends/<id>/servers/<sid>`
@@ -68,7 +76,7 @@ pub struct BackendSettings {
     #[serde(rename(serialize = "Timeouts", deserialize = "timeouts"), skip_serializing_if = "is_default")]
     pub timeouts: BackendTimeouts,
     #[serde(rename(serialize = "TLS", deserialize = "tls"), skip_serializing_if = "Option::is_none")]
-    pub tls: Option<Value>,
+    pub tls: Option<TlsSettings>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -147,6 +155,15 @@ pub struct Listener {
     pub scope: String,
     #[serde(rename(serialize = "ProxyProtocol", deserialize = "proxyprotocol"))]
     pub proxy_protocol: String,
+    #[serde(rename(serialize = "Settings", deserialize = "settings"), skip_serializing_if = "is_default")]
+    pub settings: ListenerSettings,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListenerSettings {
+    #[serde(rename(serialize = "TLS", deserialize = "tls"), skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSettings>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -198,7 +215,13 @@ impl Backend {
         check_type(&backend.kind)?;
         backend.dial_timeout()?;
         backend.read_timeout()?;
+        backend.tls()?;
         Ok(backend)
+    }
+
+    /// How its servers are spoken to over TLS, and what of that is not done.
+    pub fn tls(&self) -> Result<(ServerTls, Vec<String>), ObjectError> {
+        self.settings.tls.as_ref().map_or_else(|| Ok(Default::default()), TlsSettings::servers)
     }
 
     pub fn dial_timeout(&self) -> Result<Option<Duration>, ObjectError> {
@@ -236,7 +259,7 @@ impl Listener {
         let listener = Self { id: id.to_owned(), ..read(bytes)? };
         let unsupported = |field, found: &str| Err(ObjectError::Unsupported { field, found: found.to_owned() });
         match listener.protocol.to_ascii_lowercase().as_str() {
-            "" | HTTP => {}
+            "" | HTTP | HTTPS => {}
             _ => return unsupported("protocol", &listener.protocol),
         }
         match listener.address.network.to_ascii_lowercase().as_str() {
@@ -248,11 +271,20 @@ impl Listener {
             other => return unsupported("ProxyProtocol", other),
         }
         listener.socket_address()?;
+        listener.tls()?;
         if !listener.scope.is_empty() {
             let route = || listener.scope.clone();
             Expression::parse(&listener.scope).map_err(|source| ObjectError::Route { route: route(), source })?;
         }
         Ok(listener)
+    }
+
+    /// How its clients are spoken to over TLS, and what of that is not done; `None`: they are not.
+    pub fn tls(&self) -> Result<Option<(ListenerTls, Vec<String>)>, ObjectError> {
+        if !self.protocol.eq_ignore_ascii_case(HTTPS) {
+            return Ok(None);
+        }
+        self.settings.tls.clone().unwrap_or_default().listener().map(Some)
     }
 
     /// An empty host is every address, `localhost` is 127.0.0.1; no other name is looked up.
@@ -281,6 +313,7 @@ impl Middleware {
 }
 
 const HTTP: &str = "http";
+const HTTPS: &str = "https";
 
 fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, ObjectError> {
     if bytes.len() > VALUE_BYTES_MAX {
@@ -338,9 +371,10 @@ mod tests {
         assert!(matches!(Backend::parse("b", timeouts), Err(ObjectError::Duration { .. })));
         let route = br#"{"Type":"http","BackendId":"b","Route":"nonsense"}"#;
         assert!(matches!(Frontend::parse("f", route), Err(ObjectError::Route { .. })));
-        assert!(matches!(Server::parse("s", br#"{"URL":"https://a"}"#), Err(ObjectError::Server(_))));
+        assert!(matches!(Server::parse("s", br#"{"URL":"tcp://a"}"#), Err(ObjectError::Server(_))));
         for listener in [
-            r#"{"Protocol":"https","Address":{"Network":"tcp","Address":"127.0.0.1:1"}}"#,
+            r#"{"Protocol":"ftp","Address":{"Network":"tcp","Address":"127.0.0.1:1"}}"#,
+            r#"{"Protocol":"https","Address":{"Address":"127.0.0.1:1"},"Settings":{"TLS":{"MaxVersion":"x"}}}"#,
             r#"{"Protocol":"http","Address":{"Network":"unix","Address":"/tmp/x"}}"#,
             r#"{"Protocol":"http","Address":{"Network":"tcp","Address":"example.com:1"}}"#,
             r#"{"Protocol":"http","Address":{"Network":"tcp","Address":"127.0.0.1:1"},"ProxyProtocol":"PROXY_V1"}"#,

@@ -6,9 +6,10 @@ mod keys;
 use crate::alias::Alias;
 use crate::key::{Key, Kind};
 use keys::Keys;
-use routing::{Route, RouteSpec};
+use routing::{ListenerTls, Route, RouteSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub struct State {
     routes: BTreeMap<String, (RouteSpec, Arc<Route>)>,
     /// By the listener's id.
     listeners: BTreeMap<String, ListenerSpec>,
+    /// By the host's name.
+    hosts: BTreeMap<String, HostSpec>,
     problems: BTreeMap<Unit, Vec<Problem>>,
 }
 
@@ -33,6 +36,7 @@ enum Unit {
     /// With its middlewares.
     Frontend(String),
     Listener(String),
+    Host(String),
     /// Any other key, for itself.
     Key(Key),
 }
@@ -50,6 +54,20 @@ pub struct ListenerSpec {
     pub address: SocketAddr,
     /// Empty: every request is in scope.
     pub scope: String,
+    /// How TLS is spoken; `None`: it is not.
+    pub tls: Option<ListenerTls>,
+}
+
+/// A host with a certificate.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HostSpec {
+    /// Where it is in the store.
+    pub key: String,
+    pub name: String,
+    /// The sealed key pair.
+    pub key_pair: String,
+    /// Its certificate is shown to who asks for no name, or for an unknown one.
+    pub is_default: bool,
 }
 
 /// What other keys changed.
@@ -59,6 +77,8 @@ pub struct Changes {
     pub routes: Vec<(String, Option<Arc<Route>>)>,
     /// Whether [`State::listeners`] are others.
     pub listeners: bool,
+    /// Whether [`State::hosts`] are others.
+    pub hosts: bool,
     /// Whether [`State::problems`] are others.
     pub problems: bool,
 }
@@ -118,6 +138,10 @@ impl State {
                     let listener = self.keys.listener(id, &mut report);
                     changes.listeners |= exchange(&mut self.listeners, id, listener);
                 }
+                Unit::Host(name) => {
+                    let host = self.keys.host(name, &mut report);
+                    changes.hosts |= exchange(&mut self.hosts, name, host);
+                }
                 Unit::Key(key) => self.keys.check(key, &mut report),
             }
             let problems = Some(report.0).filter(|problems| !problems.is_empty());
@@ -135,6 +159,10 @@ impl State {
         self.listeners.values()
     }
 
+    pub fn hosts(&self) -> impl Iterator<Item = &HostSpec> {
+        self.hosts.values()
+    }
+
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.problems.values().flatten()
     }
@@ -148,7 +176,7 @@ impl State {
                 self.changed.extend(self.keys.frontends_of(key.prefix, id).cloned().map(Unit::Frontend));
                 Unit::Key(key)
             }
-            Kind::Host { .. } => Unit::Key(key),
+            Kind::Host { name } => Unit::Host(name.clone()),
         };
         self.changed.insert(unit);
     }
@@ -183,6 +211,12 @@ impl State {
             (before, after) => before.is_none() && after.is_none(),
         };
         (!is_same).then(|| (frontend::route_id(id), after))
+    }
+}
+
+impl fmt::Debug for HostSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostSpec").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

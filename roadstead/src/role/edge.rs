@@ -13,6 +13,9 @@ pub struct Arguments {
     /// Where requests are served (repeatable)
     #[arg(long, default_value = "0.0.0.0:8181")]
     listen: Vec<SocketAddr>,
+    /// Where requests are served over TLS, under the certificates of the state (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    listen_tls: Vec<SocketAddr>,
     /// Where status, routes, explanations and metrics are served
     #[arg(long)]
     api: Option<SocketAddr>,
@@ -42,6 +45,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
     let store = arguments.etcd.connect(&known, arguments.credentials.others.as_deref())?;
     let config = ::edge::Config {
         listen: arguments.listen,
+        listen_tls: arguments.listen_tls,
         api: arguments.api,
         store,
         controllers: arguments.credentials.controllers(arguments.controllers)?,

@@ -69,6 +69,9 @@ struct Machine {
     /// The edge's listener
     #[arg(long, env = "ROADSTEAD_LISTEN")]
     listen: Option<SocketAddr>,
+    /// The edge's listener over TLS, under the certificates of the state; default: none
+    #[arg(long, env = "ROADSTEAD_HTTPS", value_name = "ADDRESS")]
+    https: Option<SocketAddr>,
     /// How tasks run: auto, docker or process
     #[arg(long, env = "ROADSTEAD_RUNTIME")]
     runtime: Option<String>,
@@ -159,6 +162,7 @@ impl Machine {
         over(&mut config.data, self.data);
         over(&mut config.cluster.name, self.name);
         over(&mut config.edge.listen, self.listen);
+        config.edge.https = self.https.or(config.edge.https);
         config.objects.elsewhere = self.s3.or(config.objects.elsewhere.take());
         over(&mut config.objects.access_key, self.s3_access_key);
         over(&mut config.objects.secret_key, self.s3_secret_key);

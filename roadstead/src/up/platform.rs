@@ -32,6 +32,9 @@ pub struct Addresses {
     pub registry: SocketAddr,
     pub edge: SocketAddr,
     pub edge_api: SocketAddr,
+    /// Over TLS, where that is asked for.
+    #[serde(default)]
+    pub edge_https: Option<SocketAddr>,
     /// The status of the floating addresses, in a cluster that has some.
     #[serde(default)]
     pub vip: Option<SocketAddr>,
@@ -39,8 +42,9 @@ pub struct Addresses {
 
 impl Addresses {
     /// The lines `roadstead up` prints on standard output, as each role alone does.
-    pub fn ready_lines(&self) -> [String; 8] {
-        [
+    pub fn ready_lines(&self) -> Vec<String> {
+        let https = self.edge_https.map(|address| format!("ready edge.https {address}"));
+        let lines = [
             format!("ready store {}", self.store),
             format!("ready controller {}", self.controller),
             format!("ready controller.sessions {}", self.sessions),
@@ -49,7 +53,8 @@ impl Addresses {
             format!("ready registry {}", self.registry),
             format!("ready edge {}", self.edge),
             format!("ready edge.api {}", self.edge_api),
-        ]
+        ];
+        lines.into_iter().chain(https).collect()
     }
 }
 
@@ -124,9 +129,10 @@ impl Platform {
 
         let ready = children.start(programs.edge(Some((store, sessions)))).await?;
         let (edge, edge_api) = (address(&ready, "edge")?, address(&ready, "edge.api")?);
+        let edge_https = config.edge.https.map(|_| address(&ready, "edge.https")).transpose()?;
 
         children.start(programs.agent(Some(sessions), registry)).await?;
-        Ok(Addresses { store, controller, sessions, console, objects, registry, edge, edge_api, vip: None })
+        Ok(Addresses { store, controller, sessions, console, objects, registry, edge, edge_api, edge_https, vip: None })
     }
 
     /// The state is etcd's, where this machine keeps a part of it; everything else is as on one machine.
@@ -149,6 +155,7 @@ impl Platform {
 
         let ready = children.start(programs.edge(None)).await?;
         let (edge, edge_api) = (address(&ready, "edge")?, address(&ready, "edge.api")?);
+        let edge_https = config.edge.https.map(|_| address(&ready, "edge.https")).transpose()?;
 
         children.start(programs.agent(None, registry)).await?;
         let mut vip = None;
@@ -157,7 +164,7 @@ impl Platform {
             vip = Some(address(&ready, "vip")?);
         }
         let store = membership.at(membership.ports.etcd);
-        Ok(Addresses { store, controller, sessions, console, objects, registry, edge, edge_api, vip })
+        Ok(Addresses { store, controller, sessions, console, objects, registry, edge, edge_api, edge_https, vip })
     }
 }
 

@@ -99,19 +99,22 @@ impl Programs<'_> {
         if seal_key.exists() {
             arguments.extend(["--seal-key".into(), seal_key.display().to_string()]);
         }
-        let listeners = vec![
-            listener("--listen", "edge", self.edge_listener()),
+        let mut listeners = vec![
+            listener("--listen", "edge", self.hearing_cluster(self.config.edge.listen)),
             listener("--api", "edge.api", self.config.edge.api),
         ];
+        if let Some(https) = self.config.edge.https {
+            listeners.push(listener("--listen-tls", "edge.https", self.hearing_cluster(https)));
+        }
         self.program("edge", arguments, listeners)
     }
 
-    fn edge_listener(&self) -> SocketAddr {
+    fn hearing_cluster(&self, listen: SocketAddr) -> SocketAddr {
         let of_cluster = self.membership.into_iter().flat_map(|membership| {
             let vips = membership.settings.vips.iter().filter_map(|vip| vip.parse::<IpNetwork>().ok());
             vips.map(|vip| vip.address).chain([membership.address])
         });
-        hearing(self.config.edge.listen, of_cluster)
+        hearing(listen, of_cluster)
     }
 
     /// The floating addresses of a cluster.

@@ -21,6 +21,7 @@ pub fn operations(domain: &str, objects: SocketAddr) -> Vec<Operation> {
             app: None,
             middlewares: Vec::new(),
             balance: BalanceSpec::default(),
+            server_tls: routing::ServerTls::default(),
         };
         let value = serde_json::to_vec(&document).expect("a document of strings and numbers is always JSON");
         Operation::put(format!("{ROUTES_PREFIX}{ID_PREFIX}{name}"), value)

@@ -118,6 +118,7 @@ impl Routes {
                     failover_predicate: String::new(),
                     app: Some(id.to_string()),
                     balance: balance.clone(),
+                    server_tls: routing::ServerTls::default(),
                     middlewares: middlewares.iter().chain(&rule.unknown).cloned().collect(),
                 };
                 wanted.insert(route_id(index), document);

@@ -2,6 +2,7 @@
 //! `/top`; and `POST /quiesce`.
 
 use crate::activity::{Activity, Top};
+use crate::certificates::Certificate;
 use crate::current::{Current, Report, Turns};
 use crate::limits::TOP_ROWS_MAX;
 use crate::listeners::ListenerProblems;
@@ -64,6 +65,16 @@ async fn status(State(api): State<Api>) -> Json<Value> {
     problems.extend(api.listeners.all());
     let busy: Vec<Value> =
         busy.into_iter().map(|(url, in_flight)| json!({ "url": url, "in_flight": in_flight })).collect();
+    let certificate = |certificate: &Arc<Certificate>| {
+        json!({
+            "key": certificate.key,
+            "names": certificate.names,
+            "not_after_s": certificate.not_after_s,
+            "issuer": certificate.document().issuer,
+            "default": certificate.document().default,
+        })
+    };
+    let certificates: Vec<Value> = snapshot.certificates.iter().map(certificate).collect();
     Json(json!({
         "edge": api.edge_id,
         "loaded": snapshot.loaded,
@@ -74,6 +85,7 @@ async fn status(State(api): State<Api>) -> Json<Value> {
         "revision": revision,
         "routes": snapshot.table.routes().len(),
         "servers": api.current.servers.all().iter().filter(|server| server.is_listed()).count(),
+        "certificates": certificates,
         "draining": busy,
         "problems": problems,
     }))

@@ -122,9 +122,9 @@ impl Balancing {
         }
     }
 
-    /// Keeps the client at a server. Clients do not reach the edge over TLS.
-    pub fn set_cookie(&self, position: usize) -> Option<SetCookie> {
-        lock(&self.balancer).set_cookie(position, false)
+    /// Keeps the client at a server.
+    pub fn set_cookie(&self, position: usize, is_secure: bool) -> Option<SetCookie> {
+        lock(&self.balancer).set_cookie(position, is_secure)
     }
 }
 

@@ -21,10 +21,12 @@
 //! A retry is admitted anew, by the table of its moment.
 
 use crate::balancing::Balancing;
+use crate::certificates::Certificate;
 use crate::count::CountsOf;
 use crate::health::Checks;
 use crate::limits::RETIRED_MAX;
 use crate::mirror::Mirror;
+use crate::secure::servers::Upstream;
 use crate::servers::{Server, Servers, lock};
 use crate::sources::Source;
 use arc_swap::ArcSwap;
@@ -56,6 +58,7 @@ pub(crate) struct Snapshot {
     /// By the position of the route in the table.
     pub turns: Vec<Arc<Turns>>,
     pub listeners: Arc<[ListenerSpec]>,
+    pub certificates: Arc<[Arc<Certificate>]>,
     pub problems: Arc<[Problem]>,
 }
 
@@ -90,6 +93,7 @@ pub(crate) struct Draft {
     pub revision: Revision,
     pub routes: Routes,
     pub listeners: Arc<[ListenerSpec]>,
+    pub certificates: Arc<[Arc<Certificate>]>,
     pub problems: Arc<[Problem]>,
 }
 
@@ -132,9 +136,16 @@ pub(crate) struct Turns {
     pub chain: Option<Arc<Chain>>,
     /// Why its requests are refused instead.
     pub refusal: Option<String>,
+    /// How its servers are spoken to over TLS; none when there is none of them.
+    upstream: Option<Arc<Upstream>>,
 }
 
 impl Turns {
+    /// How a server of the route is spoken to over TLS, if it is.
+    pub fn upstream_of(&self, server: &Server) -> Option<&Arc<Upstream>> {
+        self.upstream.as_ref().filter(|_| server.url.is_secure())
+    }
+
     /// The server for a request.
     pub fn pick(&self, head: &RequestHead<'_>, may_be_asked: impl Fn(&Server) -> bool) -> Option<Picked> {
         self.balancing.pick(&self.route, head, &self.servers, may_be_asked)
@@ -196,14 +207,19 @@ impl Admitted {
         may
     }
 
+    /// How the server is spoken to over TLS, if it is.
+    pub fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.turns.upstream_of(self.server())
+    }
+
     /// It answered, or failed, which counts as the status the client would see.
     pub fn observe(&self, status: u16) {
         self.turns.balancing.observe(self.position, status);
     }
 
     /// What the client has to be told so that it comes to this server again.
-    pub fn set_cookie(&self) -> Option<SetCookie> {
-        self.sets_cookie.then(|| self.turns.balancing.set_cookie(self.position)).flatten()
+    pub fn set_cookie(&self, is_secure: bool) -> Option<SetCookie> {
+        self.sets_cookie.then(|| self.turns.balancing.set_cookie(self.position, is_secure)).flatten()
     }
 }
 
@@ -253,7 +269,7 @@ impl Current {
     /// is handed on as it is.
     pub fn publish(&self, draft: Draft, counts_of: impl Fn(&str) -> Arc<CountsOf>) -> Vec<String> {
         let before = self.load();
-        let Draft { loaded, stale, cluster_id, held, revision, routes, listeners, problems } = draft;
+        let Draft { loaded, stale, cluster_id, held, revision, routes, listeners, certificates, problems } = draft;
         let table = match routes {
             Routes::All(routes) => Table::new(routes),
             Routes::Changed(changed) => {
@@ -274,8 +290,20 @@ impl Current {
             });
         }
         let (number, revision) = (before.number + 1, AtomicI64::new(revision));
-        let snapshot =
-            Arc::new(Snapshot { number, loaded, stale, cluster_id, held, revision, table, turns, listeners, problems });
+        let snapshot = Snapshot {
+            number,
+            loaded,
+            stale,
+            cluster_id,
+            held,
+            revision,
+            table,
+            turns,
+            listeners,
+            certificates,
+            problems,
+        };
+        let snapshot = Arc::new(snapshot);
         let (mut left, mut gone) = (Vec::new(), Vec::new());
         for (position, route) in before.table.routes().iter().enumerate() {
             if snapshot.holds(position, route).is_none() {
@@ -294,9 +322,20 @@ impl Current {
     }
 
     fn turns(&self, route: &Arc<Route>, before: Option<&Arc<Turns>>, counts: Arc<CountsOf>) -> Turns {
-        let (chain, refusal) = match chain(route, before) {
+        let (chain, mut refusal) = match chain(route, before) {
             Ok(chain) => (chain, None),
             Err(reason) => (None, Some(reason)),
+        };
+        let mirror = Mirror::of(route, &self.servers);
+        let servers: Vec<_> = route.servers.iter().map(|server| self.servers.get(&server.url)).collect();
+        let mut all = servers.iter().chain(mirror.iter().flat_map(Mirror::servers));
+        let is_spoken = all.any(|server| server.url.is_secure());
+        let upstream = match is_spoken.then(|| Upstream::of(&route.server_tls)).transpose() {
+            Ok(upstream) => upstream,
+            Err(error) => {
+                refusal = Some(format!("TLS towards servers: {}", ErrorChain(&error)));
+                None
+            }
         };
         Turns {
             route: route.clone(),
@@ -306,11 +345,12 @@ impl Current {
                 || counts.requests(),
                 &self.checks,
             ),
-            mirror: Mirror::of(route, &self.servers),
-            servers: route.servers.iter().map(|server| self.servers.get(&server.url)).collect(),
+            mirror,
+            servers,
             counts,
             chain,
             refusal,
+            upstream,
         }
     }
 

@@ -32,12 +32,15 @@
 //! | | |
 //! |---|---|
 //! | a client's head comes slower than `ClientTimes::head` | 408, closed |
+//! | its handshake does | closed, counted as failed |
 //! | a client closes its side while it waits | it has left: the server's connection is closed, the request is not retried; counted as 499 |
 //! | a client takes nothing of its response for `ClientTimes::stall` | closed |
 //! | a response comes before the request has ended | it is passed on; the connection ends with it |
 //! | a server closes in the middle of a response that was begun to be passed on | closed: the client sees the break |
 //! | a server sends `INTERIM_BYTES_MAX` before its response | 502 |
 //! | a server sends more than it announced | its connection is not used again |
+//!
+//! What peers say is read and written by a `line`, in the clear or over TLS.
 //!
 //! Reading order: `thread` (the house of everything else), `client` (a connection's life), `arrival` (the fast path),
 //! `exchange` (attempts and failover), `upload` and `download` (the two directions), `tunnel`.
@@ -52,6 +55,7 @@ mod download;
 mod encoder;
 mod exchange;
 mod guard;
+mod handshake;
 mod journey;
 mod leftover;
 mod line;
@@ -81,11 +85,15 @@ use crate::ready::Probe;
 use crate::spool::Spool;
 use arc_swap::ArcSwapOption;
 use lifecycle::Stop;
+use line::Line;
 use routing::Expression;
+use rustls::ServerConfig;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use tls::Tls;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 /// What all threads share.
@@ -108,6 +116,8 @@ pub(crate) struct Face {
     pub address: SocketAddr,
     /// Requests outside of it are answered 404.
     pub scope: ArcSwapOption<Expression>,
+    /// How TLS is spoken; none: it is not.
+    pub tls: ArcSwapOption<ServerConfig>,
     /// Its connections end when they are idle.
     closes: AtomicBool,
     /// They end.
@@ -132,6 +142,16 @@ struct Thread {
     running: mpsc::Receiver<()>,
 }
 
+impl Face {
+    /// A connection that was accepted here.
+    fn line(&self, stream: TcpStream) -> Result<Line, rustls::Error> {
+        match &*self.tls.load() {
+            None => Ok(Line::Plain(stream)),
+            Some(config) => Ok(Line::Tls(Box::new(Tls::accept(stream, config.clone())?))),
+        }
+    }
+}
+
 impl Engine {
     pub fn start(house: Arc<House>) -> io::Result<Self> {
         let start = |index| {
@@ -144,10 +164,16 @@ impl Engine {
     }
 
     /// Listens on an address (port 0 picks one).
-    pub async fn open(&self, address: SocketAddr, scope: Option<Arc<Expression>>) -> io::Result<Arc<Face>> {
+    pub async fn open(
+        &self,
+        address: SocketAddr,
+        scope: Option<Arc<Expression>>,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> io::Result<Arc<Face>> {
         let sockets = socket::listen(address, self.threads.len())?;
         let (closes, cut) = (AtomicBool::new(false), AtomicBool::new(false));
-        let face = Face { address: sockets[0].local_addr()?, scope: ArcSwapOption::new(scope), closes, cut };
+        let (scope, tls) = (ArcSwapOption::new(scope), ArcSwapOption::new(tls));
+        let face = Face { address: sockets[0].local_addr()?, scope, tls, closes, cut };
         let face = Arc::new(face);
         for (thread, socket) in self.threads.iter().zip(sockets) {
             // A thread that has ended serves no more.

@@ -11,13 +11,14 @@
 //! verdict.
 
 use crate::limits::{HEALTH_ANSWER_BYTES_MAX, HEALTH_AT_ONCE_MAX, HEALTH_CHECKS_MAX, HEALTH_SPREAD_MAX};
+use crate::secure::servers::Upstream;
 use crate::servers::{lock, process_micros};
 use http1::{Asked, Limits, Parsed, Response, Storage};
-use lifecycle::ErrorChain;
+use lifecycle::{BoxError, ErrorChain};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use routing::{Health, HealthKind, HealthSpec, HealthStanding, ServerUrl};
+use routing::{Health, HealthKind, HealthSpec, HealthStanding, ServerTls, ServerUrl};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
@@ -25,11 +26,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
 
 type Key = (ServerUrl, HealthSpec);
 
@@ -65,6 +67,8 @@ struct Said {
 enum Bad {
     #[error("connect")]
     Connect(#[source] io::Error),
+    #[error("speak TLS")]
+    Tls(#[source] BoxError),
     #[error("no answer in time")]
     Timeout,
     #[error("the connection broke")]
@@ -189,10 +193,26 @@ fn fraction(random: u64) -> f64 {
 }
 
 async fn ask(url: &ServerUrl, spec: &HealthSpec) -> Result<(), Bad> {
-    let mut stream = TcpStream::connect((url.host(), url.port())).await.map_err(Bad::Connect)?;
+    let stream = TcpStream::connect((url.host(), url.port())).await.map_err(Bad::Connect)?;
     if spec.kind == HealthKind::Tcp {
         return Ok(());
     }
+    if !url.is_secure() {
+        return ask_over(stream, url, spec).await;
+    }
+    // Whom its certificate names is for requests to find out.
+    let anybody = ServerTls { insecure_skip_verify: true, ..ServerTls::default() };
+    let upstream = Upstream::of(&anybody).map_err(|error| Bad::Tls(error.into()))?;
+    let name = upstream.name_of(url).map_err(|error| Bad::Tls(error.into()))?;
+    let secured = TlsConnector::from(upstream.config()).connect(name, stream).await;
+    ask_over(secured.map_err(|error| Bad::Tls(error.into()))?, url, spec).await
+}
+
+async fn ask_over(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    url: &ServerUrl,
+    spec: &HealthSpec,
+) -> Result<(), Bad> {
     let host = spec.host.as_deref().unwrap_or(url.authority());
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: roadstead-health\r\nConnection: close\r\n\r\n",

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! roadstead-table 0 <CRC-32C of the JSON, 8 hexadecimal digits>
-//! {"cluster_id":…,"revision":…,"held":[…],"routes":[…],"listeners":[…]}
+//! {"cluster_id":…,"revision":…,"held":[…],"routes":[…],"listeners":[…],"certificates":[…]}
 //! ```
 //!
 //! Routes are kept as they are served, so that a document whose last value was invalid comes back with its last good one.
@@ -14,13 +14,14 @@
 //! The table says which revision it is of, and so does the edge to the controller: no request goes to a server that is not
 //! in it, which is all that the controller reads from the word.
 
+use crate::certificates::KeptCertificate;
 use crate::current::{Current, Draft, Routes, Snapshot};
 use crate::limits::{KEEP_INTERVAL, KEEP_REST, KEPT_BYTES_MAX};
 use crate::sources::Source;
 use identity::private_file;
 use lifecycle::{BoxError, ErrorChain};
-use routing::{Route, RouteSpec};
-use serde::{Deserialize, Serialize};
+use routing::{ListenerTls, Route, RouteSpec};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
@@ -39,9 +40,13 @@ pub(crate) struct KeptTable {
     cluster_id: u64,
     revision: Revision,
     /// Which sources had keys, in the order of [`Source::ALL`].
+    #[serde(deserialize_with = "held")]
     pub held: [bool; Source::ALL.len()],
     routes: Vec<RouteSpec>,
     listeners: Vec<KeptListener>,
+    /// Their private keys are sealed.
+    #[serde(default)]
+    pub certificates: Vec<KeptCertificate>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,6 +54,8 @@ struct KeptListener {
     id: String,
     address: SocketAddr,
     scope: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tls: Option<ListenerTls>,
 }
 
 /// Where the table is kept.
@@ -111,6 +118,7 @@ impl KeptTable {
             id: spec.id.clone(),
             address: spec.address,
             scope: spec.scope.clone(),
+            tls: spec.tls.clone(),
         };
         Self {
             cluster_id: snapshot.cluster_id,
@@ -118,6 +126,7 @@ impl KeptTable {
             held: snapshot.held,
             routes: snapshot.table.routes().iter().map(|route| route.spec()).collect(),
             listeners: snapshot.listeners.iter().map(listener).collect(),
+            certificates: snapshot.certificates.iter().map(|certificate| certificate.kept()).collect(),
         }
     }
 
@@ -130,7 +139,8 @@ impl KeptTable {
                 .inspect_err(|error| tracing::warn!(route = id, error = %ErrorChain(error), "kept route left out"))
                 .ok()
         };
-        let listener = |kept: KeptListener| ListenerSpec { id: kept.id, address: kept.address, scope: kept.scope };
+        let listener =
+            |kept: KeptListener| ListenerSpec { id: kept.id, address: kept.address, scope: kept.scope, tls: kept.tls };
         Draft {
             loaded: true,
             stale: true,
@@ -139,9 +149,18 @@ impl KeptTable {
             held: self.held,
             routes: Routes::All(self.routes.into_iter().filter_map(compile).collect()),
             listeners: self.listeners.into_iter().map(listener).collect(),
+            certificates: Arc::default(),
             problems: Arc::default(),
         }
     }
+}
+
+/// A release before this one may have known fewer sources.
+fn held<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[bool; Source::ALL.len()], D::Error> {
+    let mut held = [false; Source::ALL.len()];
+    let known = Vec::<bool>::deserialize(deserializer)?;
+    held.iter_mut().zip(known).for_each(|(place, held)| *place = held);
+    Ok(held)
 }
 
 fn read(path: &Path) -> Result<Option<KeptTable>, BoxError> {
@@ -185,9 +204,16 @@ mod tests {
         let servers = vec![("s".into(), "http://127.0.0.1:1".into(), 3)];
         let spec = RouteSpec { id: "a".into(), rule: "Host(`a`)".into(), servers, ..RouteSpec::default() };
         let address = SocketAddr::from(([127, 0, 0, 1], 81));
-        let listeners = vec![KeptListener { id: "l".into(), address, scope: String::new() }];
+        let listeners = vec![KeptListener { id: "l".into(), address, scope: String::new(), tls: None }];
         let routes = vec![Route::compile(spec).unwrap().spec()];
-        KeptTable { cluster_id: 7, revision: 42, held: [true, false, true], routes, listeners }
+        KeptTable {
+            cluster_id: 7,
+            revision: 42,
+            held: [true, false, true, false],
+            routes,
+            listeners,
+            certificates: Vec::new(),
+        }
     }
 
     #[test]
@@ -200,7 +226,7 @@ mod tests {
         write(&kept.0, &KeptTable::of(&current.load())).unwrap();
         let draft = kept.read().unwrap().into_draft();
         assert!(draft.loaded && draft.stale);
-        assert_eq!((draft.cluster_id, draft.revision, draft.held), (7, 42, [true, false, true]));
+        assert_eq!((draft.cluster_id, draft.revision, draft.held), (7, 42, [true, false, true, false]));
         let Routes::All(routes) = draft.routes else { panic!("all routes") };
         assert_eq!((routes[0].id.as_str(), routes[0].servers[0].weight), ("a", 3));
         assert_eq!(draft.listeners[0].address.port(), 81);

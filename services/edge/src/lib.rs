@@ -16,6 +16,7 @@
 mod activity;
 mod api;
 mod balancing;
+mod certificates;
 mod count;
 mod current;
 mod engine;
@@ -29,6 +30,7 @@ mod outside;
 mod per_thread;
 mod quiesce;
 mod ready;
+mod secure;
 mod servers;
 mod session;
 mod sources;
@@ -39,6 +41,7 @@ pub use crate::count::Distribution;
 
 use crate::activity::Activity;
 use crate::api::Api;
+use crate::certificates::{Certificates, Keeper};
 use crate::current::Current;
 use crate::engine::{Engine, House};
 use crate::health::CheckMetrics;
@@ -50,11 +53,14 @@ use crate::mirror::{CopyCounts, CopyMetrics};
 use crate::outside::Outside;
 use crate::quiesce::Quiesce;
 use crate::ready::{Probe, Readiness};
+pub use crate::secure::SecureError;
+use crate::secure::TicketKeys;
 use crate::session::{CONTROLLERS_FILE, Session, Standing};
 use crate::sources::{Assembler, Contact, Source};
 use crate::spool::{Spool, SpoolMetrics};
 use lifecycle::{Started, Stop};
 use protocol::dial::{self, Dialer};
+use routing::ListenerTls;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -66,6 +72,8 @@ use tokio::task::JoinSet;
 pub struct Config {
     /// The edge's own listeners (port 0 picks one); the store may ask for more.
     pub listen: Vec<SocketAddr>,
+    /// The same over TLS; parts are `https`.
+    pub listen_tls: Vec<SocketAddr>,
     /// Where status, routes and metrics are served.
     pub api: Option<SocketAddr>,
     pub store: Arc<dyn Store>,
@@ -119,11 +127,15 @@ pub enum Error {
     Data { path: PathBuf, source: io::Error },
     #[error("draw a random number")]
     Random(#[source] io::Error),
+    #[error("make the keys of tickets")]
+    Tickets(#[source] identity::SealKeyError),
+    #[error("listen over TLS")]
+    Secure(#[source] SecureError),
     #[error("start a thread")]
     Thread(#[source] io::Error),
 }
 
-/// Binds, and serves until the stop; parts are `""` for each listener and `api`.
+/// Binds, and serves until the stop; parts are `""` for each listener, `https` for each over TLS, and `api`.
 pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     if let Some(api) = config.api {
         config.verifier.may_guard(api)?;
@@ -168,17 +180,26 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     })?;
 
     let mut held = [false; Source::ALL.len()];
-    if let Some(table) = kept.as_ref().and_then(Kept::read) {
+    let certificates = Arc::<Certificates>::default();
+    let tickets = TicketKeys::new(config.seal_key.as_ref()).map_err(Error::Tickets)?;
+    let mut keeper = Keeper::new(config.seal_key);
+    if let Some(mut table) = kept.as_ref().and_then(Kept::read) {
         held = table.held;
+        keeper.restore(std::mem::take(&mut table.certificates));
+        certificates.publish(keeper.names());
         current.publish(table.into_draft(), |route| metrics.of_route(route));
         tracing::info!(revision = current.load().revision(), "the kept table serves until the store answers");
     }
     // Requests find the kept table.
     let mut addresses = Vec::new();
     for address in &config.listen {
-        addresses.push(("", engine.open(*address, None).await.map_err(Error::Bind)?.address));
+        addresses.push(("", engine.open(*address, None, None).await.map_err(Error::Bind)?.address));
     }
     let (_, first) = *addresses.first().ok_or(Error::NoListener)?;
+    for address in &config.listen_tls {
+        let tls = secure::listener(&ListenerTls::default(), &certificates, &tickets).map_err(Error::Secure)?;
+        addresses.push(("https", engine.open(*address, None, Some(tls)).await.map_err(Error::Bind)?.address));
+    }
     let api = match config.api {
         Some(address) => Some(web::bind(address).await.map_err(Error::Bind)?),
         None => None,
@@ -187,14 +208,14 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         addresses.push(("api", listener.local_addr().map_err(Error::Bind)?));
     }
     let problems = ListenerProblems::default();
-    let listeners = Listeners::new(engine, &problems);
+    let listeners = Listeners::new(engine, certificates.clone(), tickets, &problems);
 
     // Ends with the stop or with this set, whichever comes first.
     let mut background = JoinSet::new();
     let (contact, standing) = (Arc::new(Contact::new()), Arc::<Standing>::default());
     let updates = sources::watch_all(&config.store, &metrics, &contact, held, &stop, &mut background);
     background.spawn(current.checks.clone().run());
-    background.spawn(Assembler::new(current.clone(), metrics.clone()).run(updates));
+    background.spawn(Assembler::new(current.clone(), metrics.clone(), keeper, certificates).run(updates));
     if let Some(kept) = kept {
         background.spawn(kept.keep(current.clone()));
     }

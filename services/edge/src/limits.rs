@@ -58,6 +58,15 @@ pub const LISTENERS_MAX: usize = 64;
 /// A listener that could not be bound is tried again this often.
 pub const LISTENER_RETRY: Duration = Duration::from_secs(5);
 
+// ---- TLS ------------------------------------------------------------------------------------------------------------
+
+/// Sessions of TLS 1.2 that a listener remembers for clients without tickets (vulcand's capacity).
+pub const TLS_SESSIONS_MAX: usize = 1024;
+/// Servers whose sessions can be resumed, of routes that ask for the same.
+pub const TLS_SERVER_SESSIONS_MAX: usize = 1024;
+/// For a server's part of the handshake.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
 // ---- servers --------------------------------------------------------------------------------------------------------
 
 /// For a connection to a server when another could be asked instead: machines of one network answer within a millisecond,

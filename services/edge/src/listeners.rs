@@ -1,12 +1,15 @@
 //! Listeners: the edge's own, and those the store asks for (`/vulcand/listeners/<id>`), opened and closed as the table
-//! changes. A listener's scope changes without touching its sockets.
+//! changes. A listener's scope and its settings of TLS change without touching its sockets.
 
+use crate::certificates::Certificates;
 use crate::current::Current;
 use crate::engine::{Engine, Face};
 use crate::limits::{LISTENER_RETRY, LISTENERS_MAX};
+use crate::secure::{self, TicketKeys};
 use crate::servers::lock;
-use lifecycle::Stop;
+use lifecycle::{ErrorChain, Stop};
 use routing::Expression;
+use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use vulcand::{ListenerSpec, Problem};
@@ -14,6 +17,8 @@ use vulcand::{ListenerSpec, Problem};
 /// Opens and closes what the store asks for.
 pub(crate) struct Listeners {
     engine: Engine,
+    certificates: Arc<Certificates>,
+    tickets: TicketKeys,
     problems: Arc<Mutex<Vec<Problem>>>,
     /// By the store's id.
     open: BTreeMap<String, Open>,
@@ -36,8 +41,13 @@ impl ListenerProblems {
 }
 
 impl Listeners {
-    pub fn new(engine: Engine, problems: &ListenerProblems) -> Self {
-        Self { engine, problems: problems.0.clone(), open: BTreeMap::new() }
+    pub fn new(
+        engine: Engine,
+        certificates: Arc<Certificates>,
+        tickets: TicketKeys,
+        problems: &ListenerProblems,
+    ) -> Self {
+        Self { engine, certificates, tickets, problems: problems.0.clone(), open: BTreeMap::new() }
     }
 
     /// Follows the store's listeners until the stop, then waits for all connections, within the grace.
@@ -85,13 +95,28 @@ impl Listeners {
                 open.face.scope.store(scope(&spec.scope));
                 open.spec.scope.clone_from(&spec.scope);
             }
+            if open.spec.tls != spec.tls {
+                open.face.tls.store(secure(spec, &self.certificates, &self.tickets)?);
+                open.spec.tls.clone_from(&spec.tls);
+            }
             return Ok(());
         }
-        let face = self.engine.open(spec.address, scope(&spec.scope)).await.map_err(|error| error.to_string())?;
+        let tls = secure(spec, &self.certificates, &self.tickets)?;
+        let face = self.engine.open(spec.address, scope(&spec.scope), tls).await.map_err(|error| error.to_string())?;
         tracing::info!(id = spec.id, address = %spec.address, "listener opens");
         self.open.insert(spec.id.clone(), Open { spec: spec.clone(), face });
         Ok(())
     }
+}
+
+/// Its last good settings stay where these cannot be used.
+fn secure(
+    spec: &ListenerSpec,
+    certificates: &Arc<Certificates>,
+    tickets: &TicketKeys,
+) -> Result<Option<Arc<ServerConfig>>, String> {
+    let config = spec.tls.as_ref().map(|settings| secure::listener(settings, certificates, tickets));
+    config.transpose().map_err(|error| format!("TLS: {}", ErrorChain(&error)))
 }
 
 /// The table's listeners were checked when they were read; empty means everything.

@@ -33,13 +33,23 @@ pub(crate) struct Busy {
     pub requests: ThreadCounter,
     pub connections: ThreadCounter,
     pub tunnels: ThreadCounter,
+    pub client_handshakes: Handshakes,
+    pub server_handshakes: Handshakes,
+}
+
+/// Of TLS.
+#[derive(Debug, Default)]
+pub(crate) struct Handshakes {
+    pub full: ThreadCounter,
+    pub resumed: ThreadCounter,
+    pub failed: ThreadCounter,
 }
 
 struct OfThreads {
     name: &'static str,
     kind: Kind,
     help: &'static str,
-    of: fn(&Busy) -> &ThreadCounter,
+    of: OfBusy,
 }
 
 /// A counter's name is without its `_total`.
@@ -57,6 +67,18 @@ const OF_THREADS: [OfThreads; 3] = [
         help: "Upgraded connections, e.g. WebSockets",
         of: |busy| &busy.tunnels,
     },
+];
+
+type OfBusy = fn(&Busy) -> &ThreadCounter;
+
+/// By side and result.
+const HANDSHAKES: [(&str, OfBusy); 6] = [
+    ("side=\"client\",result=\"full\"", |busy| &busy.client_handshakes.full),
+    ("side=\"client\",result=\"resumed\"", |busy| &busy.client_handshakes.resumed),
+    ("side=\"client\",result=\"failed\"", |busy| &busy.client_handshakes.failed),
+    ("side=\"server\",result=\"full\"", |busy| &busy.server_handshakes.full),
+    ("side=\"server\",result=\"resumed\"", |busy| &busy.server_handshakes.resumed),
+    ("side=\"server\",result=\"failed\"", |busy| &busy.server_handshakes.failed),
 ];
 
 pub(crate) struct Metrics {
@@ -148,6 +170,10 @@ impl Metrics {
             start.family(name, *kind, help);
             let total = if *kind == Kind::Counter { "_total" } else { "" };
             start.sample(&format!("{name}{total}"), "", self.sum(of));
+        }
+        start.family("edge_tls_handshakes", Kind::Counter, "Handshakes of TLS, with clients and with servers");
+        for (labels, of) in HANDSHAKES {
+            start.sample("edge_tls_handshakes_total", labels, self.sum(of));
         }
         let (mut routes, folded_routes) = {
             let known = lock(&self.by_route);

@@ -1,5 +1,5 @@
-//! Where routes come from: three prefixes of the store (Roadstead's route documents, and vulcand's keys under both of its
-//! prefixes), each read and then watched by a task of its own; one assembler makes them into tables.
+//! Where routes and certificates come from: prefixes of the store (Roadstead's route documents and certificates, and
+//! vulcand's keys under both of its prefixes), each read and then watched by a task of its own; one assembler makes them into tables.
 //!
 //! The request path never waits for any of this: when the store is away the last table serves on, and an edge that starts
 //! meanwhile serves the one it kept on disk ([`crate::kept`]). Changes of one revision take effect together within a prefix
@@ -28,16 +28,18 @@ pub(crate) enum Source {
     Documents,
     Vulcand,
     VulcandBare,
+    Certificates,
 }
 
 impl Source {
-    pub const ALL: [Self; 3] = [Self::Documents, Self::Vulcand, Self::VulcandBare];
+    pub const ALL: [Self; 4] = [Self::Documents, Self::Vulcand, Self::VulcandBare, Self::Certificates];
 
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Documents => routing::document::ROUTES_PREFIX,
             Self::Vulcand => vulcand::PREFIX,
             Self::VulcandBare => vulcand::BARE_PREFIX,
+            Self::Certificates => routing::certificate::CERTIFICATES_PREFIX,
         }
     }
 }

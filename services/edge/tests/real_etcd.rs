@@ -115,6 +115,7 @@ impl Edge {
         let store = store::EtcdClient::connect(&endpoints, store::ClientCredentials::None, None).unwrap();
         let config = edge::Config {
             listen: vec![any],
+            listen_tls: Vec::new(),
             api: Some(any),
             store: Arc::new(store),
             controllers: Vec::new(),

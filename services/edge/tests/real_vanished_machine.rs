@@ -137,6 +137,7 @@ async fn story(proxy: &Machine, one: &Machine, two: &Machine) {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = edge::Config {
         listen: vec![any],
+        listen_tls: Vec::new(),
         api: None,
         store,
         controllers: Vec::new(),

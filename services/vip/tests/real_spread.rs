@@ -33,6 +33,8 @@ async fn edge(node: &Node, stores: Vec<String>) {
         runtime.block_on(async {
             let config = edge::Config {
                 listen: vec!["0.0.0.0:80".parse().unwrap()],
+                listen_tls: Vec::new(),
+                seal_key: None,
                 api: Some("127.0.0.1:8182".parse().unwrap()),
                 store: Arc::new(EtcdClient::connect(&stores, ClientCredentials::None, None).unwrap()),
                 controllers: Vec::new(),

@@ -68,6 +68,7 @@ impl Keys {
             refuse,
             balance: balance(frontend),
             middlewares,
+            server_tls: backend.and_then(|backend| backend.tls().ok()).map(|(tls, _)| tls).unwrap_or_default(),
             ..RouteSpec::default()
         }
     }

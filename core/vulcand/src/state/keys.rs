@@ -1,8 +1,8 @@
 //! The keys as they are, and which of them belong together.
 
-use super::{ListenerSpec, Report, chain};
+use super::{HostSpec, ListenerSpec, Report, chain};
 use crate::key::{Key, Kind, Prefix};
-use crate::objects::{Backend, Frontend, Listener, Middleware, ObjectError, Server};
+use crate::objects::{Backend, Frontend, Host, Listener, Middleware, ObjectError, Server};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]
@@ -22,8 +22,7 @@ pub(super) struct Entry {
 
 #[derive(Debug)]
 pub(super) enum Object {
-    /// Hosts carry certificates only; they are kept so that their problems are seen.
-    Host,
+    Host(Host),
     Listener(Listener),
     Backend(Backend),
     Server(Server),
@@ -114,7 +113,9 @@ impl Keys {
             match listener.socket_address() {
                 Ok(address) => {
                     let (id, scope) = (listener.id.clone(), listener.scope.clone());
-                    found = Some(ListenerSpec { id, address, scope });
+                    let (tls, notes) = listener.tls().ok().flatten().unzip();
+                    notes.into_iter().flatten().for_each(|note| report.add(&key, note));
+                    found = Some(ListenerSpec { id, address, scope, tls });
                 }
                 Err(error) => report.add(&key, chain(&error)),
             }
@@ -122,12 +123,37 @@ impl Keys {
         found
     }
 
+    /// The certificate of the host with this name, if it has one.
+    pub fn host(&self, name: &str, report: &mut Report) -> Option<HostSpec> {
+        let mut found = None;
+        for prefix in [Prefix::Slash, Prefix::Bare] {
+            let key = Key { prefix, kind: Kind::Host { name: name.to_owned() } };
+            let Some(entry) = self.entries.get(&key) else { continue };
+            entry.report(&key, report);
+            let Some(Object::Host(host)) = &entry.good else { continue };
+            if found.is_some() {
+                report.add(&key, SAME_ID);
+                continue;
+            }
+            host.notes().into_iter().for_each(|note| report.add(&key, note));
+            found = Some(HostSpec {
+                key: key.to_string(),
+                name: name.to_owned(),
+                key_pair: host.settings.key_pair.clone(),
+                is_default: host.settings.default,
+            });
+        }
+        found.filter(|host| !host.key_pair.is_empty())
+    }
+
     /// What is wrong with a key that means something to others only.
     pub fn check(&self, key: &Key, report: &mut Report) {
         let Some(entry) = self.entries.get(key) else { return };
         entry.report(key, report);
-        if matches!(&entry.good, Some(Object::Backend(backend)) if backend.settings.tls.is_some()) {
-            report.add(key, "TLS towards servers is not supported: its settings have no effect");
+        if let Some(Object::Backend(backend)) = &entry.good
+            && let Ok((_, notes)) = backend.tls()
+        {
+            notes.into_iter().for_each(|note| report.add(key, note));
         }
     }
 
@@ -184,10 +210,7 @@ impl Entry {
 impl Object {
     fn read(kind: &Kind, value: &[u8]) -> Result<Self, ObjectError> {
         Ok(match kind {
-            Kind::Host { .. } => {
-                let _certificates: serde_json::Value = crate::json::read(value).map_err(ObjectError::Json)?;
-                Self::Host
-            }
+            Kind::Host { name } => Self::Host(Host::parse(name, value)?),
             Kind::Listener { id } => Self::Listener(Listener::parse(id, value)?),
             Kind::Backend { id } => Self::Backend(Backend::parse(id, value)?),
             Kind::Server { id, .. } => Self::Server(Server::parse(id, value)?),

@@ -179,8 +179,12 @@ fn deleting_f1_never_touches_f10() {
 fn listeners() {
     let value = r#"{"Protocol":"http","Address":{"Network":"tcp","Address":"localhost:8183"},"Scope":"Host(`a`)"}"#;
     let translation = state(&[("/vulcand/listeners/ls1", value), ("/vulcand/listeners/ls2", "{}")]).translate();
-    let expected =
-        ListenerSpec { id: "ls1".into(), address: SocketAddr::from(([127, 0, 0, 1], 8183)), scope: "Host(`a`)".into() };
+    let expected = ListenerSpec {
+        id: "ls1".into(),
+        address: SocketAddr::from(([127, 0, 0, 1], 8183)),
+        scope: "Host(`a`)".into(),
+        tls: None,
+    };
     assert_eq!(translation.listeners, [expected]);
     assert_eq!(translation.problems.len(), 1);
 }

@@ -95,6 +95,7 @@ fn the_platforms_routes_are_kept() {
         app: None,
         middlewares: Vec::new(),
         balance: BalanceSpec::default(),
+        server_tls: routing::ServerTls::default(),
     };
     let platform = [("s3".to_owned(), document)];
     let mut routes = Routes::default();

@@ -11,6 +11,8 @@ pub(super) enum Failure {
     Dial(#[source] io::Error),
     #[error("connect to the server: no answer in time")]
     DialTimeout,
+    #[error("speak TLS with the server")]
+    Handshake(#[source] io::Error),
     #[error("the server closed the connection before it answered")]
     Closed(#[source] io::Error),
     #[error("the server went silent: what was sent to it was not acknowledged")]
@@ -52,6 +54,7 @@ impl Failure {
     pub fn status(&self) -> u16 {
         match self {
             Self::Dial(_)
+            | Self::Handshake(_)
             | Self::Closed(_)
             | Self::Head(_)
             | Self::Interim
@@ -74,7 +77,12 @@ impl Failure {
     /// The server may be gone, so others should not be sent there just now.
     pub fn suggests_death(&self) -> bool {
         match self {
-            Self::Dial(_) | Self::DialTimeout | Self::Silent(_) | Self::Closed(_) | Self::Body(_) => true,
+            Self::Dial(_)
+            | Self::DialTimeout
+            | Self::Handshake(_)
+            | Self::Silent(_)
+            | Self::Closed(_)
+            | Self::Body(_) => true,
             Self::Head(bad) => *bad != BadResponse::Unasked,
             _ => false,
         }
@@ -96,7 +104,7 @@ impl Failure {
 
     /// No byte of the request went out, so any request may go elsewhere.
     pub fn request_is_untouched(&self) -> bool {
-        matches!(self, Self::Dial(_) | Self::DialTimeout)
+        matches!(self, Self::Dial(_) | Self::DialTimeout | Self::Handshake(_))
     }
 
     /// The connection was closed by then, which one that was kept may be at any time.

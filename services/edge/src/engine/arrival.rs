@@ -81,7 +81,7 @@ fn start(
 ) -> (Start, usize) {
     let (server, patience) = (admitted.server(), journey.patience());
     loop {
-        let kept = worker.pool.borrow_mut().take(server, patience, reuse(journey), journey.begun);
+        let kept = worker.pool.borrow_mut().take(server, admitted.upstream(), patience, reuse(journey), journey.begun);
         let Some(connection) = kept else {
             return (Start::Unsent, 0);
         };

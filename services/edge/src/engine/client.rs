@@ -12,6 +12,7 @@ use crate::ClientTimes;
 use crate::count::Counter;
 use crate::limits::{HEAD_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MAX};
 use http1::Connection::Close;
+use http1::Scheme;
 use std::future::poll_fn;
 use std::io::Write;
 use std::mem;
@@ -45,6 +46,8 @@ pub(super) struct Peer {
     pub address: IpAddr,
     text: AddressText,
     pub face: Arc<Face>,
+    /// Nobody on the way can read what is said.
+    pub is_secure: bool,
 }
 
 /// An address as text, without an allocation.
@@ -100,6 +103,9 @@ pub(super) fn serve(
         })
         .await;
         let _counted = Counted::new(&worker.house.metrics.busy().connections);
+        if client.line.tls().is_some() && !Box::pin(client.shake_hands(&worker)).await {
+            return client.line.close();
+        }
         loop {
             let serving: Serving<'_> = match poll_fn(|context| client.poll_arrival(context, &worker)).await {
                 Arrival::None => return client.line.close(),
@@ -131,7 +137,7 @@ pub(super) fn serve(
 
 impl Client {
     fn new(line: Line, address: IpAddr, face: Arc<Face>, worker: &Worker) -> Self {
-        let peer = Peer { address, text: AddressText::of(address), face };
+        let peer = Peer { address, text: AddressText::of(address), face, is_secure: line.is_secure() };
         let times = worker.house.client_times;
         let timer = Timer::new(Instant::now() + times.head);
         Self {
@@ -167,7 +173,7 @@ impl Client {
             }
         }
         let idles = self.leftover.is_blank();
-        if self.is_cut() || idles && worker.ends_idle(&self.peer.face, self.shuts_before) {
+        if self.is_cut() || idles && self.ends_idle(worker) {
             return Poll::Ready(Arrival::None);
         }
         if !self.timer.has_passed(context) {
@@ -218,6 +224,11 @@ impl Client {
         self.is_cut()
     }
 
+    /// Whether it ends now, when it has no request.
+    pub fn ends_idle(&self, worker: &Worker) -> bool {
+        self.is_cut() || worker.ends_idle(&self.peer.face, self.shuts_before)
+    }
+
     /// Whether the grace of its listener has ended.
     pub fn is_cut(&self) -> bool {
         self.peer.face.cut.load(Relaxed)
@@ -262,6 +273,10 @@ impl Client {
 }
 
 impl Peer {
+    pub fn scheme(&self) -> Scheme {
+        if self.is_secure { Scheme::Https } else { Scheme::Http }
+    }
+
     /// The address as servers see it.
     pub fn text(&self) -> &str {
         self.text.as_str()

@@ -16,6 +16,7 @@ use super::upload::write_head;
 use crate::current::{Admitted, Turns};
 use crate::limits::{DIAL_TIMEOUT, HEAD_BYTES_MAX, MIRROR_ANSWER_BYTES_MAX, MIRROR_TIMEOUT};
 use crate::mirror::{MIRROR_HEADER, Mirror, To};
+use crate::secure::servers::Upstream;
 use crate::servers::Server;
 use crate::spool::Stored;
 use http1::{Asked, Body, Edit, Parsed, Response, Storage};
@@ -32,6 +33,7 @@ use tokio::time::{Instant, timeout};
 /// A request on its way to a mirror.
 pub(super) struct Copy {
     server: Arc<Server>,
+    upstream: Option<Arc<Upstream>>,
     head: Vec<u8>,
     body: Option<Rc<Stored>>,
     asked: Asked,
@@ -85,13 +87,19 @@ fn make(
     turns: &Arc<Turns>,
     mirror: &Mirror,
 ) -> Option<Copy> {
-    let server = match &mirror.to {
-        To::Servers { .. } => mirror.to.next()?,
+    let (server, upstream) = match &mirror.to {
+        To::Servers { .. } => {
+            let server = mirror.to.next()?;
+            let upstream = turns.upstream_of(&server).cloned();
+            (server, upstream)
+        }
         To::Route(id) => {
             let snapshot = worker.house.current.load();
             let other = snapshot.of_route(id)?;
             let picked = shown(request, peer, |head| other.pick(head, |_| true))?;
-            other.servers[picked.position].clone()
+            let server = other.servers[picked.position].clone();
+            let upstream = other.upstream_of(&server).cloned();
+            (server, upstream)
         }
     };
     if !mirror.enter() {
@@ -102,7 +110,7 @@ fn make(
     let mut head = Vec::new();
     write_head(worker, peer, request, journey, &turns.route, &server, mark, &mut head);
     let (asked, patience) = (journey.asked, journey.patience());
-    Some(Copy { server, head, body: journey.stored.clone(), asked, patience, _place: place })
+    Some(Copy { server, upstream, head, body: journey.stored.clone(), asked, patience, _place: place })
 }
 
 /// Sends what is handed over, for as long as the thread lives.
@@ -125,10 +133,11 @@ pub(super) async fn run(worker: Rc<Worker>, mut copies: mpsc::Receiver<Copy>) {
 impl Copy {
     /// Sends it, and waits for the end of the answer, so that the connection can be used again.
     async fn send(&self, worker: &Worker) -> Result<(), Failure> {
-        let kept = worker.pool.borrow_mut().take(&self.server, self.patience, Reuse::Recent, Instant::now());
+        let upstream = self.upstream.as_ref();
+        let kept = worker.pool.borrow_mut().take(&self.server, upstream, self.patience, Reuse::Recent, Instant::now());
         let mut connection = match kept {
             Some(connection) => connection,
-            None => Connection::dial(&self.server.url, self.patience, DIAL_TIMEOUT).await?,
+            None => Connection::dial(worker, &self.server.url, upstream, self.patience, DIAL_TIMEOUT).await?,
         };
         let body = self.body.as_deref().and_then(Stored::in_memory).unwrap_or_default();
         let mut unsent = Unsent::default();

@@ -16,10 +16,16 @@
 
 use super::answer::Failure;
 use super::line::Line;
-use crate::limits::{KEEP_ALIVE_INTERVAL, UNACKED_MAX, UNACKED_MAX_FOR_BODY};
+use super::thread::Worker;
+use super::tls::Tls;
+use crate::limits::{KEEP_ALIVE_INTERVAL, TLS_HANDSHAKE_TIMEOUT, UNACKED_MAX, UNACKED_MAX_FOR_BODY};
+use crate::secure::servers::Upstream;
+use lifecycle::BoxError;
 use routing::ServerUrl;
 use socket2::{SockRef, TcpKeepalive};
+use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -45,7 +51,40 @@ pub(super) enum Patience {
 }
 
 impl Connection {
-    pub async fn dial(url: &ServerUrl, patience: Patience, time: Duration) -> Result<Self, Failure> {
+    pub async fn dial(
+        worker: &Worker,
+        url: &ServerUrl,
+        upstream: Option<&Arc<Upstream>>,
+        patience: Patience,
+        time: Duration,
+    ) -> Result<Self, Failure> {
+        let connection = Self::dial_plain(url, patience, time).await?;
+        let Some(upstream) = upstream else { return Ok(connection) };
+        let counts = &worker.house.metrics.busy().server_handshakes;
+        // Boxed, since most connections do not need it.
+        let secured = Box::pin(connection.secured(url, upstream)).await;
+        match &secured {
+            Ok(connection) => counts.succeeded(&connection.line),
+            Err(_) => counts.failed.add(1),
+        }
+        secured
+    }
+
+    /// Over TLS from here on. The server's machine is there, so that this has its own time.
+    async fn secured(self, url: &ServerUrl, upstream: &Arc<Upstream>) -> Result<Self, Failure> {
+        let refused = |error: BoxError| Failure::Handshake(io::Error::other(error));
+        let Line::Plain(stream) = self.line else { return Ok(self) };
+        let name = upstream.name_of(url).map_err(|error| refused(error.into()))?;
+        let tls = Tls::connect(stream, upstream.clone(), name).map_err(|error| refused(error.into()))?;
+        let mut line = Line::Tls(Box::new(tls));
+        match timeout(TLS_HANDSHAKE_TIMEOUT, poll_fn(|context| line.poll_handshake(context))).await {
+            Ok(Ok(())) => Ok(Self { line, ..self }),
+            Ok(Err(error)) => Err(Failure::Handshake(error)),
+            Err(_) => Err(Failure::Handshake(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    pub async fn dial_plain(url: &ServerUrl, patience: Patience, time: Duration) -> Result<Self, Failure> {
         let stream = match timeout(time, TcpStream::connect((url.host(), url.port()))).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(Failure::Dial(error)),
@@ -54,6 +93,13 @@ impl Connection {
         // A socket that refuses is already closing, which the exchange will show.
         let _closing = prepare(&stream, patience);
         Ok(Self { line: Line::Plain(stream), patience, is_reused: false, is_doubted: false })
+    }
+}
+
+impl Connection {
+    /// Whether a request may take it that asks for this.
+    pub fn is_for(&self, upstream: Option<&Arc<Upstream>>, patience: Patience) -> bool {
+        self.patience == patience && self.line.upstream().map(Arc::as_ptr) == upstream.map(Arc::as_ptr)
     }
 }
 

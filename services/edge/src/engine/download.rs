@@ -318,7 +318,7 @@ impl Exchange<'_, '_> {
         };
         let out = &mut *self.worker.head.borrow_mut();
         out.clear();
-        let cookie = self.admitted.set_cookie();
+        let cookie = self.admitted.set_cookie(self.client.peer.is_secure);
         let mut edits = edits(&asked.headers);
         edits.extend(cookie.as_ref().and_then(|cookie| Edit::add("Set-Cookie", cookie.as_bytes())));
         response.write(out, &http1::Reply { connection, framing, date: None, edits: &edits });
@@ -437,7 +437,7 @@ impl Exchange<'_, '_> {
         let asked = self.guard.as_mut().map(|guard| guard.response(self.worker, response)).unwrap_or_default();
         let out = &mut *self.worker.head.borrow_mut();
         out.clear();
-        let cookie = self.admitted.set_cookie();
+        let cookie = self.admitted.set_cookie(self.client.peer.is_secure);
         let mut edits = edits(&asked.headers);
         edits.extend(cookie.as_ref().and_then(|cookie| Edit::add("Set-Cookie", cookie.as_bytes())));
         response.write(out, &http1::Reply { connection, framing: None, date: None, edits: &edits });

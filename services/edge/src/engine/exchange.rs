@@ -213,11 +213,14 @@ async fn send(
         let kept = if is_fresh {
             None
         } else {
-            worker.pool.borrow_mut().take(server, patience, reuse(journey), Instant::now())
+            worker.pool.borrow_mut().take(server, admitted.upstream(), patience, reuse(journey), Instant::now())
         };
         let connection = match kept {
             Some(connection) => connection,
-            None => Connection::dial(&server.url, patience, dial_timeout(journey, admitted)).await?,
+            None => {
+                let upstream = admitted.upstream();
+                Connection::dial(worker, &server.url, upstream, patience, dial_timeout(journey, admitted)).await?
+            }
         };
         let is_reused = connection.is_reused;
         let (peer, rest) = (&client.peer, client.leftover.bytes());

@@ -6,6 +6,7 @@ use super::arrival;
 use super::buffering;
 use super::client::{After, Client, Peer};
 use super::exchange::{self, CLIENT_LEFT, Start};
+use super::handshake;
 use super::journey::{Journey, NoServer, admit};
 use super::orders::Orders;
 use super::thread::Worker;
@@ -85,7 +86,9 @@ async fn decide<'c>(
     route: &Route,
     chain: &'c Chain,
 ) -> Option<Decision<'c>> {
-    let mut decision = journey.read(|request| show(request, &client.peer, route, |seen| chain.before(seen, now())));
+    let tls = handshake::seen(&client.line);
+    let mut decision =
+        journey.read(|request| show(request, &client.peer, tls, route, |seen| chain.before(seen, now())));
     while let Decision::Ask(asking) = decision {
         let reply = {
             let mut reply = pin!(worker.house.outside.reply(asking.question()));
@@ -98,7 +101,7 @@ async fn decide<'c>(
             wait.await?
         };
         let resume = |seen: &middleware::Request<'_>, reply: Reply| asking.resume(reply, seen, now());
-        decision = journey.read(|request| show(request, &client.peer, route, |seen| resume(seen, reply)));
+        decision = journey.read(|request| show(request, &client.peer, tls, route, |seen| resume(seen, reply)));
     }
     Some(decision)
 }
@@ -175,11 +178,17 @@ impl Headers for Fields<'_> {
 }
 
 /// Shows a request to the middlewares of a route. Who trusts what clients say of theirs sees those.
-fn show<R>(request: &Request<'_>, peer: &Peer, route: &Route, to: impl FnOnce(&middleware::Request<'_>) -> R) -> R {
+fn show<R>(
+    request: &Request<'_>,
+    peer: &Peer,
+    tls: Option<middleware::Tls<'_>>,
+    route: &Route,
+    to: impl FnOnce(&middleware::Request<'_>) -> R,
+) -> R {
     // Of several lines the last: whoever is in front may have added its own below those that a client sent.
     let last = |name| request.headers().iter().rfind(|header| header.name.eq_ignore_ascii_case(name));
     let said = |name| last(name).filter(|_| route.trust_forward_header).map(|header| header.value);
-    let is_secure = said("x-forwarded-proto").is_some_and(|proto| matches!(proto, b"https" | b"wss"));
+    let is_secure = said("x-forwarded-proto").map_or(peer.is_secure, |proto| matches!(proto, b"https" | b"wss"));
     to(&middleware::Request {
         method: request.method,
         scheme: if is_secure { "https" } else { "http" },
@@ -188,7 +197,7 @@ fn show<R>(request: &Request<'_>, peer: &Peer, route: &Route, to: impl FnOnce(&m
         client: said("x-forwarded-for").and_then(last_address).unwrap_or(peer.address),
         headers: &Fields(request.headers()),
         body_bytes: body_bytes(request.framing),
-        tls: None,
+        tls,
     })
 }
 

@@ -4,13 +4,13 @@
 //! In the clear everything goes straight to the socket. The other kinds are on the heap, so that a connection in the clear
 //! is not larger for them.
 
-#![expect(dead_code, reason = "listeners do not offer TLS yet")]
-
 use super::tls::Tls;
+use crate::secure::servers::Upstream;
 use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -58,6 +58,14 @@ impl Line {
         match self {
             Self::Plain(_) => None,
             Self::Tls(tls) => Some(tls),
+        }
+    }
+
+    /// To a server over TLS: it carries requests of routes that ask for the same.
+    pub fn upstream(&self) -> Option<&Arc<Upstream>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => tls.upstream(),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::dial::{Connection, Patience};
 use crate::limits::{IDLE_CONNECTION_MAX, IDLE_CONNECTION_MAX_FOR_BODY, IDLE_CONNECTIONS_MAX};
+use crate::secure::servers::Upstream;
 use crate::servers::Server;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,13 +41,20 @@ pub(super) enum Reuse {
 
 impl Pool {
     /// A connection that is not known to be dead.
-    pub fn take(&mut self, server: &Arc<Server>, patience: Patience, reuse: Reuse, now: Instant) -> Option<Connection> {
+    pub fn take(
+        &mut self,
+        server: &Arc<Server>,
+        upstream: Option<&Arc<Upstream>>,
+        patience: Patience,
+        reuse: Reuse,
+        now: Instant,
+    ) -> Option<Connection> {
         let Kept { silences, idle, .. } = self.kept.get_mut(server.slot)?.as_mut()?;
         if *silences != server.silences() {
             *silences = server.silences();
             idle.clear();
         }
-        while let Some(position) = idle.iter().rposition(|kept| kept.connection.patience == patience) {
+        while let Some(position) = idle.iter().rposition(|kept| kept.connection.is_for(upstream, patience)) {
             let Idle { mut connection, since } = idle.remove(position);
             if now.saturating_duration_since(since) < reuse.idle_max() && reuse.is_live(&mut connection) {
                 connection.is_reused = true;
@@ -123,14 +131,14 @@ mod tests {
         let server = servers.get(&routing::ServerUrl::parse(&url).unwrap());
         servers.list(1, [&server], []);
         for is_doubted in [false, true] {
-            let connection = Connection::dial(&server.url, Patience::Short, Duration::from_secs(10)).await;
+            let connection = Connection::dial_plain(&server.url, Patience::Short, Duration::from_secs(10)).await;
             let mut connection = connection.unwrap_or_else(|failure| panic!("{failure}"));
             connection.is_doubted = is_doubted;
             let (mut accepted, _) = listener.accept().unwrap();
             accepted.write_all(b"body").unwrap();
             let mut pool = Pool::default();
             pool.put(&server, connection, Instant::now());
-            let taken = pool.take(&server, Patience::Short, Reuse::Any, Instant::now());
+            let taken = pool.take(&server, None, Patience::Short, Reuse::Any, Instant::now());
             assert_eq!(taken.is_none(), is_doubted);
         }
     }

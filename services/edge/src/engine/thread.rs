@@ -2,7 +2,6 @@
 
 use super::client;
 use super::copies::{self, Copy};
-use super::line::Line;
 use super::pool::Pool;
 use super::registry::Registry;
 use super::scratch::Scratch;
@@ -165,8 +164,15 @@ impl Worker {
             }
             match listener.accept().await {
                 Ok((stream, peer)) => {
+                    let line = match face.line(stream) {
+                        Ok(line) => line,
+                        Err(error) => {
+                            tracing::warn!(address = %face.address, %error, "a listener cannot speak TLS");
+                            continue;
+                        }
+                    };
                     let entry = self.connections.enter();
-                    spawn_local(client::serve(self.clone(), Line::Plain(stream), peer, face.clone(), entry));
+                    spawn_local(client::serve(self.clone(), line, peer, face.clone(), entry));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept");

@@ -13,11 +13,10 @@
 //! An end that the peer announced (`close_notify`) is one; any other is an error, since an attacker can make one. Of our own
 //! only a connection that is closed in good order announces it.
 
-#![expect(dead_code, reason = "listeners do not offer TLS yet")]
-
 mod wire;
 
-use rustls::client::{ClientConfig, UnbufferedClientConnection};
+use crate::secure::servers::Upstream;
+use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::{ServerConfig, UnbufferedServerConnection};
 use rustls::unbuffered::{AppDataRecord, ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
@@ -34,6 +33,8 @@ use wire::{OUT, PENDING_BYTES_MAX, RECORD_BYTES_MAX, SEALED_AT_ONCE_BYTES_MAX, W
 pub(super) struct Tls {
     stream: TcpStream,
     session: Session,
+    /// What it was made with, if it is to a server.
+    upstream: Option<Arc<Upstream>>,
     /// Of a record, or of a message of the handshake, that has not come whole.
     incoming: Vec<u8>,
     /// Sealed, and not taken by the socket from here on.
@@ -72,16 +73,18 @@ impl Tls {
     /// To a server.
     pub fn connect(
         stream: TcpStream,
-        config: Arc<ClientConfig>,
+        upstream: Arc<Upstream>,
         name: ServerName<'static>,
     ) -> Result<Self, rustls::Error> {
-        Ok(Self::new(stream, Session::Client(UnbufferedClientConnection::new(config, name)?)))
+        let session = UnbufferedClientConnection::new(upstream.config(), name)?;
+        Ok(Self { upstream: Some(upstream), ..Self::new(stream, Session::Client(session)) })
     }
 
     fn new(stream: TcpStream, session: Session) -> Self {
         Self {
             stream,
             session,
+            upstream: None,
             incoming: Vec::new(),
             outgoing: Vec::new(),
             sent: 0,
@@ -98,6 +101,10 @@ impl Tls {
 
     pub fn socket_mut(&mut self) -> &mut TcpStream {
         &mut self.stream
+    }
+
+    pub fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.upstream.as_ref()
     }
 
     /// What was agreed on: version, cipher suite, protocol (ALPN), whether it was resumed.
@@ -289,14 +296,14 @@ impl Tls {
         }
     }
 
-    /// The alert for a fault waits in the session.
+    /// What the session wants to say of a fault, and said before. It must not look at what came once more.
     fn say_why(&mut self, came: &mut [u8]) {
-        loop {
+        while self.agreed().wants_write() {
             let (_, step) = match &mut self.session {
                 Session::Server(session) => step(session.process_tls_records(came), &mut |_| {}, &mut self.outgoing),
                 Session::Client(session) => step(session.process_tls_records(came), &mut |_| {}, &mut self.outgoing),
             };
-            if !matches!(step, Ok(Step::More)) {
+            if step.is_err() {
                 return;
             }
         }

@@ -13,7 +13,7 @@ use super::unsent::Unsent;
 use crate::current::Admitted;
 use crate::servers::Server;
 use crate::spool::Replay;
-use http1::{Body, Edit, Forward, Forwarded, Framing, Request, Scheme};
+use http1::{Body, Edit, Forward, Forwarded, Framing, Request};
 use routing::Route;
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -118,7 +118,7 @@ pub(super) fn write_head(
         forwarded: Forwarded {
             trusted: route.trust_forward_header,
             client: peer.text(),
-            scheme: Scheme::Http,
+            scheme: peer.scheme(),
             server: if named.is_empty() { &worker.house.edge_id } else { named },
         },
         framing: None,

@@ -5,6 +5,7 @@
 
 use super::documents::Documents;
 use super::{Change, Source, Update};
+use crate::certificates::{Certificate, Certificates, Keeper};
 use crate::current::{Changed, Current, Draft, Routes};
 use crate::limits::RETIRED_INTERVAL;
 use crate::metrics::Metrics;
@@ -28,11 +29,18 @@ pub(crate) struct Assembler {
     /// Whether the table that serves is of this making.
     published: bool,
     listeners: Arc<[ListenerSpec]>,
+    keeper: Keeper,
+    /// What handshakes ask.
+    certificates: Arc<Certificates>,
+    shown: Arc<[Arc<Certificate>]>,
+    /// Since they were published.
+    certificates_changed: bool,
     problems: Arc<[Problem]>,
 }
 
 impl Assembler {
-    pub fn new(current: Arc<Current>, metrics: Arc<Metrics>) -> Self {
+    /// `keeper` has the certificates of the table on disk, if there are.
+    pub fn new(current: Arc<Current>, metrics: Arc<Metrics>, keeper: Keeper, certificates: Arc<Certificates>) -> Self {
         Self {
             current,
             metrics,
@@ -44,6 +52,10 @@ impl Assembler {
             told: [false; Source::ALL.len()],
             published: false,
             listeners: Arc::default(),
+            keeper,
+            certificates,
+            shown: Arc::default(),
+            certificates_changed: true,
             problems: Arc::default(),
         }
     }
@@ -101,6 +113,20 @@ impl Assembler {
                     }
                 }
             }
+            (Source::Certificates, change) => {
+                self.certificates_changed = true;
+                match change {
+                    Change::All(keys) => self.keeper.replace(pairs(&keys)),
+                    Change::Events(events) => {
+                        for event in events {
+                            match event {
+                                Event::Put { kv, .. } => self.keeper.put(&kv.key, &kv.value),
+                                Event::Delete { key, .. } => self.keeper.delete(&key),
+                            }
+                        }
+                    }
+                }
+            }
             (_, Change::All(keys)) => self.vulcand.replace(source.prefix(), pairs(&keys)),
             (_, Change::Events(events)) => {
                 for event in events {
@@ -124,7 +150,16 @@ impl Assembler {
         if vulcand.listeners {
             self.listeners = self.vulcand.listeners().cloned().collect();
         }
-        if documents.problems || vulcand.problems {
+        if vulcand.hosts {
+            self.keeper.replace_hosts(self.vulcand.hosts());
+            self.certificates_changed = true;
+        }
+        let certificates_changed = std::mem::take(&mut self.certificates_changed);
+        if certificates_changed {
+            self.shown = self.keeper.certificates().cloned().collect();
+            self.certificates.publish(self.keeper.names());
+        }
+        if documents.problems || vulcand.problems || certificates_changed {
             self.name_problems();
         }
         let routes = if self.published {
@@ -140,6 +175,7 @@ impl Assembler {
             revision: self.revision,
             routes,
             listeners: self.listeners.clone(),
+            certificates: self.shown.clone(),
             problems: self.problems.clone(),
         };
         let gone = self.current.publish(draft, |route| self.metrics.of_route(route));
@@ -149,8 +185,8 @@ impl Assembler {
 
     fn name_problems(&mut self) {
         let known: BTreeSet<&Problem> = self.problems.iter().collect();
-        let problems: Arc<[Problem]> =
-            self.documents.problems().cloned().chain(self.vulcand.problems().cloned()).collect();
+        let problems = self.documents.problems().chain(self.vulcand.problems()).cloned();
+        let problems: Arc<[Problem]> = problems.chain(self.keeper.problems()).collect();
         for problem in problems.iter().filter(|problem| !known.contains(problem)) {
             tracing::warn!(key = problem.key, message = problem.message, "not served as asked");
         }

@@ -1,5 +1,6 @@
 //! Roadstead's own route documents, each with its last good route.
 
+use crate::secure::servers::Upstream;
 use lifecycle::ErrorChain;
 use middleware::Chain;
 use routing::document::{ROUTES_PREFIX, RouteDocument};
@@ -117,6 +118,13 @@ fn read(id: &str, value: &[u8], last: Option<&Route>) -> Result<(Route, Option<S
     let document: RouteDocument = serde_json::from_slice(value).map_err(|error| format!("invalid JSON: {error}"))?;
     let compile = |spec| Route::compile(spec).map_err(|error| ErrorChain(&error).to_string());
     let spec = RouteSpec::of_document(id, document).map_err(|error| ErrorChain(&error).to_string())?;
+    let compile = |spec| {
+        let route = compile(spec)?;
+        if !route.server_tls.is_default() {
+            Upstream::of(&route.server_tls).map_err(|error| format!("server_tls: {}", ErrorChain(&error)))?;
+        }
+        Ok::<_, String>(route)
+    };
     let Err(error) = Chain::read(&spec.middlewares, None) else { return Ok((compile(spec)?, None)) };
     let message = ErrorChain(&error).to_string();
     let spec = match last {

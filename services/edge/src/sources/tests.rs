@@ -1,6 +1,7 @@
 //! From the store to the table that serves.
 
 use super::*;
+use crate::certificates::Keeper;
 use crate::current::{Current, Snapshot};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
@@ -30,8 +31,8 @@ impl House {
             house.write(keys.iter().map(|(key, value)| put(key, value))).await;
         }
         let (contact, tasks) = (Arc::new(Contact::new()), &mut house._tasks);
-        let updates = watch_all(&house.store, &metrics, &contact, [false; 3], &Stop::new(), tasks);
-        tasks.spawn(Assembler::new(house.current.clone(), metrics).run(updates));
+        let updates = watch_all(&house.store, &metrics, &contact, [false; Source::ALL.len()], &Stop::new(), tasks);
+        tasks.spawn(Assembler::new(house.current.clone(), metrics, Keeper::new(None), Arc::default()).run(updates));
         house.until(|snapshot| snapshot.loaded).await;
         house
     }

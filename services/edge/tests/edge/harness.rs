@@ -40,6 +40,7 @@ pub fn config(store: Arc<dyn Store>) -> edge::Config {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     edge::Config {
         listen: vec![any],
+        listen_tls: Vec::new(),
         api: Some(any),
         store,
         controllers: Vec::new(),
@@ -274,13 +275,23 @@ pub fn json_of(response: &Response<Bytes>) -> Value {
 
 /// The values of a header a [`Server::named`] received.
 pub fn received(response: &Response<Bytes>, header: &str) -> Vec<String> {
-    let json = json_of(response);
+    received_json(response.body(), header)
+}
+
+/// The same of its answer's body.
+pub fn received_json(body: &[u8], header: &str) -> Vec<String> {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let headers = json["headers"].as_array().cloned().unwrap_or_default();
     headers.iter().filter(|pair| pair[0] == header).map(|pair| pair[1].as_str().unwrap().to_owned()).collect()
 }
 
 /// Reads a head, up to its empty line.
 pub async fn read_head(stream: &mut TcpStream) -> String {
+    read_head_of(stream).await
+}
+
+/// The same from any stream.
+pub async fn read_head_of(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {

@@ -17,3 +17,4 @@ mod peers;
 mod retry;
 mod routes;
 mod session;
+mod tls;

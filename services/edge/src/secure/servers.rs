@@ -1,0 +1,124 @@
+//! Configurations for connections to servers. Routes that ask for the same have the same one, and with it the sessions
+//! that can be resumed, and the connections that are kept.
+
+use super::{SecureError, authorities, provider, versions};
+use crate::limits::TLS_SERVER_SESSIONS_MAX;
+use crate::servers::lock;
+use lifecycle::ErrorChain;
+use routing::{ServerTls, ServerUrl};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientConfig, ClientSessionMemoryCache, Resumption};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex, Weak};
+
+/// How a route speaks to its servers over TLS.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    config: Arc<ClientConfig>,
+    /// Whom certificates name, if not the URL's host.
+    name: Option<ServerName<'static>>,
+}
+
+impl Upstream {
+    pub fn of(settings: &ServerTls) -> Result<Arc<Self>, SecureError> {
+        static KNOWN: Mutex<BTreeMap<ServerTls, Weak<Upstream>>> = Mutex::new(BTreeMap::new());
+        let mut known = lock(&KNOWN);
+        if let Some(upstream) = known.get(settings).and_then(Weak::upgrade) {
+            return Ok(upstream);
+        }
+        let upstream = Arc::new(Self::new(settings)?);
+        known.retain(|_, upstream| upstream.strong_count() > 0);
+        known.insert(settings.clone(), Arc::downgrade(&upstream));
+        Ok(upstream)
+    }
+
+    fn new(settings: &ServerTls) -> Result<Self, SecureError> {
+        let provider = provider(&settings.cipher_suites)?;
+        let versions = versions(settings.min_version, settings.max_version)?;
+        let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&versions);
+        let builder = builder.map_err(SecureError::Config)?;
+        let mut config = if settings.insecure_skip_verify {
+            let verifier = Arc::new(Anybody(provider));
+            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+        } else if settings.authorities.is_empty() {
+            builder.with_root_certificates(machines_authorities()).with_no_client_auth()
+        } else {
+            builder.with_root_certificates(authorities(&settings.authorities)?).with_no_client_auth()
+        };
+        config.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(TLS_SERVER_SESSIONS_MAX)));
+        let name = Some(&settings.server_name).filter(|name| !name.is_empty());
+        Ok(Self { config: Arc::new(config), name: name.map(|name| server_name(name)).transpose()? })
+    }
+
+    pub fn config(&self) -> Arc<ClientConfig> {
+        self.config.clone()
+    }
+
+    /// Whom the certificate of this server has to name.
+    pub fn name_of(&self, url: &ServerUrl) -> Result<ServerName<'static>, SecureError> {
+        match &self.name {
+            Some(name) => Ok(name.clone()),
+            None => server_name(url.host()),
+        }
+    }
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, SecureError> {
+    ServerName::try_from(name.to_owned()).map_err(|_| SecureError::ServerName { name: name.to_owned() })
+}
+
+/// Whom this machine trusts, read once.
+fn machines_authorities() -> Arc<RootCertStore> {
+    static AUTHORITIES: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::warn!(error = %ErrorChain(error), "an authority of this machine cannot be read");
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(found.certs);
+        Arc::new(roots)
+    });
+    AUTHORITIES.clone()
+}
+
+/// Believes everybody, as its settings ask (vulcand's `InsecureSkipVerify`); that they hold their own key is checked.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

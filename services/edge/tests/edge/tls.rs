@@ -1,0 +1,7 @@
+//! TLS, in front and towards servers.
+
+mod client;
+mod front;
+mod servers;
+
+pub use client::{Authority, certificate, shown};
