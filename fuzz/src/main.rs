@@ -6,6 +6,9 @@ use fuzz::driver::{self, Until};
 use fuzz::{Target, all};
 use std::time::Duration;
 
+/// Shown of what is wrong: inputs may be long.
+const MESSAGE_CHARACTERS_MAX: usize = 400;
+
 #[derive(Parser)]
 #[command(about = "Tries nearly right bytes on everything that reads bytes of strangers", disable_version_flag = true)]
 struct Arguments {
@@ -39,7 +42,8 @@ fn main() -> anyhow::Result<()> {
             Err(finding) => {
                 findings += 1;
                 println!("FOUND {:<20} after {} inputs; seed {seed}", target.name, finding.inputs);
-                println!("      {}\n      a line for fuzz/corpus/{}:\n{}", finding.message, target.name, finding.input);
+                let message: String = finding.message.chars().take(MESSAGE_CHARACTERS_MAX).collect();
+                println!("      {message}\n      a line for fuzz/corpus/{}:\n{}", target.name, finding.input);
             }
         }
     }

@@ -164,3 +164,40 @@ async fn slow_bodies_that_are_kept_are_on_disk_and_not_in_memory() {
         assert!(read_head(client).await.starts_with("HTTP/1.1 200 OK"));
     }
 }
+
+/// A client that takes nothing makes the edge hold what it read at once of a response, and no more; then it is cut.
+#[tokio::test]
+async fn clients_that_do_not_read_hold_little_memory() {
+    const CLIENTS: usize = 200;
+    /// The read buffer's size, and half of it for the allocator.
+    const EACH_BYTES_MAX: usize = 192 * 1024;
+    let _alone = MEASURING.lock().await;
+    let store = std::sync::Arc::new(memory_store::MemoryStore::default());
+    let client_times = edge::ClientTimes { stall: std::time::Duration::from_secs(1), ..edge::ClientTimes::default() };
+    let edge = Edge::of(edge::Config { client_times, ..harness::config(store.clone()) }, store).await;
+    // In chunks, so that it does not go through the kernel alone.
+    let endless = Server::raw(|_, mut stream| async move {
+        read_head(&mut stream).await;
+        let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
+        while stream.write_all(&chunk).await.is_ok() {}
+    })
+    .await;
+    edge.route("a", "a", &[&endless]).await;
+    let before = resident_bytes();
+    let mut clients = Vec::with_capacity(CLIENTS);
+    for _ in 0..CLIENTS {
+        let mut client = TcpStream::connect(edge.address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        clients.push(client);
+    }
+    let mut most = 0;
+    let all_are_cut = async {
+        while edge.metric("edge_requests_total{route=\"a\",code=\"499\"}").await < CLIENTS as f64 {
+            // The servers' blocks are this process's, too: one each.
+            most = most.max(resident_bytes().saturating_sub(CLIENTS * 0x10000));
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), all_are_cut).await.expect("all are cut");
+    assert!(most < before + CLIENTS * EACH_BYTES_MAX, "{before} bytes before, {most} at most");
+}

@@ -1,5 +1,14 @@
 //! The edge on real etcd, told what to serve by real `etcdctl`.
 
+#[path = "edge/harness.rs"]
+#[allow(dead_code, reason = "its other half is for the other tests")]
+mod harness;
+#[path = "edge/memory_store.rs"]
+#[allow(dead_code, reason = "its other half is for the other tests")]
+mod memory_store;
+#[path = "edge/scenarios.rs"]
+mod scenarios;
+
 use http::{Request, StatusCode};
 use lifecycle::Stop;
 use serde_json::{Value, json};
@@ -222,3 +231,24 @@ async fn a_restart_and_a_compaction_lose_nothing() {
     etcd.ctl(&["compact", &answer["header"]["revision"].to_string()]).await;
     eventually("the change is served", DEADLINE, || edge.serves("r.example", "two")).await;
 }
+
+macro_rules! one_after_the_other {
+    ($($scenario:ident),* $(,)?) => {
+        /// The scenarios of vulcand's suites, which every run of the tests tries on the embedded store.
+        #[tokio::test]
+        async fn vulcands_suites_hold_on_etcd() {
+            let etcd = Etcd::start().await;
+            let endpoints = [etcd.client_url.clone()];
+            let client = store::EtcdClient::connect(&endpoints, store::ClientCredentials::None, None).unwrap();
+            let store: Arc<dyn store::Store> = Arc::new(client);
+            $(
+                println!(stringify!($scenario));
+                let scene = scenarios::Scene::on(store.clone()).await;
+                scenarios::$scenario(&scene).await;
+                scene.edge.end().await;
+            )*
+        }
+    };
+}
+
+scenarios::each!(one_after_the_other);

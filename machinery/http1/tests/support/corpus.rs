@@ -61,6 +61,11 @@ fn post(what: &'static str, status: u16, lines_and_body: impl AsRef<[u8]>) -> Ca
     case(what, status, [b"POST /p HTTP/1.1\r\nHost: a\r\n", lines_and_body.as_ref()].concat())
 }
 
+/// Of any method, with these lines after its Host.
+fn of(method: &str, what: &'static str, status: u16, lines_and_body: impl AsRef<[u8]>) -> Case {
+    case(what, status, [method.as_bytes(), b" /o HTTP/1.1\r\nHost: a\r\n", lines_and_body.as_ref()].concat())
+}
+
 /// A GET with these header lines.
 fn get(what: &'static str, status: u16, lines: impl AsRef<[u8]>) -> Case {
     case(what, status, [b"GET /g HTTP/1.1\r\n", lines.as_ref(), b"\r\n"].concat())
@@ -208,7 +213,17 @@ fn lengths() -> Vec<Case> {
         post("no length", 0, "\r\n"),
         post("a length of nothing", 0, "Content-Length: 0\r\n\r\n"),
         post("leading zeros", 0, "Content-Length: 0005\r\n\r\nhello"),
-        post("a length of GET", 0, "Content-Length: 5\r\n\r\nhello"),
+        of("GET", "a length of GET", 0, "Content-Length: 5\r\n\r\nhello"),
+        of("HEAD", "a length of HEAD", 0, "Content-Length: 5\r\n\r\nhello"),
+        post("a length in quotes", 400, "Content-Length: \"5\"\r\n\r\nhello"),
+        post("a length and a parameter", 400, "Content-Length: 5;a\r\n\r\nhello"),
+        post("a length and a comma", 400, "Content-Length: 5,\r\n\r\nhello"),
+        post("a comma and a length", 400, "Content-Length: ,5\r\n\r\nhello"),
+        post("a length with an exponent", 400, "Content-Length: 5e0\r\n\r\nhello"),
+        post("a length and NUL", 400, "Content-Length: 5\0\r\n\r\nhello"),
+        post("a length behind LF", 400, "X: b\nContent-Length: 5\r\n\r\nhello"),
+        post("a length behind CR", 400, "X: b\rContent-Length: 5\r\n\r\nhello"),
+        post("a space before a length's colon", 400, "Content-Length : 5\r\n\r\nhello"),
         post("two lengths", 400, "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"),
         post("two equal lengths", 400, "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"),
         post("a list of lengths", 400, "Content-Length: 5, 5\r\n\r\nhello"),
@@ -257,6 +272,16 @@ fn codings() -> Vec<Case> {
         with("a coding before chunked", 501, "Transfer-Encoding: gzip, chunked"),
         with("a space before the colon", 400, "Transfer-Encoding : chunked"),
         with("a name like Transfer-Encoding", 400, "Transfer-Encoding\x0b: chunked"),
+        with("a coding behind LF", 400, "X: b\nTransfer-Encoding: chunked"),
+        with("a coding behind CR", 400, "X: b\rTransfer-Encoding: chunked"),
+        with("the colon of a coding on the next line", 400, "Transfer-Encoding\r\n : chunked"),
+        with(
+            "a coding that is only like chunked on the next line",
+            400,
+            "Transfer-Encoding: chunked\r\nTransfer-encoding: x",
+        ),
+        of("GET", "chunked of GET", 0, format!("Transfer-Encoding: chunked\r\n\r\n{HELLO}")),
+        of("OPTIONS", "chunked of OPTIONS", 0, format!("Transfer-Encoding: chunked\r\n\r\n{HELLO}")),
         case(
             "chunked in HTTP/1.0",
             400,
@@ -309,6 +334,12 @@ fn chunks() -> Vec<Case> {
         chunked("data ends in LF", 400, "5\r\nhello\n0\r\n\r\n"),
         chunked("data is longer than its size", 400, "5\r\nhello!\r\n0\r\n\r\n"),
         chunked("data is shorter than its size", 400, "5\r\nhell\r\n0\r\n\r\n"),
+        chunked("data ends in two other bytes", 400, "5\r\nhelloXX0\r\n\r\n"),
+        chunked("an empty line after data", 400, "5\r\nhello\r\n\r\n0\r\n\r\n"),
+        chunked("a tab after a size", 400, "5\t\r\nhello\r\n0\r\n\r\n"),
+        chunked("a comma after a size", 400, "5,5\r\nhello\r\n0\r\n\r\n"),
+        chunked("a request in an extension", 0, "5;a=\"GET / HTTP/1.1\"\r\nhello\r\n0\r\n\r\n"),
+        chunked("the last chunk's extension ends in LF", 400, "5\r\nhello\r\n0;a\n\r\n"),
         chunked("the last chunk ends in LF", 400, "5\r\nhello\r\n0\n\n"),
         chunked("the body ends in LF", 400, "5\r\nhello\r\n0\r\n\n"),
         chunked("the body ends in CR and something", 400, "5\r\nhello\r\n0\r\n\rX"),

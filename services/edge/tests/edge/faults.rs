@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout};
 
 /// Serves `Host(v)` with vulcand's settings.
-async fn vulcand(edge: &Edge, server: &Server, backend: Value, frontend: Value) {
+pub async fn vulcand(edge: &Edge, server: &Server, backend: Value, frontend: Value) {
     let backend = json!({ "Type": "http", "Settings": backend }).to_string();
     let server_json = json!({ "URL": server.url() }).to_string();
     let frontend = json!({ "Type": "http", "BackendId": "b1", "Route": "Host(`v`)", "Settings": frontend }).to_string();
