@@ -41,6 +41,7 @@ use key::mixed;
 use rebalance::Rebalance;
 use slow_start::Joined;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 use turns::Turns;
 
@@ -83,7 +84,9 @@ pub struct Picked {
 #[derive(Clone, Debug, Default)]
 pub struct Balancer {
     balance: Balance,
-    members: Vec<Member>,
+    servers: Arc<[Server]>,
+    /// Of the servers' URLs, if keys or cookies are compared with them.
+    hashes: Box<[u64]>,
     /// The weights of one pick; 0: not to be picked.
     weights: Vec<u64>,
     turns: Turns,
@@ -94,26 +97,22 @@ pub struct Balancer {
     canary_credit: u8,
 }
 
-#[derive(Clone, Debug)]
-struct Member {
-    server: Server,
-    hash: u64,
-}
-
 impl Balancer {
     /// Positions are those of `servers`; who was known before keeps what is remembered of it.
-    pub fn new(balance: &Balance, servers: &[Server], before: Option<&Self>, now: Duration) -> Self {
-        let member = |server: &Server| Member { server: server.clone(), hash: key::of(server.url.as_str().as_bytes()) };
-        let members: Vec<Member> = servers.iter().map(member).collect();
+    pub fn new(balance: &Balance, servers: impl Into<Arc<[Server]>>, before: Option<&Self>, now: Duration) -> Self {
+        let servers = servers.into();
+        let hash = |server: &Server| key::of(server.url.as_str().as_bytes());
+        let hashes = if balance.compares_hashes() { servers.iter().map(hash).collect() } else { Box::default() };
         let known: HashMap<&str, usize> = before
-            .map(|before| before.members.iter().map(|member| member.server.url.as_str()).zip(0..).collect())
+            .map(|before| before.servers.iter().map(|server| server.url.as_str()).zip(0..).collect())
             .unwrap_or_default();
         let known: Vec<Option<usize>> = servers.iter().map(|server| known.get(server.url.as_str()).copied()).collect();
-        let is_first = before.is_none_or(|before| before.members.is_empty());
+        let is_first = before.is_none_or(|before| before.servers.is_empty());
         Self {
             balance: balance.clone(),
-            weights: vec![0; members.len()],
-            members,
+            weights: vec![0; servers.len()],
+            servers,
+            hashes,
             turns: Turns::new(before.map(|before| &before.turns), &known),
             joined: balance
                 .slow_start()
@@ -163,27 +162,54 @@ impl Balancer {
         self.ejection.is_some() || self.rebalance.is_some()
     }
 
-    /// A server answered, or failed, which counts as the status the client would see (502, 504).
-    pub fn observe(&mut self, position: usize, status: u16, now: Duration) {
-        let is_failure = FAILURES.contains(&status);
+    /// Whether an answer with this status counts against its server; one that gives none counts as the status the client
+    /// would see (502, 504).
+    pub fn is_failure(status: u16) -> bool {
+        FAILURES.contains(&status)
+    }
+
+    /// A server answered so many requests, or failed them; whether picks change by that.
+    pub fn observe(&mut self, position: usize, is_failure: bool, count: u32, now: Duration) -> bool {
+        let mut changes = false;
         if let Some((ejection, spec)) = self.ejection.as_mut().zip(self.balance.ejection()) {
-            ejection.observe(spec, position, is_failure, now);
+            changes |= ejection.observe(spec, position, is_failure, now);
         }
         if let Some(rebalance) = &mut self.rebalance {
-            let takes_part = |position: usize| self.members[position].server.weight > 0;
-            rebalance.observe(position, is_failure, now, takes_part);
+            let takes_part = |position: usize| self.servers[position].weight > 0;
+            changes |= rebalance.observe(position, is_failure, count, now, takes_part);
         }
+        changes
+    }
+
+    /// Takes over what another memory of the same servers has observed.
+    pub fn learn(&mut self, from: &Self) {
+        self.ejection.clone_from(&from.ejection);
+        self.rebalance.clone_from(&from.rebalance);
+    }
+
+    /// Begins as if so many requests had come already.
+    pub fn skip_turns(&mut self, count: usize) {
+        let weight = |server: &Server| if server.is_canary { 0 } else { u64::from(server.weight) * WEIGHT_PARTS };
+        let weights: Vec<u64> = self.servers.iter().map(weight).collect();
+        for _ in 0..count {
+            self.turns.pick(&weights);
+        }
+    }
+
+    /// How many there are.
+    pub fn servers(&self) -> usize {
+        self.servers.len()
     }
 
     /// The value of the cookie that keeps a client at a server.
     pub fn set_cookie(&self, position: usize, is_secure: bool) -> Option<SetCookie> {
-        Some(SetCookie::new(self.balance.sticky()?, self.members.get(position)?.hash, is_secure))
+        Some(SetCookie::new(self.balance.sticky()?, *self.hashes.get(position)?, is_secure))
     }
 
     /// The server a cookie names, if it may be picked at all.
     fn position_of(&self, cookie: u64) -> Option<usize> {
-        let position = self.members.iter().position(|member| member.hash == cookie)?;
-        let server = &self.members[position].server;
+        let position = self.hashes.iter().position(|hash| *hash == cookie)?;
+        let server = &self.servers[position];
         (server.weight > 0 && !(server.is_canary && self.balance.canary_percent() == 0)).then_some(position)
     }
 
@@ -214,8 +240,8 @@ impl Balancer {
             return false;
         }
         let mut any = false;
-        for position in 0..self.members.len() {
-            let server = &self.members[position].server;
+        for position in 0..self.servers.len() {
+            let server = &self.servers[position];
             let is_in =
                 server.is_canary == is_canary && server.weight > 0 && self.standing(position, now, &standing) <= level;
             let weight = if is_in { self.weight(position, now) } else { 0 };
@@ -234,7 +260,7 @@ impl Balancer {
             None => WEIGHT_PARTS,
         };
         let earned = self.rebalance.as_ref().map_or(1, |rebalance| rebalance.factor(position));
-        (u64::from(self.members[position].server.weight) * parts * earned).min(WEIGHT_MAX)
+        (u64::from(self.servers[position].weight) * parts * earned).min(WEIGHT_MAX)
     }
 
     fn pick_by_weight(&mut self, ask: &Ask, in_flight: impl Fn(usize) -> u64) -> Option<usize> {
@@ -247,7 +273,7 @@ impl Balancer {
             }
             (Policy::TwoChoices, _) => load::better_of_two(weights, in_flight, ask.random),
             (Policy::Hash, Some(key)) => {
-                let hash = |position: usize| self.members[position].hash;
+                let hash = |position: usize| self.hashes[position];
                 rendezvous::pick(key, hash, weights, in_flight, self.balance.load_percent_max())
             }
         }

@@ -1,7 +1,7 @@
 //! One route: which requests it takes and where they go.
 
 use crate::balance::{Balance, BalanceError, BalanceSpec, BufferSpec, MirrorTo};
-use crate::document::{RouteDocument, SERVERS_MAX};
+use crate::document::{RouteDocument, RouteServer, SERVERS_MAX};
 use crate::expression::Expression;
 use crate::lexer::ParseError;
 use crate::predicate::Predicate;
@@ -10,6 +10,7 @@ use crate::url::{ServerUrl, UrlError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a provider asks for.
@@ -50,13 +51,14 @@ pub struct RouteSpec {
 #[derive(Clone, Debug)]
 pub struct Route {
     pub id: String,
-    pub expression: Expression,
+    pub expression: Arc<Expression>,
     pub priority: Option<i64>,
-    pub servers: Vec<Server>,
+    /// The same list for all routes of one backend.
+    pub servers: Arc<[Server]>,
     pub pass_host_header: bool,
     pub trust_forward_header: bool,
     pub forwarded_server: String,
-    pub failover: Predicate,
+    pub failover: Arc<Predicate>,
     pub app: Option<String>,
     pub body_bytes_max: u64,
     pub dial_timeout: Option<Duration>,
@@ -124,9 +126,6 @@ impl RouteSpec {
 
 impl Route {
     pub fn compile(spec: RouteSpec) -> Result<Self, RouteError> {
-        if spec.servers.len() > SERVERS_MAX {
-            return Err(RouteError::TooManyServers { count: spec.servers.len() });
-        }
         let expression = Expression::parse(&spec.rule);
         let expression = expression.map_err(|source| RouteError::Rule { rule: spec.rule, source })?;
         let failover = Predicate::parse(&spec.failover_predicate);
@@ -134,35 +133,21 @@ impl Route {
             failover.map_err(|source| RouteError::Failover { predicate: spec.failover_predicate, source })?;
         let balance = Balance::compile(spec.balance).map_err(RouteError::Balance)?;
         let canary = balance.spec().canary.as_ref().map_or(&[][..], |canary| &canary.servers);
-        let own = spec.servers.into_iter().map(|(id, url, weight)| (id, url, weight, false));
-        let asked_for =
-            own.chain(canary.iter().map(|server| (server.id.clone(), server.url.clone(), server.weight, true)));
+        let servers = Server::list(spec.servers, canary)?;
         if let Some(MirrorTo::Servers(mirrors)) = balance.mirror().map(|mirror| &mirror.to) {
             for server in mirrors {
                 ServerUrl::parse(&server.url).map_err(|source| RouteError::Server { id: server.id.clone(), source })?;
             }
         }
-        let mut servers = Vec::with_capacity(asked_for.size_hint().0);
-        let mut seen = HashSet::new();
-        for (id, url, weight, is_canary) in asked_for {
-            let url = match ServerUrl::parse(&url) {
-                Ok(url) => url,
-                Err(source) => return Err(RouteError::Server { id, source }),
-            };
-            // Two names of one address are one server, as in vulcand: the first counts.
-            if seen.insert(url.clone()) {
-                servers.push(Server { id, url, weight, is_canary });
-            }
-        }
         Ok(Self {
             id: spec.id,
-            expression,
+            expression: Arc::new(expression),
             priority: spec.priority,
             servers,
             pass_host_header: spec.pass_host_header,
             trust_forward_header: spec.trust_forward_header,
             forwarded_server: spec.forwarded_server,
-            failover,
+            failover: Arc::new(failover),
             app: spec.app,
             body_bytes_max: spec.body_bytes_max,
             dial_timeout: spec.dial_timeout,
@@ -175,7 +160,37 @@ impl Route {
     }
 }
 
+impl Server {
+    /// A route's own servers, by id, URL and weight, and its canary's.
+    pub fn list(own: Vec<(String, String, u32)>, canary: &[RouteServer]) -> Result<Arc<[Self]>, RouteError> {
+        if own.len() > SERVERS_MAX {
+            return Err(RouteError::TooManyServers { count: own.len() });
+        }
+        let own = own.into_iter().map(|(id, url, weight)| (id, url, weight, false));
+        let asked_for =
+            own.chain(canary.iter().map(|server| (server.id.clone(), server.url.clone(), server.weight, true)));
+        let mut servers = Vec::with_capacity(asked_for.size_hint().0);
+        let mut seen = HashSet::new();
+        for (id, url, weight, is_canary) in asked_for {
+            let url = match ServerUrl::parse(&url) {
+                Ok(url) => url,
+                Err(source) => return Err(RouteError::Server { id, source }),
+            };
+            // Two names of one address are one server, as in vulcand: the first counts.
+            if seen.insert(url.clone()) {
+                servers.push(Self { id, url, weight, is_canary });
+            }
+        }
+        Ok(servers.into())
+    }
+}
+
 impl Route {
+    /// The same route with other servers: nothing is parsed again.
+    pub fn with_servers(&self, servers: Arc<[Server]>) -> Self {
+        Self { servers, ..self.clone() }
+    }
+
     /// Of a request's body that is taken whole, so that it can be sent again: the bytes that stay in memory. `None`: bodies
     /// of this method stream. It is asked for by `buffer`, or by a failover predicate that names the method.
     pub fn buffered_bytes(&self, method: &str) -> Option<u32> {
@@ -218,7 +233,6 @@ impl Route {
 mod tests {
     use super::*;
     use crate::CanarySpec;
-    use crate::document::RouteServer;
 
     fn document() -> RouteDocument {
         RouteDocument {

@@ -133,6 +133,13 @@ impl Table {
         match self.place(&route.id) {
             Ok(place) => {
                 let position = self.by_id[place];
+                let before = &self.routes[position];
+                // Where it stands depends on nothing else: new servers move nothing.
+                let stays = Arc::ptr_eq(&before.expression, &route.expression) && before.priority == route.priority;
+                if stays {
+                    self.routes[position] = route;
+                    return;
+                }
                 self.unlist(position);
                 self.routes[position] = route;
                 self.list(position);

@@ -4,9 +4,9 @@ mod frontend;
 mod keys;
 
 use crate::alias::Alias;
-use crate::key::{Key, Kind};
+use crate::key::{Key, Kind, Prefix};
 use keys::Keys;
-use routing::{ListenerTls, Route, RouteSpec};
+use routing::{ListenerTls, Route, RouteError, RouteSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt;
@@ -21,13 +21,27 @@ pub struct State {
     /// What has to be translated anew.
     changed: BTreeSet<Unit>,
     /// By the frontend's id.
-    routes: BTreeMap<String, (RouteSpec, Arc<Route>)>,
+    routes: BTreeMap<String, Translated>,
+    /// What backends' servers were translated to, for all of their frontends.
+    lists: BTreeMap<BackendId, ServerList>,
     /// By the listener's id.
     listeners: BTreeMap<String, ListenerSpec>,
     /// By the host's name.
     hosts: BTreeMap<String, HostSpec>,
     problems: BTreeMap<Unit, Vec<Problem>>,
 }
+
+/// A frontend that serves.
+#[derive(Debug)]
+struct Translated {
+    /// Without its servers.
+    spec: RouteSpec,
+    backend: BackendId,
+    route: Arc<Route>,
+}
+
+type BackendId = (Prefix, String);
+type ServerList = Arc<[routing::Server]>;
 
 /// What is translated at once. When both prefixes have a frontend or listener of one id, the one under `/vulcand/` counts;
 /// so both belong to one unit.
@@ -39,6 +53,8 @@ enum Unit {
     Host(String),
     /// Any other key, for itself.
     Key(Key),
+    /// Of a backend: its frontends get others, and are translated no further. After all frontends that are.
+    Servers(Prefix, String),
 }
 
 /// Something that is not served as it was asked for, and where.
@@ -81,6 +97,21 @@ pub struct Changes {
     pub hosts: bool,
     /// Whether [`State::problems`] are others.
     pub problems: bool,
+}
+
+impl Changes {
+    fn append(&mut self, mut later: Self) {
+        self.routes.append(&mut later.routes);
+        self.listeners |= later.listeners;
+        self.hosts |= later.hosts;
+        self.problems |= later.problems;
+    }
+}
+
+/// The route, or the same one with these servers.
+fn with_servers(route: Arc<Route>, servers: ServerList) -> Arc<Route> {
+    let is_same = Arc::ptr_eq(&route.servers, &servers) || route.servers == servers;
+    if is_same { route } else { Arc::new(route.with_servers(servers)) }
 }
 
 impl State {
@@ -143,6 +174,10 @@ impl State {
                     changes.hosts |= exchange(&mut self.hosts, name, host);
                 }
                 Unit::Key(key) => self.keys.check(key, &mut report),
+                Unit::Servers(prefix, backend) => {
+                    self.exchange_servers(&(*prefix, backend.clone()), &mut changes);
+                    continue;
+                }
             }
             let problems = Some(report.0).filter(|problems| !problems.is_empty());
             changes.problems |= exchange(&mut self.problems, &unit, problems);
@@ -152,7 +187,7 @@ impl State {
 
     /// As of the last translation, like all that follows.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.routes.values().map(|(_, route)| route)
+        self.routes.values().map(|translated| &translated.route)
     }
 
     pub fn listeners(&self) -> impl Iterator<Item = &ListenerSpec> {
@@ -172,7 +207,14 @@ impl State {
         let unit = match &key.kind {
             Kind::Frontend { id } | Kind::Middleware { frontend: id, .. } => Unit::Frontend(id.clone()),
             Kind::Listener { id } => Unit::Listener(id.clone()),
+            Kind::Server { backend: id, .. } if self.keys.backend(key.prefix, id).is_some() => {
+                self.lists.remove(&(key.prefix, id.clone()));
+                self.changed.insert(Unit::Servers(key.prefix, id.clone()));
+                Unit::Key(key)
+            }
+            // Without the backend's own key its servers say whether there is one.
             Kind::Backend { id } | Kind::Server { backend: id, .. } => {
+                self.lists.remove(&(key.prefix, id.clone()));
                 self.changed.extend(self.keys.frontends_of(key.prefix, id).cloned().map(Unit::Frontend));
                 Unit::Key(key)
             }
@@ -181,33 +223,75 @@ impl State {
         self.changed.insert(unit);
     }
 
-    fn route(&self, id: &str, report: &mut Report) -> Option<(RouteSpec, Arc<Route>)> {
-        let (prefix, spec) = self.keys.spec(id, &self.aliases, report)?;
-        match self.routes.get(id) {
-            Some((before, route)) if *before == spec => Some((spec, route.clone())),
-            _ => match Route::compile(spec.clone()) {
-                Ok(route) => Some((spec, Arc::new(route))),
-                Err(error) => {
-                    report.add(&Key { prefix, kind: Kind::Frontend { id: id.to_owned() } }, chain(&error));
-                    None
+    fn route(&mut self, id: &str, report: &mut Report) -> Option<Translated> {
+        let (prefix, backend, spec) = self.keys.spec(id, &self.aliases, report)?;
+        let backend = (prefix, backend);
+        let known = self.routes.get(id).filter(|known| known.spec == spec).map(|known| known.route.clone());
+        let compiled = known.map_or_else(|| Route::compile(spec.clone()).map(Arc::new), Ok);
+        let served = compiled.and_then(|route| Ok(with_servers(route, self.list(&backend)?)));
+        match served {
+            Ok(route) => Some(Translated { spec, backend, route }),
+            Err(error) => {
+                report.add(&Key { prefix, kind: Kind::Frontend { id: id.to_owned() } }, chain(&error));
+                None
+            }
+        }
+    }
+
+    /// The backend's servers, translated once for all of its frontends.
+    fn list(&mut self, backend: &BackendId) -> Result<ServerList, RouteError> {
+        if let Some(list) = self.lists.get(backend) {
+            return Ok(list.clone());
+        }
+        let servers = self.keys.servers(backend.0, &backend.1);
+        let servers = servers.iter().map(|server| (server.id.clone(), server.url.clone(), 1)).collect();
+        let list = routing::Server::list(servers, &[])?;
+        self.lists.insert(backend.clone(), list.clone());
+        Ok(list)
+    }
+
+    /// Gives the frontends of a backend its servers as they are now.
+    fn exchange_servers(&mut self, backend: &BackendId, changes: &mut Changes) {
+        let frontends: Vec<String> = self.keys.frontends_of(backend.0, &backend.1).cloned().collect();
+        let list = match self.list(backend) {
+            Ok(list) => list,
+            Err(_) => {
+                // Each of them says why it is not served.
+                self.changed.extend(frontends.into_iter().map(Unit::Frontend));
+                return changes.append(self.take_changes());
+            }
+        };
+        for id in frontends {
+            match self.routes.get_mut(&id) {
+                Some(translated) if translated.backend == *backend => {
+                    let route = with_servers(translated.route.clone(), list.clone());
+                    if !Arc::ptr_eq(&route, &translated.route) {
+                        changes.routes.push((frontend::route_id(&id), Some(route.clone())));
+                        translated.route = route;
+                    }
                 }
-            },
+                // It is served from the other prefix.
+                Some(_) => {}
+                // It was not served with the servers of before, which were too many.
+                None => {
+                    self.changed.insert(Unit::Frontend(id));
+                }
+            }
+        }
+        if !self.changed.is_empty() {
+            changes.append(self.take_changes());
         }
     }
 
     /// What that changes, if anything.
-    fn exchange_route(
-        &mut self,
-        id: &str,
-        route: Option<(RouteSpec, Arc<Route>)>,
-    ) -> Option<(String, Option<Arc<Route>>)> {
-        let after = route.as_ref().map(|(_, route)| route.clone());
+    fn exchange_route(&mut self, id: &str, route: Option<Translated>) -> Option<(String, Option<Arc<Route>>)> {
+        let after = route.as_ref().map(|translated| translated.route.clone());
         let before = match route {
             Some(route) => self.routes.insert(id.to_owned(), route),
             None => self.routes.remove(id),
         };
         let is_same = match (&before, &after) {
-            (Some((_, before)), Some(after)) => Arc::ptr_eq(before, after),
+            (Some(before), Some(after)) => Arc::ptr_eq(&before.route, after),
             (before, after) => before.is_none() && after.is_none(),
         };
         (!is_same).then(|| (frontend::route_id(id), after))

@@ -211,7 +211,7 @@ async fn explain(State(api): State<Api>, Query(query): Query<Vec<(String, String
     let Explanation { winner, routes } = snapshot.table.explain(&head);
     let servers = winner.as_ref().and_then(|id| snapshot.table.routes().iter().find(|route| route.id == *id));
     let servers: Vec<&str> =
-        servers.iter().flat_map(|route| &route.servers).map(|server| server.url.as_str()).collect();
+        servers.iter().flat_map(|route| route.servers.iter()).map(|server| server.url.as_str()).collect();
     let turns = winner.as_deref().and_then(|id| snapshot.of_route(id));
     let picked = turns.and_then(|turns| turns.would_pick(&head));
     let state = |turns: &Turns, position: usize| {

@@ -1,39 +1,88 @@
 //! Which server of a route takes a request: the route's memory ([`Balancer`]), with the clock, the chance, the counts and the
 //! checks' verdicts ([`crate::health`]) that it asks for.
 //!
-//! One lock per route, held for one pass over its servers. The clock is read only for routes whose balancing has to do with
-//! time, and answers are told only to those that learn from them.
+//! Each thread has a memory of its own, so that none waits for another: turns are exact on each, and begin one server further
+//! on the next, so that they are nearly so over all. What is in flight is counted over all threads anyway. What is learned
+//! from answers (`ejection`, `rebalance`) belongs to all: a thread tells its successes once a second and failures at once,
+//! and takes over what was learned when that has changed.
+//!
+//! The clock is read only for routes whose balancing has to do with time or answers.
 
 use crate::health::{Checks, Verdict};
+use crate::per_thread::{self, PerThread};
 use crate::servers::{Server, lock, process_micros};
 use routing::{Ask, Balancer, Picked, RequestHead, RetryBudget, Route, SetCookie, Standing};
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct Balancing {
-    balancer: Mutex<Balancer>,
-    observes: bool,
+    /// What a thread begins with.
+    beginning: Balancer,
+    seats: PerThread<Mutex<Option<Seat>>>,
+    /// `None`: answers teach nothing.
+    learned: Option<Learned>,
     /// Shared with the route's former and later selves; looked at only when something fails.
     budget: Arc<Mutex<RetryBudget>>,
     /// By the server's position; empty when the route asks for no checks.
     verdicts: Box<[Option<Arc<Verdict>>]>,
 }
 
+/// One thread's memory of a route.
+#[derive(Debug)]
+struct Seat {
+    balancer: Balancer,
+    /// Of [`Learned`], when it was last taken over.
+    lesson: u64,
+    /// Successes that were not told yet, by server, and the second in which some were last.
+    successes: Vec<u32>,
+    told_second: u64,
+}
+
+/// What all threads have learned.
+#[derive(Debug)]
+struct Learned {
+    balancer: Mutex<Balancer>,
+    /// Raised when picks are to change.
+    lesson: AtomicU64,
+}
+
+impl Seat {
+    fn new(balancer: Balancer) -> Self {
+        let successes = vec![0; balancer.servers()];
+        Self { balancer, lesson: 0, successes, told_second: 0 }
+    }
+}
+
 impl Balancing {
     /// What was remembered of servers is kept. `requests` counts those that the route ever answered.
     pub fn new(route: &Route, before: Option<&Self>, requests: impl FnOnce() -> u64, checks: &Checks) -> Self {
-        let budget = before
-            .map_or_else(|| Arc::new(Mutex::new(RetryBudget::new(requests(), now()))), |before| before.budget.clone());
-        let before = before.map(|before| lock(&before.balancer));
-        let balancer = Balancer::new(&route.balance, &route.servers, before.as_deref(), now());
+        let now = now();
+        let after = |before: Option<&Balancer>| Balancer::new(&route.balance, route.servers.clone(), before, now);
+        let beginning = after(before.map(|before| &before.beginning));
+        let seats = PerThread::<Mutex<Option<Seat>>>::default();
+        for (index, seat) in before.iter().flat_map(|before| before.seats.each()) {
+            if let Some(seat) = &*lock(seat) {
+                *lock(seats.of(index)) = Some(Seat::new(after(Some(&seat.balancer))));
+            }
+        }
+        let learned = beginning.observes().then(|| {
+            let before = before.and_then(|before| before.learned.as_ref()).map(|learned| lock(&learned.balancer));
+            Learned { balancer: Mutex::new(after(before.as_deref())), lesson: AtomicU64::new(1) }
+        });
+        let budget = match before {
+            Some(before) => before.budget.clone(),
+            None => Arc::new(Mutex::new(RetryBudget::new(requests(), now))),
+        };
         let verdicts = match route.balance.health() {
             Some(spec) => route.servers.iter().map(|server| checks.verdict(&server.url, spec)).collect(),
             None => Box::default(),
         };
-        Self { observes: balancer.observes(), balancer: Mutex::new(balancer), budget, verdicts }
+        Self { beginning, seats, learned, budget, verdicts }
     }
 
     /// Takes a retry out of the route's budget, if there is one left.
@@ -50,13 +99,12 @@ impl Balancing {
         servers: &[Arc<Server>],
         may_be_asked: impl Fn(&Server) -> bool,
     ) -> Option<Picked> {
-        let mut balancer = lock(&self.balancer);
-        self.pick_by(&mut balancer, route, head, servers, may_be_asked)
+        self.seated(|seat| self.pick_by(&mut seat.balancer, route, head, servers, may_be_asked))
     }
 
-    /// The server a request would be sent to now; it is nobody's turn for that.
+    /// The server a request of this thread would be sent to now; it is nobody's turn for that.
     pub fn would_pick(&self, route: &Route, head: &RequestHead<'_>, servers: &[Arc<Server>]) -> Option<usize> {
-        let mut balancer = lock(&self.balancer).clone();
+        let mut balancer = self.seated(|seat| seat.balancer.clone());
         self.pick_by(&mut balancer, route, head, servers, |_| true).map(|picked| picked.position)
     }
 
@@ -89,6 +137,24 @@ impl Balancing {
         balancer.pick(&ask, standing, |position| servers[position].in_flight())
     }
 
+    /// This thread's memory, with what all have learned.
+    fn seated<R>(&self, with: impl FnOnce(&mut Seat) -> R) -> R {
+        let seat = &mut *lock(self.seats.here());
+        let seat = seat.get_or_insert_with(|| {
+            let mut balancer = self.beginning.clone();
+            balancer.skip_turns(per_thread::index());
+            Seat::new(balancer)
+        });
+        if let Some(learned) = &self.learned {
+            let lesson = learned.lesson.load(Relaxed);
+            if lesson != seat.lesson {
+                seat.balancer.learn(&lock(&learned.balancer));
+                seat.lesson = lesson;
+            }
+        }
+        with(seat)
+    }
+
     /// Whether those that are down by their checks are passed over: unless all are, for then it may as well be the check
     /// that is wrong.
     fn checks_count(&self, route: &Route) -> bool {
@@ -103,11 +169,11 @@ impl Balancing {
     /// How a server is, in words: what its checks and its requests say.
     pub fn state(&self, position: usize, server: &Server) -> String {
         let verdict = self.verdicts.get(position).and_then(Option::as_ref);
+        let is_ejected =
+            || self.learned.as_ref().is_some_and(|learned| lock(&learned.balancer).is_ejected(position, now()));
         match verdict {
             Some(verdict) if verdict.is_down() => verdict.text(),
-            _ if lock(&self.balancer).is_ejected(position, now()) => {
-                "ejected: it failed several times in a row".to_owned()
-            }
+            _ if is_ejected() => "ejected: it failed several times in a row".to_owned(),
             _ if server.is_paused() => "it failed a moment ago".to_owned(),
             _ if server.is_suspect() => "its machine went silent a moment ago".to_owned(),
             Some(verdict) => verdict.text(),
@@ -117,21 +183,36 @@ impl Balancing {
 
     /// A server answered, or failed, which counts as the status the client would see.
     pub fn observe(&self, position: usize, status: u16) {
-        if self.observes {
-            lock(&self.balancer).observe(position, status, now());
-        }
+        let Some(learned) = &self.learned else { return };
+        let now = now();
+        self.seated(|seat| {
+            let is_failure = Balancer::is_failure(status);
+            seat.successes[position] += u32::from(!is_failure);
+            if !is_failure && seat.told_second == now.as_secs() {
+                return;
+            }
+            seat.told_second = now.as_secs();
+            let balancer = &mut *lock(&learned.balancer);
+            let mut changes = false;
+            for (position, count) in seat.successes.iter_mut().enumerate().filter(|(_, count)| **count > 0) {
+                changes |= balancer.observe(position, false, mem::take(count), now);
+            }
+            changes |= is_failure && balancer.observe(position, true, 1, now);
+            if changes {
+                learned.lesson.fetch_add(1, Relaxed);
+            }
+        });
     }
 
     /// Keeps the client at a server.
     pub fn set_cookie(&self, position: usize, is_secure: bool) -> Option<SetCookie> {
-        lock(&self.balancer).set_cookie(position, is_secure)
+        self.beginning.set_cookie(position, is_secure)
     }
 }
 
 fn now() -> Duration {
     Duration::from_micros(process_micros())
 }
-
 /// A random number (xorshift64*, Vigna), of a sequence of this thread's own.
 fn chance() -> u64 {
     thread_local! {
@@ -144,3 +225,6 @@ fn chance() -> u64 {
     STATE.set(state);
     state.wrapping_mul(0x2545_f491_4f6c_dd1d)
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,7 @@ use arc_swap::ArcSwap;
 use lifecycle::ErrorChain;
 use middleware::Chain;
 use routing::{Picked, RequestHead, Route, Service, SetCookie, Table};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use store::Revision;
@@ -113,6 +113,9 @@ impl Default for Routes {
     }
 }
 
+/// The servers of lists that routes share, by where the list is, while a table is made.
+type Lists = HashMap<*const routing::Server, Arc<[Arc<Server>]>>;
+
 /// What is true at one moment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Report {
@@ -128,7 +131,8 @@ pub(crate) struct Report {
 pub(crate) struct Turns {
     pub route: Arc<Route>,
     balancing: Balancing,
-    pub servers: Vec<Arc<Server>>,
+    /// Of routes that share a list, one.
+    pub servers: Arc<[Arc<Server>]>,
     pub counts: Arc<CountsOf>,
     /// Who gets copies of its requests.
     pub mirror: Option<Mirror>,
@@ -277,13 +281,13 @@ impl Current {
                 before.table.updated(gone, changed.values().flatten().cloned())
             }
         };
-        let mut entered = Vec::new();
+        let (mut entered, mut lists) = (Vec::new(), Lists::new());
         let mut turns = Vec::with_capacity(table.routes().len());
         for (position, route) in table.routes().iter().enumerate() {
             turns.push(match before.holds(position, route) {
                 Some(position) => before.turns[position].clone(),
                 None => {
-                    let turns = self.turns(route, before.of_route(&route.id), counts_of(&route.id));
+                    let turns = self.turns(route, before.of_route(&route.id), counts_of(&route.id), &mut lists);
                     entered.extend(turns.all_servers().cloned());
                     Arc::new(turns)
                 }
@@ -321,13 +325,20 @@ impl Current {
         gone
     }
 
-    fn turns(&self, route: &Arc<Route>, before: Option<&Arc<Turns>>, counts: Arc<CountsOf>) -> Turns {
+    fn turns(
+        &self,
+        route: &Arc<Route>,
+        before: Option<&Arc<Turns>>,
+        counts: Arc<CountsOf>,
+        lists: &mut Lists,
+    ) -> Turns {
         let (chain, mut refusal) = match chain(route, before) {
             Ok(chain) => (chain, None),
             Err(reason) => (None, Some(reason)),
         };
         let mirror = Mirror::of(route, &self.servers);
-        let servers: Vec<_> = route.servers.iter().map(|server| self.servers.get(&server.url)).collect();
+        let known = || route.servers.iter().map(|server| self.servers.get(&server.url)).collect();
+        let servers = lists.entry(route.servers.as_ptr()).or_insert_with(known).clone();
         let mut all = servers.iter().chain(mirror.iter().flat_map(Mirror::servers));
         let is_spoken = all.any(|server| server.url.is_secure());
         let upstream = match is_spoken.then(|| Upstream::of(&route.server_tls)).transpose() {

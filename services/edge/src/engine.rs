@@ -23,7 +23,8 @@
 //! [`dial`] names. What was sent with a body is never sent again: it fails, since nobody knows whether it was done.
 //!
 //! So that a server that dies in the middle of a response costs no GET, the response to a GET of at most
-//! `READ_AHEAD_BYTES_MAX` is read whole before its head goes on. A kept connection that turns out to be closed is not the
+//! `READ_AHEAD_BYTES_MAX` is read whole before its head goes on, where the predicate would let it go to another server and
+//! there is one. Others go on as they come, large ones through the kernel alone (`splice`). A kept connection that turns out to be closed is not the
 //! server's failure: an idempotent request without a body is sent once more, on a new connection to the same server.
 //!
 //! No server is tried twice for one request; one that failed is passed over for `FAILED_SERVER_PAUSE` by others too.
@@ -49,6 +50,7 @@ mod answer;
 mod arrival;
 mod buffering;
 mod client;
+mod coding;
 mod copies;
 mod dial;
 mod download;

@@ -99,9 +99,10 @@ pub const IDLE_CONNECTION_MAX_FOR_BODY: Duration = Duration::from_secs(1);
 /// A server that refused a connection, or closed one before answering, is passed over for this long while others exist; so
 /// are all servers of a machine that went silent.
 pub const FAILED_SERVER_PAUSE: Duration = Duration::from_secs(1);
-/// The response to a GET is read whole before its head is sent on when its Content-Length is at most this, so that a server
-/// that dies in the middle of it can be replaced.
-pub const READ_AHEAD_BYTES_MAX: u64 = 64 * 1024;
+/// The response to a GET is read whole before its head is sent on when its Content-Length is at most this and another server
+/// could be asked, so that one that dies in the middle of it can be replaced. Larger ones go on as they come: to copy them
+/// and to wait for their ends costs more than the rare break.
+pub const READ_AHEAD_BYTES_MAX: u64 = 32 * 1024;
 /// Of all interim responses (1xx) to one request; a server may send any number.
 pub const INTERIM_BYTES_MAX: u64 = 256 * 1024;
 /// How long a client that said `Expect: 100-continue` is left waiting for the server's word before its body is asked for.

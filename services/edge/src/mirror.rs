@@ -45,7 +45,7 @@ impl Mirror {
                 };
                 let specs: Vec<routing::Server> = servers.iter().filter_map(read).collect();
                 let servers = specs.iter().map(|server| known.get(&server.url)).collect();
-                let turns = Balancer::new(&Balance::default(), &specs, None, Duration::ZERO);
+                let turns = Balancer::new(&Balance::default(), specs, None, Duration::ZERO);
                 To::Servers { turns: Box::new(Mutex::new(turns)), servers }
             }
         };

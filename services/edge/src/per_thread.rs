@@ -55,6 +55,11 @@ impl<T: Default> PerThread<T> {
         made
     }
 
+    /// Those that were ever asked for, with their threads.
+    pub fn each(&self) -> impl Iterator<Item = (usize, &T)> {
+        self.0.iter().enumerate().filter_map(|(index, cell)| Some((index, &cell.get()?.0)))
+    }
+
     /// Those that were ever asked for. Who does something sequentially consistent before, which a thread did not see after
     /// it had asked for its own, sees that thread's.
     pub fn all(&self) -> impl Iterator<Item = &T> {

@@ -61,7 +61,8 @@ impl Ejection {
         self.0[position].until.filter(|until| *until <= now)
     }
 
-    pub fn observe(&mut self, spec: &EjectionSpec, position: usize, is_failure: bool, now: Duration) {
+    /// Whether that ejects it.
+    pub fn observe(&mut self, spec: &EjectionSpec, position: usize, is_failure: bool, now: Duration) -> bool {
         let has_room = self.count(now) < self.count_max();
         let record = &mut self.0[position];
         if !is_failure {
@@ -69,21 +70,22 @@ impl Ejection {
             if record.until.is_some_and(|until| now >= until + record.length) {
                 record.times = 0;
             }
-            return;
+            return false;
         }
         // What was sent before it was ejected says nothing new.
         if record.is_ejected(now) {
-            return;
+            return false;
         }
         record.failures_in_row = record.failures_in_row.saturating_add(1);
         if record.failures_in_row < spec.failures || !has_room {
-            return;
+            return false;
         }
         let seconds = u64::from(spec.seconds) << record.times.min(31);
         record.length = Duration::from_secs(seconds.min(u64::from(spec.seconds_max)));
         record.until = Some(now + record.length);
         record.times = record.times.saturating_add(1);
         record.failures_in_row = spec.failures - 1;
+        true
     }
 
     fn count(&self, now: Duration) -> usize {

@@ -67,16 +67,26 @@ impl Rebalance {
         u64::from(self.rated[position].factor)
     }
 
-    /// `takes_part` says which servers may be asked at all.
-    pub fn observe(&mut self, position: usize, is_error: bool, now: Duration, takes_part: impl Fn(usize) -> bool) {
+    /// `takes_part` says which servers may be asked at all; whether a factor is another one now.
+    pub fn observe(
+        &mut self,
+        position: usize,
+        is_error: bool,
+        count: u32,
+        now: Duration,
+        takes_part: impl Fn(usize) -> bool,
+    ) -> bool {
         let second = now.as_secs();
-        self.rated[position].meter.count(second, is_error);
-        if self.judged_second != Some(second) && now >= self.rests_until {
-            self.judged_second = Some(second);
-            if self.judge(second, takes_part) {
-                self.rests_until = now + BACK_OFF;
-            }
+        self.rated[position].meter.count(second, is_error, count);
+        if self.judged_second == Some(second) || now < self.rests_until {
+            return false;
         }
+        self.judged_second = Some(second);
+        let changed = self.judge(second, takes_part);
+        if changed {
+            self.rests_until = now + BACK_OFF;
+        }
+        changed
     }
 
     /// Changes factors; whether it did.
@@ -116,7 +126,7 @@ impl Rebalance {
 }
 
 impl Meter {
-    fn count(&mut self, second: u64, is_error: bool) {
+    fn count(&mut self, second: u64, is_error: bool, count: u32) {
         if self.seconds_seen == 0 || second > self.last_second {
             for gone in self.last_second.saturating_add(1).max((second + 1).saturating_sub(BUCKETS as u64))..=second {
                 self.buckets[gone as usize % BUCKETS] = Bucket::default();
@@ -125,8 +135,8 @@ impl Meter {
             self.seconds_seen = (self.seconds_seen + 1).min(BUCKETS);
         }
         let bucket = &mut self.buckets[self.last_second as usize % BUCKETS];
-        bucket.answers += 1;
-        bucket.errors += u32::from(is_error);
+        bucket.answers = bucket.answers.saturating_add(count);
+        bucket.errors = bucket.errors.saturating_add(if is_error { count } else { 0 });
     }
 
     fn is_ready(&self) -> bool {
@@ -171,7 +181,7 @@ mod tests {
     fn run(rebalance: &mut Rebalance, seconds: std::ops::Range<u64>, errs: &[bool]) {
         for second in seconds {
             for (position, errs) in errs.iter().enumerate() {
-                rebalance.observe(position, *errs, Duration::from_secs(second), |_| true);
+                rebalance.observe(position, *errs, 1, Duration::from_secs(second), |_| true);
             }
         }
     }
@@ -231,12 +241,12 @@ mod tests {
     #[test]
     fn a_meter_forgets() {
         let mut meter = Meter::default();
-        meter.count(100, true);
-        meter.count(104, false);
+        meter.count(100, true, 1);
+        meter.count(104, false, 1);
         assert_eq!(meter.ratio(104), 0.5);
         assert_eq!(meter.ratio(110), 0.0, "the error is too old");
         assert_eq!(meter.ratio(200), 0.0);
-        meter.count(300, true);
+        meter.count(300, true, 1);
         assert_eq!(meter.ratio(300), 1.0);
     }
 }

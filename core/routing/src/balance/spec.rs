@@ -236,6 +236,11 @@ impl Balance {
         self.0.mirror.as_ref()
     }
 
+    /// Whether servers are found by the hashes of their URLs.
+    pub(super) fn compares_hashes(&self) -> bool {
+        self.0.sticky.is_some() || self.0.policy == Policy::Hash
+    }
+
     pub(super) fn policy(&self) -> Policy {
         self.0.policy
     }

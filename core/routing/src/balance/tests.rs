@@ -20,7 +20,7 @@ fn balance(json: &str) -> Balance {
 }
 
 fn balancer(json: &str, weights: &[u32]) -> Balancer {
-    Balancer::new(&balance(json), &servers(weights), None, Duration::ZERO)
+    Balancer::new(&balance(json), servers(weights), None, Duration::ZERO)
 }
 
 fn ask(balancer: &mut Balancer, ask: Ask) -> Option<usize> {
@@ -32,7 +32,7 @@ fn at(seconds: u64) -> Ask {
 }
 
 fn counts(balancer: &mut Balancer, picks: u32, asked: Ask) -> Vec<u32> {
-    let mut counts = vec![0; balancer.members.len()];
+    let mut counts = vec![0; balancer.servers.len()];
     for _ in 0..picks {
         counts[ask(balancer, asked).unwrap()] += 1;
     }
@@ -63,7 +63,7 @@ fn nobody_is_picked_from_nothing() {
 #[test]
 fn turns_survive_a_change_of_servers() {
     let all = servers(&[1, 1, 1]);
-    let mut balancer = Balancer::new(&Balance::default(), &all, None, Duration::ZERO);
+    let mut balancer = Balancer::new(&Balance::default(), &all[..], None, Duration::ZERO);
     assert_eq!(ask(&mut balancer, at(0)), Some(0));
     // The last server leaves; it is still the second one's turn, not the first's again.
     let mut balancer = Balancer::new(&Balance::default(), &all[..2], Some(&balancer), Duration::ZERO);
@@ -100,7 +100,7 @@ proptest! {
     ) {
         let mut balancer = Balancer::default();
         for weights in &changes {
-            balancer = Balancer::new(&Balance::default(), &servers(weights), Some(&balancer), Duration::ZERO);
+            balancer = Balancer::new(&Balance::default(), servers(weights), Some(&balancer), Duration::ZERO);
             counts(&mut balancer, picks, at(0));
         }
         let weights = changes.last().unwrap();
@@ -132,7 +132,7 @@ proptest! {
         for (members, random, seconds, status) in rounds {
             now += Duration::from_secs(seconds);
             let weights: Vec<u32> = members.iter().map(|(weight, ..)| *weight).collect();
-            balancer = Balancer::new(&balance, &servers(&weights), Some(&balancer), now);
+            balancer = Balancer::new(&balance, servers(&weights), Some(&balancer), now);
             let standings = [Standing::Good, Standing::Suspect, Standing::Failed, Standing::Excluded];
             let standing = |position: usize| standings[usize::from(members[position].1)];
             let asked = Ask { now, random, key: Some(random), cookie: Some(key::of(b"http://a:1")) };
@@ -141,7 +141,7 @@ proptest! {
             prop_assert_eq!(picked.is_some(), (0..weights.len()).any(may));
             if let Some(Picked { position, .. }) = picked {
                 prop_assert!(may(position));
-                balancer.observe(position, status, now);
+                balancer.observe(position, Balancer::is_failure(status), 1, now);
             }
         }
     }
@@ -304,7 +304,7 @@ fn without_a_key_turns_are_taken_and_a_failed_home_is_passed_over() {
 #[test]
 fn a_cookie_keeps_a_client_until_its_server_leaves() {
     let (balance, all) = (balance(r#"{"sticky":{"cookie":"s"}}"#), servers(&[1, 1, 1]));
-    let mut balancer = Balancer::new(&balance, &all, None, Duration::ZERO);
+    let mut balancer = Balancer::new(&balance, &all[..], None, Duration::ZERO);
     let first = balancer.pick(&at(0), ALL_GOOD, NOBODY_BUSY).unwrap();
     assert!(first.sets_cookie);
     let set = balancer.set_cookie(first.position, true).unwrap();
@@ -336,7 +336,7 @@ fn canary(percent: u8, policy: &str) -> Balancer {
     };
     let mut all = servers(&[1, 1, 1]);
     all[2].is_canary = true;
-    Balancer::new(&Balance::compile(spec).unwrap(), &all, None, Duration::ZERO)
+    Balancer::new(&Balance::compile(spec).unwrap(), &all[..], None, Duration::ZERO)
 }
 
 #[test]
@@ -372,15 +372,15 @@ fn a_key_stays_in_or_out_of_the_canary() {
 #[test]
 fn a_newcomer_begins_slowly_and_those_from_the_first_do_not() {
     let balance = balance(r#"{"slow_start_seconds":100}"#);
-    let mut balancer = Balancer::new(&balance, &servers(&[1]), None, Duration::ZERO);
-    balancer = Balancer::new(&balance, &servers(&[1, 1]), Some(&balancer), Duration::from_secs(1_000));
+    let mut balancer = Balancer::new(&balance, servers(&[1]), None, Duration::ZERO);
+    balancer = Balancer::new(&balance, servers(&[1, 1]), Some(&balancer), Duration::from_secs(1_000));
     let share = |balancer: &mut Balancer, age: u64| counts(balancer, 3_000, at(1_000 + age))[1];
     let shares: Vec<u32> = [0, 50, 100].into_iter().map(|age| share(&mut balancer, age)).collect();
     // A tenth, a half and the whole of the other's.
     for (share, expected) in shares.iter().zip([270u32, 1_000, 1_500]) {
         assert!(share.abs_diff(expected) < 20, "{shares:?}");
     }
-    let mut again = Balancer::new(&balance, &servers(&[1, 1]), Some(&balancer), Duration::from_secs(1_050));
+    let mut again = Balancer::new(&balance, servers(&[1, 1]), Some(&balancer), Duration::from_secs(1_050));
     assert!(share(&mut again, 50).abs_diff(1_000) < 20, "a change begins nothing anew");
 }
 
@@ -388,7 +388,9 @@ fn a_newcomer_begins_slowly_and_those_from_the_first_do_not() {
 fn who_fails_in_a_row_is_ejected_for_a_growing_time() {
     let mut balancer =
         balancer(r#"{"ejection":{"failures":3,"seconds":10,"seconds_max":25},"slow_start_seconds":0}"#, &[1, 1]);
-    let observe = |balancer: &mut Balancer, status, second| balancer.observe(0, status, Duration::from_secs(second));
+    let observe = |balancer: &mut Balancer, status, second| {
+        balancer.observe(0, Balancer::is_failure(status), 1, Duration::from_secs(second));
+    };
     let is_asked = |balancer: &mut Balancer, second| counts(balancer, 10, at(second))[0] > 0;
     for status in [500, 502, 200, 503, 504] {
         observe(&mut balancer, status, 0);
@@ -410,9 +412,9 @@ fn who_fails_in_a_row_is_ejected_for_a_growing_time() {
 #[test]
 fn at_most_half_are_ejected_also_after_others_left() {
     let (balance, all) = (balance(r#"{"ejection":{"failures":1,"seconds":10}}"#), servers(&[1; 4]));
-    let mut balancer = Balancer::new(&balance, &all, None, Duration::ZERO);
+    let mut balancer = Balancer::new(&balance, &all[..], None, Duration::ZERO);
     for position in 0..4 {
-        balancer.observe(position, 500, Duration::from_secs(position as u64));
+        balancer.observe(position, true, 1, Duration::from_secs(position as u64));
     }
     assert_eq!(counts(&mut balancer, 10, at(5)), [0, 0, 5, 5]);
     let mut balancer = Balancer::new(&balance, &all[..2], Some(&balancer), Duration::from_secs(5));
@@ -426,16 +428,12 @@ fn the_rebalancer_moves_requests_from_who_errs() {
     let mut balancer = balancer(r#"{"rebalance":true}"#, &[1, 1]);
     assert!(balancer.observes() && !Balancer::default().observes());
     for second in 0..11 {
-        balancer.observe(0, 500, Duration::from_secs(second));
-        balancer.observe(1, 200, Duration::from_secs(second));
+        balancer.observe(0, true, 1, Duration::from_secs(second));
+        balancer.observe(1, false, 1, Duration::from_secs(second));
     }
     assert_eq!(counts(&mut balancer, 50, at(11)), [10, 40]);
     // Newcomers change nothing of it.
-    let mut balancer = Balancer::new(
-        &balance(r#"{"rebalance":true}"#),
-        &servers(&[1, 1, 1]),
-        Some(&balancer),
-        Duration::from_secs(11),
-    );
+    let mut balancer =
+        Balancer::new(&balance(r#"{"rebalance":true}"#), servers(&[1, 1, 1]), Some(&balancer), Duration::from_secs(11));
     assert_eq!(counts(&mut balancer, 90, at(11)), [10, 40, 40]);
 }

@@ -15,9 +15,9 @@ pub(super) fn route_id(frontend: &str) -> String {
 }
 
 impl Keys {
-    /// What the frontend with this id amounts to, and under which prefix it stands; reports whatever is wrong with it and
-    /// with its middlewares.
-    pub fn spec(&self, id: &str, aliases: &[Alias], report: &mut Report) -> Option<(Prefix, RouteSpec)> {
+    /// What the frontend with this id amounts to but for its servers, under which prefix it stands, and its backend; reports
+    /// whatever is wrong with it and with its middlewares.
+    pub fn spec(&self, id: &str, aliases: &[Alias], report: &mut Report) -> Option<(Prefix, String, RouteSpec)> {
         let mut found = None;
         for prefix in [Prefix::Slash, Prefix::Bare] {
             let key = Key { prefix, kind: Kind::Frontend { id: id.to_owned() } };
@@ -35,16 +35,15 @@ impl Keys {
                 report.add(&key, SAME_ID);
                 continue;
             }
-            found = Some((prefix, self.spec_of(&key, frontend, aliases, report)));
+            found = Some((prefix, frontend.backend_id.clone(), self.spec_of(&key, frontend, aliases, report)));
         }
         found
     }
 
     fn spec_of(&self, key: &Key, frontend: &Frontend, aliases: &[Alias], report: &mut Report) -> RouteSpec {
         let prefix = key.prefix;
-        let servers = self.servers(prefix, &frontend.backend_id);
         let backend = self.backend(prefix, &frontend.backend_id);
-        if backend.is_none() && servers.is_empty() {
+        if backend.is_none() && self.servers(prefix, &frontend.backend_id).is_empty() {
             report.add(key, format!("there is no backend {:?}", frontend.backend_id));
         }
         let (middlewares, refuse) = match self.protections(prefix, &frontend.id) {
@@ -57,7 +56,6 @@ impl Keys {
         RouteSpec {
             id: route_id(&frontend.id),
             rule: rule(key, frontend, aliases, report),
-            servers: servers.iter().map(|server| (server.id.clone(), server.url.clone(), 1)).collect(),
             pass_host_header: frontend.settings.pass_host_header,
             trust_forward_header: frontend.settings.trust_forward_header,
             forwarded_server: frontend.settings.hostname.clone(),

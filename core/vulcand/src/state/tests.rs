@@ -56,6 +56,28 @@ fn keys_become_a_route_in_any_order_of_writing() {
 }
 
 #[test]
+fn a_server_of_a_backend_is_translated_once_for_all_of_its_frontends() {
+    let mut state = state(&[("/vulcand/backends/b1/backend", BACKEND), ("/vulcand/backends/b1/servers/s1", SERVER)]);
+    for number in 0..100 {
+        state.put(format!("/vulcand/frontends/f{number}/frontend").as_bytes(), FRONTEND.as_bytes());
+    }
+    let before = state.translate().routes;
+    assert_eq!(before.len(), 100);
+    state.put(b"/vulcand/backends/b1/servers/s2", br#"{"URL":"http://127.0.0.1:5001"}"#);
+    assert_eq!(state.take_changes().routes.len(), 100);
+    let after: Vec<_> = state.routes().cloned().collect();
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(after.servers.len(), 2);
+        assert!(std::ptr::eq(&*after.servers, &*state.routes().next().unwrap().servers), "one list");
+        assert!(Arc::ptr_eq(&before.expression, &after.expression), "nothing is parsed again");
+    }
+    state.put(b"/vulcand/backends/b1/servers/s2", br#"{"URL": "http://127.0.0.1:5001"}"#);
+    assert!(state.take_changes().routes.is_empty(), "the same server in other words");
+    state.delete(b"/vulcand/backends/b1/servers/s2");
+    assert_eq!(state.take_changes().routes.len(), 100);
+}
+
+#[test]
 fn a_frontend_rebalances_and_keeps_bodies_when_it_asks_for_it() {
     let balance = |settings: &str| {
         let frontend = format!(r#"{{"Type":"http","BackendId":"b1","Route":"Host(`a`)","Settings":{settings}}}"#);

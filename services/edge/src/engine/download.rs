@@ -1,6 +1,7 @@
 //! From the server to the client: the response's head, and its body as it comes.
 
 use super::answer::Failure;
+use super::coding::Coding;
 use super::encoder::Encoder;
 use super::exchange::{End, Exchange, head_timeout};
 use super::journey::LIMITS;
@@ -8,9 +9,7 @@ use super::orders::{Orders, edits};
 use super::share::Share;
 use super::splice::{Pipe, pipe_to_fill};
 use crate::limits::{BODY_IDLE_MAX, INTERIM_BYTES_MAX, READ_AHEAD_BYTES_MAX};
-use http1::{
-    Answer, BadChunk, Body, ChunkHead, Connection, Edit, Framing, LAST_CHUNK, Parsed, Response, Storage, Version,
-};
+use http1::{Answer, BadChunk, Body, Connection, Edit, Framing, LAST_CHUNK, Parsed, Response, Storage, Version};
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::task::{Context, Poll, ready};
@@ -38,16 +37,6 @@ pub(super) struct Download {
     pub is_bodiless: bool,
     /// What the timer is set for.
     waits_for: Waits,
-}
-
-/// How the framing of the body changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
-    AsItCame,
-    /// HTTP/1.0 knows no chunks: the connection's end says where it ends.
-    OutOfChunks,
-    /// It ends with the server's connection, but the client's stays.
-    IntoChunks,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -278,7 +267,8 @@ impl Exchange<'_, '_> {
             }
             let is_read_ahead = self.journey.is_get
                 && matches!(response.framing, Framing::Length(length)
-                    if length <= READ_AHEAD_BYTES_MAX && (rest.len() as u64) < length);
+                    if length <= READ_AHEAD_BYTES_MAX && (rest.len() as u64) < length)
+                && self.journey.has_alternative(self.admitted);
             if is_read_ahead {
                 self.has_head = true;
                 return Ok(Look::More(from));
@@ -449,34 +439,6 @@ impl Exchange<'_, '_> {
     fn count(&self, bytes: u64) {
         self.admitted.counts().here().response_bytes.add(bytes);
         self.admitted.server().counts.here().response_bytes.add(bytes);
-    }
-}
-
-impl Coding {
-    /// Takes what belongs to the body from `bytes`: how many that are, and how many of them go on as they are (after
-    /// `out`); what changes is written to `out`.
-    fn put(self, out: &mut Vec<u8>, body: &mut Body, bytes: &[u8]) -> Result<(usize, usize), BadChunk> {
-        match self {
-            Self::AsItCame => body.advance(bytes).map(|used| (used, used)),
-            Self::IntoChunks => {
-                let used = body.advance(bytes)?;
-                if used > 0 {
-                    out.extend_from_slice(ChunkHead::new(used).as_bytes());
-                    out.extend_from_slice(&bytes[..used]);
-                    out.extend_from_slice(b"\r\n");
-                }
-                Ok((used, 0))
-            }
-            Self::OutOfChunks => {
-                let mut used = 0;
-                while used < bytes.len() && !body.is_done() {
-                    let decoded = body.decode(&bytes[used..])?;
-                    out.extend_from_slice(decoded.data);
-                    used += decoded.consumed;
-                }
-                Ok((used, 0))
-            }
-        }
     }
 }
 

@@ -172,6 +172,13 @@ impl Journey {
         (is_free || next.may_retry()).then_some(next)
     }
 
+    /// Whether a GET whose server breaks off could go to another one.
+    pub fn has_alternative(&self, admitted: &Admitted) -> bool {
+        let (route, attempts) = (admitted.route(), self.attempts());
+        let attempt = Attempt { network_error: true, attempts, response_code: 502, method: "GET" };
+        (attempts as usize) < route.servers.len() && route.failover.allows_retry(&attempt)
+    }
+
     /// With the one that is being made.
     pub fn attempts(&self) -> u32 {
         self.tried.len() as u32 + 1

@@ -91,7 +91,11 @@ fn rule<'a>(snapshot: &'a Snapshot, id: &str) -> Option<&'a str> {
 
 fn ports(snapshot: &Snapshot, id: &str) -> Vec<u16> {
     let position = snapshot.table.position(&format!("{id}@vulcand"));
-    position.iter().flat_map(|position| &snapshot.turns[*position].servers).map(|server| server.url.port()).collect()
+    position
+        .iter()
+        .flat_map(|position| snapshot.turns[*position].servers.iter())
+        .map(|server| server.url.port())
+        .collect()
 }
 
 #[tokio::test]

@@ -127,11 +127,16 @@ async fn a_client_that_leaves_while_its_body_is_kept_frees_everything() {
 
 #[tokio::test]
 async fn a_body_that_cannot_be_kept_is_refused_in_words() {
-    let data = tempfile::tempdir().unwrap();
-    let edge = Edge::keeping(data.path(), &Arc::new(MemoryStore::default())).await;
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("edge");
+    let edge = Edge::keeping(&data, &Arc::new(MemoryStore::default())).await;
     let server = Server::named("one").await;
     route(&edge, &[&server], json!({ "balance": { "buffer": { "memory_bytes": 1000 } } })).await;
-    std::fs::remove_dir_all(data.path()).unwrap();
+    // The edge makes its directory again when it keeps its table.
+    eventually("there is no directory", || async {
+        std::fs::remove_dir_all(&data).and_then(|()| std::fs::write(&data, "a file")).ok()
+    })
+    .await;
     let answer = exchange(edge.address, &request("PUT", 100_000, false)).await;
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("cannot be kept"), "{answer}");
     let huge = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000000\r\nConnection: close\r\n\r\n";
