@@ -6,6 +6,8 @@ use super::idle::ask;
 use crate::server::Server;
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt};
+use identity::{KeyPair, SealKey};
+use routing::certificate::{CERTIFICATES_PREFIX, CertificateDocument, CertificateIssuer};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -91,6 +93,7 @@ impl Proxy {
         let Setup { peer, face, other_hosts, under } = setup;
         let (files, address) = (tempfile::tempdir()?, free_address()?);
         let (mut beside, path) = (None, files.path());
+        let mut api = address;
         if face == Face::Tls {
             certificate(path)?;
         }
@@ -103,7 +106,11 @@ impl Proxy {
         match peer {
             Peer::Ours => {
                 let store = store_with_routes(path, backend, &hosts).await?;
-                ours(&mut command, address, &store.address)?;
+                if face == Face::Tls {
+                    give_certificate(path, &client_of(&store.address)?).await?;
+                }
+                api = free_address()?;
+                ours(&mut command, path, address, api, face, &store.address)?;
                 beside = Some(store);
             }
             Peer::Haproxy => {
@@ -121,6 +128,11 @@ impl Proxy {
         let server = Server::start(command, address.to_string()).await?;
         let proxy = Self { address, face, server, beside, files };
         proxy.serves(HOST).await.with_context(|| format!("{peer} serves"))?;
+        if peer == Peer::Ours && face == Face::Tls {
+            until(api, "/status", |answer| answer.contains("\"not_after_s\""))
+                .await
+                .context("it has its certificate")?;
+        }
         Ok(proxy)
     }
 
@@ -153,9 +165,39 @@ impl Proxy {
     }
 }
 
+async fn until(address: SocketAddr, path: &str, is_so: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    let answered = async {
+        while !ask(address, "localhost", path).await.is_ok_and(|answer| is_so(&answer)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(READY_TIMEOUT, answered).await.with_context(|| format!("waiting for {path}"))
+}
+
+/// Ours has it in its store, sealed; shown to whoever asks for no name, since the loads ask for an address.
+async fn give_certificate(directory: &Path, store: &EtcdClient) -> anyhow::Result<()> {
+    let seal_key = SealKey::generate()?;
+    seal_key.write(&directory.join(SEAL_KEY))?;
+    let read = |name| std::fs::read(directory.join(name));
+    let pair = KeyPair { key: read("key.pem")?, cert: read("cert.pem")? };
+    let document = CertificateDocument {
+        v: 0,
+        names: vec![HOST.to_owned()],
+        sealed: seal_key.seal_key_pair(&pair)?,
+        not_before_s: 0,
+        not_after_s: 0,
+        issuer: CertificateIssuer::Given,
+        default: true,
+    };
+    let key = format!("{CERTIFICATES_PREFIX}{HOST}");
+    store.put(&key, serde_json::to_vec(&document)?.into()).await.with_context(|| format!("write {key}"))?;
+    Ok(())
+}
+
 /// Files that name the hosts: with one more line, a reload serves one more.
 pub const HAPROXY_MAP: &str = "hosts.map";
 pub const NGINX_NAMES: &str = "names.conf";
+const SEAL_KEY: &str = "seal.key";
 /// How an answer of the backend begins.
 pub const SERVED: &str = "HTTP/1.1 200";
 
@@ -169,10 +211,23 @@ fn certificate(directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn ours(command: &mut Command, address: SocketAddr, store: &str) -> anyhow::Result<()> {
+fn ours(
+    command: &mut Command,
+    directory: &Path,
+    address: SocketAddr,
+    api: SocketAddr,
+    face: Face,
+    store: &str,
+) -> anyhow::Result<()> {
     let binary = std::env::current_dir()?.join("target/release/roadstead");
-    command.arg(binary).args(["edge", "--open", "--listen", &address.to_string()]);
-    command.args(["--api", &free_address()?.to_string(), "--etcd", &format!("http://{store}")]);
+    command.arg(binary).args(["edge", "--open", "--api", &api.to_string(), "--etcd", &format!("http://{store}")]);
+    match face {
+        Face::Plain => command.args(["--listen", &address.to_string()]),
+        Face::Tls => {
+            command.args(["--listen", &free_address()?.to_string(), "--listen-tls", &address.to_string()]);
+            command.arg("--seal-key").arg(directory.join(SEAL_KEY))
+        }
+    };
     Ok(())
 }
 

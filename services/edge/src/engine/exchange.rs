@@ -109,6 +109,7 @@ pub(super) async fn run(
         start = Start::Unsent;
         admitted = match end {
             End::ClientLeft => {
+                client.line.abandon();
                 answered(&journey, &admitted, CLIENT_LEFT, Instant::now());
                 return After::Close;
             }

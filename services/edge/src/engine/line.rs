@@ -166,6 +166,14 @@ impl Line {
         }
     }
 
+    /// What the peer got is not all there is: [`Line::close`] will not say so.
+    pub fn abandon(&mut self) {
+        match self {
+            Self::Plain(_) => {}
+            Self::Tls(tls) => tls.abandon(),
+        }
+    }
+
     /// The peer will not take what it got for the whole, once this is dropped.
     pub fn reset(&self) {
         // A socket that refuses is closed as any other.

@@ -94,7 +94,8 @@ impl Pool {
 
     pub fn expire(&mut self, now: Instant) {
         for kept in self.kept.iter_mut().flatten() {
-            kept.idle.retain(|idle| now.saturating_duration_since(idle.since) < IDLE_CONNECTION_MAX);
+            let is_old = |idle: &mut Idle| now.saturating_duration_since(idle.since) >= IDLE_CONNECTION_MAX;
+            kept.idle.extract_if(.., is_old).for_each(|mut idle| idle.connection.line.close());
         }
     }
 }

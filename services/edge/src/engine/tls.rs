@@ -432,6 +432,11 @@ impl Tls {
         }
     }
 
+    /// Its end will not be announced.
+    pub fn abandon(&mut self) {
+        self.is_closed = true;
+    }
+
     fn may_announce_end(&self) -> bool {
         !self.is_closed && self.fault.is_none() && !self.agreed().is_handshaking()
     }

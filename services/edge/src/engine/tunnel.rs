@@ -58,8 +58,11 @@ impl Tunnel {
         drop(early);
         if passed.is_ok() {
             count(admitted, true, self.up.bytes as usize);
-            // How it ended is of no interest: both connections end with it.
-            let _ended = poll_fn(|context| self.poll(context, worker, client, admitted)).await;
+            let ended = poll_fn(|context| self.poll(context, worker, client, admitted)).await;
+            // Both connections end with it. That of one which broke off is no end that was meant.
+            if ended.is_err() || client.is_cut() {
+                client.line.abandon();
+            }
         }
         Finish { request_body_bytes: self.up.bytes, response_body_bytes: self.down.bytes }
     }
