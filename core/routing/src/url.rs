@@ -1,5 +1,6 @@
 //! Where a server is: `http://host:port`, or `https://host:port` over TLS. As in vulcand, the rest of the URL plays no part in forwarding.
 
+use crate::expression::HOST_BYTES_MAX;
 use std::fmt;
 
 /// Bytes one server URL may have.
@@ -44,7 +45,7 @@ impl ServerUrl {
         let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         let host_is_good = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
             Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => !host.is_empty() && host.chars().all(known),
+            None => !host.is_empty() && host.len() <= HOST_BYTES_MAX && host.chars().all(known),
         };
         if !host_is_good {
             return Err(form());
@@ -113,5 +114,13 @@ mod tests {
         {
             assert!(ServerUrl::parse(url).is_err(), "{url}");
         }
+    }
+
+    /// The port that is added must not make it longer than may be read: kept tables have this text.
+    #[test]
+    fn the_longest_url_is_read_again() {
+        let longest = ServerUrl::parse(&format!("http://{}/{}", "a".repeat(HOST_BYTES_MAX), "b".repeat(1000))).unwrap();
+        assert_eq!(ServerUrl::parse(longest.as_str()).unwrap(), longest);
+        assert!(ServerUrl::parse(&format!("http://{}", "a".repeat(HOST_BYTES_MAX + 1))).is_err());
     }
 }

@@ -72,11 +72,15 @@ pub fn state(bytes: &[u8]) {
 
     pairs.iter().for_each(|(key, value)| forwards.put(key.as_bytes(), value.as_bytes()));
     let changes = forwards.take_changes();
-    assert!(changes.routes.is_empty() && !changes.listeners && !changes.problems, "nothing was changed: {changes:?}");
+    assert!(
+        changes.routes.is_empty() && !changes.listeners && !changes.hosts && !changes.problems,
+        "nothing was changed: {changes:?}"
+    );
 
     pairs.keys().for_each(|key| forwards.delete(key.as_bytes()));
     forwards.take_changes();
-    assert_eq!((forwards.routes().count(), forwards.listeners().count(), forwards.problems().count()), (0, 0, 0));
+    let left = (forwards.routes().count(), forwards.listeners().count(), forwards.hosts().count());
+    assert_eq!((left, forwards.problems().count()), ((0, 0, 0), 0));
     assert!(forwards.is_empty());
 }
 
@@ -84,7 +88,7 @@ pub fn state(bytes: &[u8]) {
 fn shown(state: &State) -> (Vec<String>, String, String) {
     let route = |route: &Arc<Route>| format!("{:?}", route.spec());
     let routes = state.routes().map(route).collect();
-    let listeners: Vec<_> = state.listeners().collect();
+    let outside: (Vec<_>, Vec<_>) = (state.listeners().collect(), state.hosts().collect());
     let problems: Vec<_> = state.problems().collect();
-    (routes, format!("{listeners:?}"), format!("{problems:?}"))
+    (routes, format!("{outside:?}"), format!("{problems:?}"))
 }

@@ -11,6 +11,8 @@
 //! | reads nothing of large responses | cut; no more than a read buffer each is held | `clients_that_do_not_read_hold_little_memory` (memory.rs) |
 //! | comes and goes ten thousand times | no file, no count is left | `ten_thousand_connections_leave_nothing` |
 //! | asks for lines in a response (`%0d%0a`) | gets its text back, in one line | `no_text_of_a_client_becomes_a_line` |
+//! | says that it is somebody else (`X-Forwarded-For`) | what the proxy in front says last counts | `of_several_lines_of_addresses_the_last_is_believed` |
+//! | sends anything but a handshake to a listener of TLS, or one without end | closed | `whatever_comes_instead_of_a_handshake_is_closed` |
 //! | abandons a tunnel, in any way | the server's side ends | `however_a_tunnel_is_abandoned_both_sides_end` |
 //!
 //! | a server | outcome | test |
@@ -19,9 +21,14 @@
 //! | closes or resets in a body or a chunk | the client sees the break, never an end | `wherever_a_response_breaks_off_the_client_sees_it` |
 //! | sends garbage, two framings, endless heads, a switch nobody asked for | 502, nothing of it passes | `what_is_no_response_is_a_502` |
 //! | closes or resets a kept connection just when a request comes | a GET is sent again | `a_connection_that_dies_as_a_get_is_sent_costs_nothing` |
+//! | takes nothing of a large upload | 504 | `a_server_that_takes_no_upload_is_a_504` |
 //! | answers before it has the whole upload | passes; the connection ends | `an_early_answer_passes_and_ends_the_connection` |
+//!
+//! And all of them at once: `nobody_hears_anothers_answer`.
 
 mod clients;
+mod handshakes;
+mod mixed;
 mod servers;
 mod tunnels;
 

@@ -30,6 +30,7 @@ macro_rules! each {
             a_server_that_is_written_again_has_one_turn,
             two_hosts_have_their_own_frontends,
             responses_without_a_body_end_with_their_heads,
+            chunked_bodies_pass_also_empty_ones,
             a_middleware_comes_changes_and_goes,
             middlewares_are_asked_in_the_order_of_their_priorities,
             a_middleware_ends_with_its_lease,
@@ -322,6 +323,28 @@ pub async fn responses_without_a_body_end_with_their_heads(scene: &Scene) {
         "{answers}"
     );
     assert!(answers.contains("304 Not Modified") && answers.ends_with("\r\n\r\n"), "{answers}");
+}
+
+pub async fn chunked_bodies_pass_also_empty_ones(scene: &Scene) {
+    let router = axum::Router::new().fallback(|request: axum::extract::Request| async move {
+        let framing = request.headers().get("transfer-encoding").cloned();
+        let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
+        let pieces = if body.is_empty() { vec![] } else { vec![Bytes::from(format!("{framing:?} ")), body] };
+        axum::body::Body::from_stream(futures::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>)))
+    });
+    let server = Server::routing(router).await;
+    scene.backend("b1", json!({})).await;
+    scene.server("b1", "s1", &server).await;
+    scene.frontend("f1", "b1", r#"Host("a")"#).await;
+    scene.says("a", "/", 200).await;
+    for (body, expected) in [
+        ("0\r\n\r\n", "\r\n\r\n0\r\n\r\n"),
+        ("5\r\nhello\r\n0\r\n\r\n", "Some(\"chunked\") \r\n5\r\nhello\r\n0\r\n\r\n"),
+    ] {
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+        let answer = exchange(scene.edge.address, &format!("{head}{body}")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with(expected), "{answer}");
+    }
 }
 
 pub async fn a_middleware_comes_changes_and_goes(scene: &Scene) {

@@ -197,3 +197,27 @@ async fn no_text_of_a_client_becomes_a_line() {
     let request = "GET / HTTP/1.1\r\nHost: nobody\r\nX-A: b\r\nConnection: close\r\n\r\n";
     assert!(!exchange(edge.address, request).await.contains("X-A"));
 }
+
+/// Proxies in front add their own line below those that a client sent, or to the end of one.
+#[tokio::test]
+async fn of_several_lines_of_addresses_the_last_is_believed() {
+    let (edge, server) = (edge().await, Server::named("one").await);
+    vulcand(&edge, &server, json!({}), json!({ "TrustForwardHeader": true })).await;
+    let allow = json!({ "Type": "iplist", "Middleware": { "Allow": ["10.0.0.0/8"] } }).to_string();
+    let revision = edge.store.change(&[("/vulcand/frontends/f1/middlewares/ip", Some(&allow))]).await;
+    edge.applied(revision).await;
+    for (lines, expected) in [
+        ("X-Forwarded-For: 10.0.0.1\r\n", 200),
+        ("X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-For: 6.6.6.6\r\n", 403),
+        ("X-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: 10.0.0.1\r\n", 200),
+        ("X-Forwarded-For: 10.0.0.1, 6.6.6.6\r\n", 403),
+        ("X_Forwarded_For: 10.0.0.1\r\nX-Forwarded-For: 6.6.6.6\r\nX_Forwarded_For: 10.0.0.1\r\n", 403),
+        ("", 403),
+    ] {
+        let answer = || async {
+            let request = format!("GET / HTTP/1.1\r\nHost: v\r\n{lines}Connection: close\r\n\r\n");
+            (statuses(&exchange(edge.address, &request).await) == [expected]).then_some(())
+        };
+        crate::harness::eventually(&format!("{lines:?} is answered {expected}"), answer).await;
+    }
+}

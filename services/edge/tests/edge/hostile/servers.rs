@@ -169,6 +169,34 @@ async fn a_connection_that_dies_as_a_get_is_sent_costs_nothing() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_no_upload_is_a_504() {
+    let edge = edge().await;
+    let server = Server::raw(|_, mut stream| async move {
+        if read_head(&mut stream).await.contains("/well ") {
+            return stream.write_all(OK.as_bytes()).await.unwrap();
+        }
+        std::future::pending().await
+    })
+    .await;
+    vulcand(&edge, &server, json!({ "Timeouts": { "Read": READ } }), json!({})).await;
+    for framing in ["Content-Length: 100000000", "Transfer-Encoding: chunked"] {
+        let head = format!("PUT / HTTP/1.1\r\nHost: v\r\n{framing}\r\n\r\n");
+        let (mut from, mut to) = TcpStream::connect(edge.address).await.unwrap().into_split();
+        let upload = tokio::spawn(async move {
+            to.write_all(head.as_bytes()).await.unwrap();
+            let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
+            while to.write_all(&chunk).await.is_ok() {}
+        });
+        let mut head = [0; 12];
+        timeout(DEADLINE, from.read_exact(&mut head)).await.expect("an answer").unwrap();
+        assert_eq!(String::from_utf8_lossy(&head), "HTTP/1.1 504", "{framing}");
+        drop(from);
+        timeout(DEADLINE, upload).await.expect("it is closed").unwrap();
+    }
+    is_well(&edge, "v").await;
+}
+
 #[tokio::test]
 async fn an_early_answer_passes_and_ends_the_connection() {
     let (edge, _server) = before("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly", Ending::Stay).await;
