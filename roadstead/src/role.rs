@@ -15,6 +15,7 @@ mod state;
 mod store;
 mod sync;
 mod vip;
+mod vulcand;
 
 use crate::cli;
 use clap::Subcommand;

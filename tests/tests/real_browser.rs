@@ -62,6 +62,7 @@ impl Story {
             edge_id: "edge".into(),
             node_id: String::new(),
             client_times: edge::ClientTimes::default(),
+            vulcand: edge::Vulcand::default(),
         };
         let edge = edge::start(config, stop.child()).await.unwrap();
         let (port, api) = (edge.address("").unwrap().port(), edge.address("api").unwrap());

@@ -17,7 +17,9 @@ mod alias;
 mod json;
 mod key;
 pub mod objects;
+pub mod shape;
 mod state;
+pub mod statistics;
 
 pub use alias::{Alias, AliasError};
 pub use key::{BARE_PREFIX, Key, Kind, PREFIX, Prefix};

@@ -47,6 +47,22 @@ pub enum ObjectError {
     Host,
 }
 
+impl ObjectError {
+    /// What is wrong, where it is one field.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Json(_) | Self::TooLarge { .. } | Self::Host => None,
+            Self::Type { .. } => Some("Type"),
+            Self::Missing { field } | Self::Duration { field, .. } | Self::Unsupported { field, .. } => Some(field),
+            Self::Route { .. } => Some("Route"),
+            Self::Failover { .. } => Some("Settings.FailoverPredicate"),
+            Self::Server(_) => Some("URL"),
+            Self::Address { .. } => Some("Address.Address"),
+            Self::Middleware(_) => Some("Middleware"),
+        }
+    }
+}
+
 /// `/vulcand/backends/<id>/servers/<sid>`
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]

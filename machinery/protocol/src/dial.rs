@@ -146,6 +146,12 @@ impl Dialer {
         request
     }
 
+    /// The URL of whom the last connection was made to.
+    pub fn controller(&self) -> Option<String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        self.dialled.as_ref().map(|address| format!("{scheme}://{address}"))
+    }
+
     /// The session over the last connection is open.
     pub fn opened(&mut self) {
         self.opened_at = Some(Instant::now());

@@ -1,4 +1,7 @@
-//! `roadstead route …`, over the edge's API.
+//! `roadstead route …`: what serves, over the edge's API; documents and their history, over the controller's.
+
+mod document;
+mod history;
 
 use super::app::Common;
 use super::output::{table, text};
@@ -28,6 +31,26 @@ pub enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Make a route of your own, where there is none of that name
+    #[command(after_help = document::EXAMPLES)]
+    Add(document::Set),
+    /// Make a route of your own, or replace it
+    #[command(after_help = document::EXAMPLES)]
+    Set(document::Set),
+    /// Remove a route of your own
+    #[command(after_help = "Example: roadstead route rm shop", visible_alias = "remove")]
+    Rm {
+        /// Its name
+        id: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Tell what was changed of the routes, newest first: vulcand's keys, your own documents, the rules of apps
+    #[command(after_help = history::HISTORY_EXAMPLES)]
+    History(history::History),
+    /// Bring vulcand's keys and your own documents back to what they were after a revision, all at once
+    #[command(after_help = history::ROLLBACK_EXAMPLES)]
+    Rollback(history::Rollback),
 }
 
 pub async fn run(command: Command) -> anyhow::Result<()> {
@@ -36,6 +59,11 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Explain { method, url, headers, client, common } => {
             explain(&method, &url, &headers, client, &common).await
         }
+        Command::Add(set) => set.run(true).await,
+        Command::Set(set) => set.run(false).await,
+        Command::Rm { id, common } => document::remove(&id, &common).await,
+        Command::History(history) => history.run().await,
+        Command::Rollback(rollback) => rollback.run().await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `roadstead controller`.
 
-use super::{Services, credentials, etcd, only};
+use super::{Services, credentials, etcd, only, vulcand};
 use identity::SealKey;
 use lifecycle::Stop;
 use std::net::SocketAddr;
@@ -41,19 +41,21 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         known.refuse_open_beyond_loopback(sessions)?;
     }
     let store = arguments.etcd.connect(&known, arguments.credentials.others.as_deref())?;
+    let seal_key = arguments.seal_key.as_deref().map(SealKey::read).transpose()?;
     let config = ::controller::Config {
         listen: arguments.listen,
         sessions: arguments.sessions,
         socket: arguments.socket,
-        store,
         verifier: known.verifier,
         domain: arguments.domain,
         platform_routes: Vec::new(),
         hostname: super::host_name(),
         edge_port: arguments.edge_port,
         drain: true,
-        seal_key: arguments.seal_key.as_deref().map(SealKey::read).transpose()?,
+        vulcand: Some(vulcand::of_controller(store.clone(), seal_key.clone())),
+        seal_key,
         cluster: None,
+        store,
     };
     Ok(only("controller", ::controller::start(config, stop).await?))
 }

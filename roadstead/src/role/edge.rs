@@ -1,6 +1,7 @@
 //! `roadstead edge`.
 
-use super::{Services, credentials, etcd, only};
+use super::{Services, credentials, etcd, only, vulcand};
+use ::vulcand::Alias;
 use identity::SealKey;
 use lifecycle::Stop;
 use std::net::SocketAddr;
@@ -31,6 +32,9 @@ pub struct Arguments {
     /// What opens the private keys of certificates in the state: 64 hexadecimal digits, or 32 bytes (vulcand's -sealKey)
     #[arg(long, value_name = "FILE")]
     seal_key: Option<PathBuf>,
+    /// FROM=TO: a frontend with FROM in its route also takes what the route says with TO (repeatable; vulcand's -aliases)
+    #[arg(long = "alias", alias = "aliases", value_name = "FROM=TO")]
+    aliases: Vec<Alias>,
     #[command(flatten)]
     credentials: credentials::CredentialFlags,
     #[arg(long, hide = true)]
@@ -43,6 +47,8 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         known.refuse_open_beyond_loopback(api)?;
     }
     let store = arguments.etcd.connect(&known, arguments.credentials.others.as_deref())?;
+    let seal_key = arguments.seal_key.as_deref().map(SealKey::read).transpose()?;
+    let api = vulcand::of_edge(store.clone(), seal_key.clone());
     let config = ::edge::Config {
         listen: arguments.listen,
         listen_tls: arguments.listen_tls,
@@ -52,11 +58,12 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         data: arguments.data,
         token: known.token,
         tls: known.tls,
-        seal_key: arguments.seal_key.as_deref().map(SealKey::read).transpose()?,
+        seal_key,
         verifier: known.verifier,
         edge_id: arguments.name.or(arguments.credentials.node.clone()).unwrap_or_else(super::host_name),
         node_id: arguments.credentials.node.unwrap_or_default(),
         client_times: ::edge::ClientTimes::default(),
+        vulcand: ::edge::Vulcand { aliases: arguments.aliases, api: Some(api) },
     };
     Ok(only("edge", ::edge::start(config, stop).await?))
 }

@@ -1,7 +1,7 @@
 //! The `state` process of `up`: store, controller and console. They still meet over the network: the controller is a
 //! client of the store's protocol, the console of the controller's API. In a cluster the store is etcd, a process apart.
 
-use super::{Services, store};
+use super::{Services, store, vulcand};
 use crate::cli::socket_path;
 use crate::cluster::{self, Membership, Others};
 use ::store::{ClientCredentials, EtcdClient, Members, Store};
@@ -113,18 +113,20 @@ async fn start_controller(
     in_cluster: Option<::controller::cluster::Cluster>,
     stop: &Stop,
 ) -> anyhow::Result<Started> {
+    let seal_key = SealKey::read_if_there(&cluster::seal_key_path(&arguments.data))?;
     let config = ::controller::Config {
         listen: arguments.controller,
         sessions: arguments.sessions,
         socket: Some(socket_path(&arguments.data)),
-        store,
         verifier,
         domain: arguments.domain.clone(),
         platform_routes: Vec::new(),
         hostname: super::host_name(),
         edge_port: arguments.edge_port,
         drain: !arguments.no_drain,
-        seal_key: SealKey::read_if_there(&cluster::seal_key_path(&arguments.data))?,
+        vulcand: Some(vulcand::of_controller(store.clone(), seal_key.clone())),
+        seal_key,
+        store,
         cluster: in_cluster,
     };
     ::controller::start(config, stop.child()).await.context("start the controller")

@@ -12,6 +12,8 @@
 //! | `/v2/apps…`, `/v2/tasks…`, `/v2/deployments…`, `/v2/queue…`, `/v2/info`, `/v2/leader`, `/v2/events`, `/ping` | Marathon's |
 //! | `/metrics` | Prometheus' text; JSON in Marathon's form when only JSON is accepted |
 //! | `/v1/nodes…`, `/v1/apps/{id}`, `/v1/apps/{id}/explain`, `/v1/tasks/{id}/logs` | ours |
+//! | `/vulcand/v2/…` | vulcand's, as on an edge's port |
+//! | `/v1/routes/history…`, `/v1/routes/rollback`, `/v1/routes/documents…` | ours |
 //! | `/v1/cluster`, `/v1/join`, `/v1/join-tokens…`, `/v1/certificates` | ours, in a cluster |
 
 mod answer;
@@ -25,15 +27,18 @@ mod logs;
 mod nodes;
 mod path;
 mod render;
+mod routes;
 mod selector;
 mod system;
 mod tasks;
+mod vulcand;
 
 #[cfg(test)]
 mod tests;
 
 use crate::cluster::registrar::Registrar;
 use crate::desk::{Answer, Ask, Desk};
+use crate::history::History;
 use answer::Failure;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -48,6 +53,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
+pub(crate) use vulcand::is_for_it as is_vulcands;
 
 /// Bytes the body of one request may hold.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
@@ -72,6 +78,10 @@ pub struct Context {
     pub registry: Arc<Registry>,
     /// The cluster's own keys; `None`: one machine.
     pub(crate) registrar: Option<Arc<Registrar>>,
+    /// Of the routes; `None`: nobody keeps one.
+    pub(crate) history: Option<Arc<History>>,
+    /// vulcand's API; `None`: it is not served.
+    pub(crate) vulcand: Option<Router>,
     /// Of the term: ends its streams when requested; `DELETE /v2/leader` requests it.
     pub stop: Stop,
 }
@@ -134,6 +144,9 @@ async fn dispatch(State(api): State<Arc<Api>>, request: Request) -> Response {
 }
 
 async fn answer(api: &Arc<Api>, request: Request) -> Result<Response, Failure> {
+    if let Some(vulcand) = api.context.vulcand.as_ref().filter(|_| vulcand::is_for_it(request.uri())) {
+        return Ok(vulcand::answer(vulcand.clone(), request).await);
+    }
     let Some(route) = path::route(request.uri().path()) else {
         return Err(Failure::unrouted(request.uri().path()));
     };
@@ -182,6 +195,12 @@ async fn answer(api: &Arc<Api>, request: Request) -> Result<Response, Failure> {
         (Route::Certificates, _) => cluster::certificates(api, &call).await,
         (Route::AppDetails(id), _) => nodes::app(api, &id),
         (Route::Explain(id), _) => nodes::explain(api, &id),
+        (Route::RoutesHistory, _) => routes::history(api, &call).await,
+        (Route::RoutesRevision(revision), _) => routes::revision(api, &revision).await,
+        (Route::RoutesRollback, _) => routes::rollback(api, &call).await,
+        (Route::Documents, _) => routes::documents(api).await,
+        (Route::Document(id), Method::PUT) => routes::put(api, &id, &call).await,
+        (Route::Document(id), _) => routes::delete(api, &id).await,
         (Route::Logs(task), _) => logs::stream(api, &task, &call).await,
     }
 }

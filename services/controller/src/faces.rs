@@ -77,10 +77,17 @@ impl Faces {
         router.with_state(self.clone()).layer(as_owner)
     }
 
+    /// What the edges of this machine pass on, for those who ask them.
+    pub(crate) fn passed_on(&self, verifier: Verifier) -> Router {
+        let gate = Gate::new(verifier, REALM, api::allowed);
+        Router::new().fallback(passed_on).with_state(self.clone()).layer(gate.layer())
+    }
+
     pub(crate) fn peers(&self, verifier: Verifier) -> Router {
-        // A controller asks for others; what those may is looked at once they are known.
+        // A controller asks for others, and an edge and a machine without state do; what those may is looked at once they
+        // are known.
         let rule = |role, method: &http::Method, path: &str| {
-            matches!(role, Role::Controller | Role::Console) || api::allowed(role, method, path)
+            matches!(role, Role::Controller | Role::Console | Role::Edge) || api::allowed(role, method, path)
         };
         let gated = Router::new().fallback(peers).with_state((self.clone(), verifier.clone()));
         let gated = gated.layer(Gate::new(verifier, REALM, rule).layer());
@@ -105,8 +112,8 @@ impl Faces {
 }
 
 /// Tokens among machines. People's are good anywhere; a machine's own are the same on every machine, also on one that was
-/// removed: without a certificate they are good for nothing. A machine that keeps no state shows the token of whoever asks
-/// through it.
+/// removed: without a certificate they are good for nothing. An edge, and a machine that keeps no state, show the token of
+/// whoever asks through them.
 fn weigh_token(request: &mut Request, verifier: &Verifier) -> Result<(), Box<Response>> {
     let refuse = |message| Err(Box::new(proxy::answer(StatusCode::UNAUTHORIZED, message)));
     let caller = request.extensions().get().map(|Caller(role)| *role);
@@ -114,7 +121,7 @@ fn weigh_token(request: &mut Request, verifier: &Verifier) -> Result<(), Box<Res
         None if caller.is_some_and(|role| !matches!(role, Role::Admin | Role::Viewer)) => {
             refuse("a machine's token is of no use here without its certificate")
         }
-        Some(peer) if peer.role == Role::Console => {
+        Some(peer) if matches!(peer.role, Role::Console | Role::Edge) => {
             let Some(token) = authorization_token(request.headers()) else { return Ok(()) };
             let Some(role) = verifier.role_of(&token) else { return refuse("the token is not valid") };
             request.extensions_mut().insert(Caller(role));
@@ -136,6 +143,15 @@ fn told(member: &Member) -> serde_json::Value {
 
 async fn local(State(faces): State<Faces>, request: Request) -> Response {
     faces.dispatch(request, Received::Directly).await
+}
+
+/// vulcand's API, which edges serve but for what writes; nothing else. (A path with parameters of its own would add them to
+/// those of the API's.)
+async fn passed_on(State(faces): State<Faces>, request: Request) -> Response {
+    match api::is_vulcands(request.uri()) {
+        true => faces.dispatch(request, Received::Directly).await,
+        false => proxy::answer(StatusCode::NOT_FOUND, "only vulcand's API is served here, beside sessions"),
+    }
 }
 
 /// A machine without a certificate: its join token is looked at by the leader.

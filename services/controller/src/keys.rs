@@ -9,6 +9,7 @@
 //! | `/roadstead/nodes/<node id>` | what a node's agent said of it last |
 //! | `/roadstead/routes/app.<safe path>[~n]` | an app's route (`routing::document`) |
 //! | `/roadstead/routes/platform.<name>` | a route of the platform itself |
+//! | `/roadstead/history/…` | what was changed of the routes ([`crate::history`]) |
 //! | `/roadstead/controller` | who leads (`election::Record`), in a cluster on a lease: every transaction compares its revision |
 //! | `/roadstead/controller/framework` | the platform's name of itself towards Marathon's clients |
 //! | `/roadstead/members/<name>` | a machine of the cluster (`cluster::Member`) |

@@ -15,6 +15,7 @@ pub mod desk;
 mod election;
 mod environment;
 mod faces;
+mod history;
 mod keys;
 mod leader;
 mod load;
@@ -29,7 +30,7 @@ mod uuids;
 
 pub use cluster::Cluster;
 pub use leader::LeaderError;
-pub use service::{Config, Error, start};
+pub use service::{Config, Error, MakeVulcandApi, start};
 
 #[cfg(test)]
 mod test_random;

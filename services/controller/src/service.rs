@@ -54,7 +54,11 @@ pub struct Config {
     pub seal_key: Option<SealKey>,
     /// One of several controllers; `None`: one machine.
     pub cluster: Option<Cluster>,
+    /// vulcand's API, made for each term: what it writes compares the term's fence. None: it is not served.
+    pub vulcand: Option<MakeVulcandApi>,
 }
+
+pub type MakeVulcandApi = Arc<dyn Fn(store::Compare) -> Router + Send + Sync>;
 
 impl Config {
     /// Free ports on loopback, the defaults otherwise.
@@ -73,6 +77,7 @@ impl Config {
             edge_port: None,
             seal_key: None,
             cluster: None,
+            vulcand: None,
         }
     }
 }
@@ -177,8 +182,11 @@ fn term_settings(config: &Config, listeners: &Listeners, cluster: Option<Arc<Sha
             edge_port: config.edge_port,
             registry: Arc::new(Registry::default()),
             registrar: None,
+            history: None,
+            vulcand: None,
             stop: Stop::new(),
         },
+        vulcand: config.vulcand.clone(),
         cluster,
     }
 }
@@ -245,7 +253,7 @@ impl Listeners {
         let api = web::grpc_or(sessions.clone(), faces.local(verifier.clone()));
         serving.push(web::serve(self.api.0, api, bounds, stop.clone()).boxed());
         if let Some((listener, _)) = self.sessions {
-            let sessions = web::grpc_or(sessions.clone(), Router::new());
+            let sessions = web::grpc_or(sessions.clone(), faces.passed_on(verifier.clone()));
             serving.push(web::serve(listener, sessions, bounds, stop.clone()).boxed());
         }
         if let (Some((listener, _)), Some(shared)) = (self.peers, shared) {

@@ -6,8 +6,10 @@ use crate::cluster::registrar::{Registrar, Shared};
 use crate::cluster::{keeper, revocation};
 use crate::desk::Desk;
 use crate::election::Seen;
+use crate::history::{self, History};
 use crate::leader::{Fence, Leader, LeaderError, Settings};
 use crate::load;
+use crate::service::MakeVulcandApi;
 use crate::sessions::{MESSAGES_QUEUED_MAX, Message};
 use crate::uuids::Uuids;
 use axum::Router;
@@ -54,12 +56,14 @@ pub(crate) struct TermSettings {
     pub context: api::Context,
     /// `None`: one machine.
     pub cluster: Option<Arc<Shared>>,
+    pub vulcand: Option<MakeVulcandApi>,
 }
 
 /// A term that the faces reach already.
 pub(crate) struct OpenTerm {
     leader: Leader,
     registrar: Option<Arc<Registrar>>,
+    history: Arc<History>,
     lead: Lead,
     stop: Stop,
 }
@@ -140,22 +144,26 @@ pub(crate) async fn open(settings: TermSettings, fence: Fence, lead: &Lead, stop
     let (desk, inbox) = Desk::open(loaded.world.clone());
     let (messages, messages_receiver) = mpsc::channel(MESSAGES_QUEUED_MAX);
     let registrar = settings.cluster.map(|shared| Arc::new(Registrar::new(shared, fence.clone())));
+    let history = Arc::new(History::new(settings.leader.store.clone(), fence.compare()));
     let context = api::Context {
         framework_id: fence.framework_id.clone(),
         registrar: registrar.clone(),
+        history: Some(history.clone()),
+        vulcand: settings.vulcand.map(|make| make(fence.compare())),
         stop: stop.clone(),
         ..settings.context
     };
     let face = api::router(desk.clone(), context);
     let leader = Leader::new(settings.leader, fence, uuids, loaded, inbox, messages_receiver).succeeding(lead.former());
     lead.set(Standing::Leads(Arc::new(Term { desk, face, messages, stop: stop.clone() })));
-    Ok(OpenTerm { leader, registrar, lead: lead.clone(), stop })
+    Ok(OpenTerm { leader, registrar, history, lead: lead.clone(), stop })
 }
 
 impl OpenTerm {
     /// Leads until the term's stop. Without error: it was asked to end.
     pub(crate) async fn run(self) -> Result<(), TermError> {
-        let Self { leader, registrar, lead, stop } = self;
+        let Self { leader, registrar, history, lead, stop } = self;
+        tokio::spawn(history::keep(history, stop.clone()));
         if let Some(registrar) = registrar {
             tokio::spawn(keeper::keep(registrar.clone(), stop.clone()));
             tokio::spawn(revocation::keep(registrar, stop.clone()));

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod drains;
+mod history;
 mod outages;
 mod restarts;
 mod silence;

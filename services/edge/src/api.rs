@@ -1,5 +1,5 @@
 //! What the edge says of itself over HTTP: `/status`, `/v2/status` (vulcand's), `/ready`, `/routes`, `/explain`, `/metrics`,
-//! `/top`; and `POST /quiesce`.
+//! `/top`; and `POST /quiesce`. What else is below `/v2/` is vulcand's API ([`crate::vulcands`]).
 
 use crate::activity::{Activity, Top};
 use crate::certificates::Certificate;
@@ -38,13 +38,15 @@ pub(crate) struct Api {
 }
 
 /// The API behind its gate: people and the platform's own may read; whoever moves the address away may ask for quiet.
-pub(crate) fn router(api: Api, verifier: Verifier) -> Router {
+/// `vulcands` is vulcand's API, which administrators may change things by.
+pub(crate) fn router(api: Api, vulcands: Option<Router>, verifier: Verifier) -> Router {
     let gate = Gate::new(verifier, "roadstead edge", |role, method, path| {
         let reads = [Role::Admin, Role::Viewer, Role::Controller, Role::Console, Role::Edge, Role::Node, Role::Vip];
         let quiets = [Role::Admin, Role::Vip];
-        (method.is_safe() && reads.contains(&role)) || (path == "/quiesce" && quiets.contains(&role))
+        let changes = role == Role::Admin && path.starts_with("/v2/");
+        changes || (method.is_safe() && reads.contains(&role)) || (path == "/quiesce" && quiets.contains(&role))
     });
-    Router::new()
+    let own = Router::new()
         .route("/status", get(status))
         .route("/v1/status", get(vulcands_status))
         .route("/v2/status", get(vulcands_status))
@@ -54,8 +56,12 @@ pub(crate) fn router(api: Api, verifier: Verifier) -> Router {
         .route("/explain", get(explain))
         .route("/metrics", get(metrics))
         .route("/top", get(top))
-        .with_state(api)
-        .layer(gate.layer())
+        .with_state(api);
+    let all = match vulcands {
+        Some(vulcands) => own.fallback_service(vulcands),
+        None => own,
+    };
+    all.layer(gate.layer())
 }
 
 async fn status(State(api): State<Api>) -> Json<Value> {

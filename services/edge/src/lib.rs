@@ -35,6 +35,7 @@ mod servers;
 mod session;
 mod sources;
 mod spool;
+mod vulcands;
 
 pub use crate::activity::{Figures, RouteFigures, ServerFigures, Top};
 pub use crate::count::Distribution;
@@ -58,6 +59,7 @@ use crate::secure::TicketKeys;
 use crate::session::{CONTROLLERS_FILE, Session, Standing};
 use crate::sources::{Assembler, Contact, Source};
 use crate::spool::{Spool, SpoolMetrics};
+use crate::vulcands::{Onward, Recent};
 use lifecycle::{Started, Stop};
 use protocol::dial::{self, Dialer};
 use routing::ListenerTls;
@@ -67,7 +69,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+pub use crate::vulcands::{MakeApi, Vulcand};
 
 pub struct Config {
     /// The edge's own listeners (port 0 picks one); the store may ask for more.
@@ -95,6 +100,7 @@ pub struct Config {
     /// The node this edge runs on; empty: not known.
     pub node_id: String,
     pub client_times: ClientTimes,
+    pub vulcand: Vulcand,
 }
 
 /// How long clients may take.
@@ -172,6 +178,10 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         None => None,
     };
     let credentials = config.token.map(|token| web::Credentials::Bearer(token.reveal().to_owned())).unwrap_or_default();
+    let mut client = web::Client::default();
+    if let Some(tls) = &config.tls {
+        client = client.with_tls(tls.client(Some(identity::Role::Controller)));
+    }
     let dialer = Dialer::new(dial::Config {
         controllers: config.controllers,
         remembered: config.data.map(|data| data.join(CONTROLLERS_FILE)),
@@ -215,27 +225,34 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     let (contact, standing) = (Arc::new(Contact::new()), Arc::<Standing>::default());
     let updates = sources::watch_all(&config.store, &metrics, &contact, held, &stop, &mut background);
     background.spawn(current.checks.clone().run());
-    background.spawn(Assembler::new(current.clone(), metrics.clone(), keeper, certificates).run(updates));
+    let assembler = Assembler::new(current.clone(), metrics.clone(), keeper, certificates);
+    background.spawn(assembler.with_aliases(config.vulcand.aliases).run(updates));
     if let Some(kept) = kept {
         background.spawn(kept.keep(current.clone()));
     }
+    let leader = watch::Sender::new(None);
     if let Some(listener) = api {
+        let activity = Arc::new(Activity::new(metrics.clone(), config.edge_id.clone()));
+        let recent = Recent { activity: activity.clone(), current: current.clone() };
+        let onward = dialer.knows_a_controller().then(|| Onward { leader: leader.subscribe(), client });
+        let vulcands = config.vulcand.api.map(|make| vulcands::api(make, Arc::new(recent), onward));
         let readiness = Arc::new(Readiness::new(current.clone(), standing.clone(), contact, probe, first));
         let api = Api {
             current: current.clone(),
             listeners: problems,
-            activity: Arc::new(Activity::new(metrics.clone(), config.edge_id.clone())),
+            activity,
             metrics,
             readiness,
             quiesce,
             edge_id: config.edge_id.clone(),
         };
-        let router = api::router(api, config.verifier);
+        let router = api::router(api, vulcands, config.verifier);
         background.spawn(web::serve(listener, router, web::Bounds::default(), stop.clone()));
     }
     if dialer.knows_a_controller() {
         let (edge_id, node_id, address) = (config.edge_id, config.node_id, first.to_string());
-        background.spawn(Session { dialer, edge_id, node_id, address, current: current.clone(), standing }.run());
+        background
+            .spawn(Session { dialer, edge_id, node_id, address, current: current.clone(), standing, leader }.run());
     }
 
     let done = async move {

@@ -16,7 +16,7 @@ use protocol::{
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
@@ -44,6 +44,8 @@ pub(crate) struct Session {
     pub address: String,
     pub current: Arc<Current>,
     pub standing: Arc<Standing>,
+    /// Told where the controller is whose session is open: the one that leads.
+    pub leader: watch::Sender<Option<String>>,
 }
 
 impl Session {
@@ -52,6 +54,7 @@ impl Session {
         loop {
             let channel = self.dialer.dial().await;
             let end = self.hold(channel).await;
+            self.leader.send_replace(None);
             self.dialer.ended(&end);
         }
     }
@@ -72,6 +75,7 @@ impl Session {
             Err(_) => return SessionEnd::Unanswered,
         };
         self.dialer.opened();
+        self.leader.send_replace(self.dialer.controller());
 
         let mut interval = tokio::time::interval(EDGE_REPORT_INTERVAL);
         loop {

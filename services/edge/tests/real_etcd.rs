@@ -136,6 +136,7 @@ impl Edge {
             edge_id: "edge-1".into(),
             node_id: String::new(),
             client_times: edge::ClientTimes::default(),
+            vulcand: edge::Vulcand::default(),
         };
         let stop = Stop::new();
         let started = edge::start(config, stop.clone()).await.unwrap();

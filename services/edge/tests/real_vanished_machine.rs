@@ -149,6 +149,7 @@ async fn story(proxy: &Machine, one: &Machine, two: &Machine) {
         edge_id: "edge".into(),
         node_id: String::new(),
         client_times: edge::ClientTimes::default(),
+        vulcand: edge::Vulcand::default(),
     };
     let stop = Stop::new();
     let stopping = stop.clone();

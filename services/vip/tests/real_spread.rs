@@ -45,6 +45,7 @@ async fn edge(node: &Node, stores: Vec<String>) {
                 edge_id: name,
                 node_id: String::new(),
                 client_times: edge::ClientTimes::default(),
+                vulcand: edge::Vulcand::default(),
             };
             let started = edge::start(config, lifecycle::Stop::new()).await.unwrap();
             bound.send(()).unwrap();

@@ -37,6 +37,11 @@ pub enum Route {
     AppDetails(String),
     Explain(String),
     Logs(String),
+    RoutesHistory,
+    RoutesRevision(String),
+    RoutesRollback,
+    Documents,
+    Document(String),
 }
 
 impl Route {
@@ -46,7 +51,8 @@ impl Route {
             Self::Apps => &["GET", "POST", "PUT", "PATCH"],
             Self::App(_) => &["GET", "PUT", "PATCH", "DELETE"],
             Self::Restart(_) | Self::TasksDelete | Self::NodeDrain(_) | Self::NodeRestore(_) => &["POST"],
-            Self::Join | Self::Certificates => &["POST"],
+            Self::Join | Self::Certificates | Self::RoutesRollback => &["POST"],
+            Self::Document(_) => &["PUT", "DELETE"],
             Self::JoinTokens => &["GET", "POST"],
             Self::AppTasks(_) | Self::Leader => &["GET", "DELETE"],
             Self::AppTask(..) | Self::Deployment(_) | Self::QueueDelay(_) | Self::JoinToken(_) | Self::Node(_) => {
@@ -78,6 +84,11 @@ pub fn route(path: &str) -> Option<Route> {
         ["v1", "nodes", node] => Some(Route::Node((*node).to_owned())),
         ["v1", "nodes", node, "drain"] => Some(Route::NodeDrain((*node).to_owned())),
         ["v1", "nodes", node, "restore"] => Some(Route::NodeRestore((*node).to_owned())),
+        ["v1", "routes", "history"] => Some(Route::RoutesHistory),
+        ["v1", "routes", "history", revision] => Some(Route::RoutesRevision((*revision).to_owned())),
+        ["v1", "routes", "rollback"] => Some(Route::RoutesRollback),
+        ["v1", "routes", "documents"] => Some(Route::Documents),
+        ["v1", "routes", "documents", id] => Some(Route::Document((*id).to_owned())),
         ["v1", "cluster"] => Some(Route::Cluster),
         ["v1", "join"] => Some(Route::Join),
         ["v1", "join-tokens"] => Some(Route::JoinTokens),

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use store::{Event, Revision};
 use tokio::sync::mpsc;
-use vulcand::{ListenerSpec, Problem, State};
+use vulcand::{Alias, ListenerSpec, Problem, State};
 
 pub(crate) struct Assembler {
     current: Arc<Current>,
@@ -58,6 +58,11 @@ impl Assembler {
             certificates_changed: true,
             problems: Arc::default(),
         }
+    }
+
+    /// Frontends are reachable by these, too.
+    pub fn with_aliases(self, aliases: Vec<Alias>) -> Self {
+        Self { vulcand: State::with_aliases(aliases), ..self }
     }
 
     /// Works until every watcher is gone.

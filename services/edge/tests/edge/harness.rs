@@ -52,6 +52,7 @@ pub fn config(store: Arc<dyn Store>) -> edge::Config {
         edge_id: "edge-1".into(),
         node_id: "node-1".into(),
         client_times: edge::ClientTimes::default(),
+        vulcand: edge::Vulcand::default(),
     }
 }
 

@@ -69,6 +69,8 @@ impl Face {
             edge_port: Some(8000),
             registry: Arc::new(Registry::default()),
             registrar: None,
+            history: None,
+            vulcand: None,
             stop: Stop::new(),
         };
         let (desk, inbox) = Desk::open(world_with_node());

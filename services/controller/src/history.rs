@@ -1,0 +1,37 @@
+//! The history of the routes: each revision of the store that changed what people own of them, with what was there before and
+//! after, so that it can be told and taken back.
+//!
+//! ```text
+//! store ── three watches ──▶ keeper ──▶ /roadstead/history/<revision> (bounded)
+//!                                              │
+//! `route history` ◀── the API ─────────────────┤
+//! `route rollback` ─▶ rollback (pure: what was there then) ─▶ one transaction
+//! ```
+//!
+//! # What is kept
+//! | key | |
+//! |---|---|
+//! | below `/vulcand/` and `vulcand/` | each change, but for what lives on a lease: heartbeats come and go by themselves |
+//! | `/roadstead/routes/<id>` | each change of a document that people wrote |
+//! | `/roadstead/routes/app.*`, `platform.*` | the controller's own: changes of anything but servers, told without them |
+//!
+//! Tasks that come and go by the hundred thus push nobody's changes out. A put of what is there already is no change.
+//! Private keys are as they are in the store: sealed.
+//!
+//! A leader that takes over goes on from the last revision that was kept ([`Position`]); what the store has compacted
+//! meanwhile is kept as a gap, and told.
+
+mod keeper;
+mod record;
+mod rollback;
+mod store;
+
+pub(crate) use keeper::keep;
+pub(crate) use record::{Change, Record};
+pub(crate) use rollback::{Plan, Refusal};
+pub(crate) use store::{History, WriteError};
+
+/// Revisions that are kept at most…
+pub(crate) const RECORDS_MAX: usize = 1_000;
+/// …and their bytes in all.
+pub(crate) const BYTES_MAX: usize = 16 << 20;

@@ -1,0 +1,220 @@
+//! The records in the store.
+
+use super::record::{Change, PREFIXES, Record};
+use super::rollback::{Plan, Refusal};
+use super::{BYTES_MAX, RECORDS_MAX};
+use ::store::{
+    Compare, KeyRange, KeyValue, Operation, OperationResponse, RangeRequest, Revision, Store, StoreError, TxnRequest,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+pub(crate) const PREFIX: &str = "/roadstead/history/";
+/// Behind the records, which begin with digits.
+const POSITION: &str = "/roadstead/history/position";
+
+/// What was seen of the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// The format's version: 0.
+    pub v: u32,
+    /// Another store, a restored one too, counts its revisions anew.
+    pub cluster_id: u64,
+    /// What changed after this revision is kept.
+    pub since: Revision,
+    /// Of each prefix: everything up to here was seen.
+    pub seen: [Revision; PREFIXES.len()],
+}
+
+/// The history as readers and the keeper share it, for one term.
+pub(crate) struct History {
+    store: Arc<dyn Store>,
+    fence: Compare,
+    /// [`Position::seen`] of now, which is not written each time.
+    seen: [AtomicI64; PREFIXES.len()],
+}
+
+/// How large each record is.
+pub(super) type Sizes = BTreeMap<Revision, usize>;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    #[error("another controller leads")]
+    Superseded,
+    #[error("what was compared is not so any more")]
+    Changed,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl History {
+    pub fn new(store: Arc<dyn Store>, fence: Compare) -> Self {
+        Self { store, fence, seen: Default::default() }
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    pub(super) fn saw(&self, prefix: usize, revision: Revision) {
+        self.seen[prefix].store(revision, Relaxed);
+    }
+
+    /// All that are kept, the oldest first, and where they begin.
+    pub async fn read(&self) -> Result<(Revision, Vec<Record>), StoreError> {
+        let (now, held) = self.store.read_prefix(PREFIX, 0).await?;
+        let since = held.iter().find(|kv| kv.key == POSITION).and_then(position_of).map_or(now, |at| at.since);
+        Ok((since, held.iter().filter_map(record_of).collect()))
+    }
+
+    /// Every route document.
+    pub async fn documents(&self) -> Result<Vec<KeyValue>, StoreError> {
+        Ok(self.store.read_prefix(routing::document::ROUTES_PREFIX, 0).await?.1)
+    }
+
+    pub async fn one(&self, revision: Revision) -> Result<Option<Record>, StoreError> {
+        Ok(self.store.get(&key(revision)).await?.as_ref().and_then(record_of))
+    }
+
+    /// What would bring people's keys back to what they were after a revision.
+    pub async fn plan(&self, revision: Revision) -> Result<Result<Plan, Refusal>, StoreError> {
+        let mut held = BTreeMap::new();
+        for (place, prefix) in PREFIXES.iter().enumerate() {
+            let seen = self.seen[place].load(Relaxed);
+            for kv in self.store.read_prefix(prefix, 0).await?.1 {
+                let Ok(key) = std::str::from_utf8(&kv.key).map(str::to_owned) else { continue };
+                if kv.mod_revision > seen && kv.lease == 0 && !super::record::is_controllers(&key) {
+                    return Ok(Err(Refusal::Behind));
+                }
+                held.insert(key, kv);
+            }
+        }
+        // Read later: it holds all that was seen of those.
+        let (since, records) = self.read().await?;
+        let now = self.store.range(RangeRequest::of(KeyRange::one(POSITION))).await?.revision;
+        Ok(match revision {
+            revision if revision < since => Err(Refusal::TooOld { since }),
+            revision if revision > now => Err(Refusal::NotYet { revision, now }),
+            revision => Plan::new(revision, &records, &held),
+        })
+    }
+
+    /// Does what was planned, all at once, if nobody changed any of it meanwhile.
+    pub async fn carry_out(&self, plan: &Plan) -> Result<Revision, WriteError> {
+        let compare = plan.steps.iter().map(|step| Compare::unchanged(step.key.clone(), step.read_at)).collect();
+        let operation = |step: &super::rollback::Step| match &step.after {
+            Some(value) => Operation::put(step.key.clone(), value.clone()),
+            None => Operation::delete(step.key.clone()),
+        };
+        self.write(compare, plan.steps.iter().map(operation).collect()).await
+    }
+
+    /// Only while this controller leads.
+    pub async fn write(&self, mut compare: Vec<Compare>, success: Vec<Operation>) -> Result<Revision, WriteError> {
+        compare.push(self.fence.clone());
+        let failure = vec![Operation::Range(RangeRequest::of(self.fence.range.clone()))];
+        let response = self.store.txn(TxnRequest { compare, success, failure }).await?;
+        if response.succeeded {
+            return Ok(response.revision);
+        }
+        let leader = match response.responses.first() {
+            Some(OperationResponse::Range(range)) => range.kvs.first().map_or(0, |kv| kv.mod_revision),
+            _ => 0,
+        };
+        match self.fence.target {
+            ::store::Target::ModRevision(revision) if revision == leader => Err(WriteError::Changed),
+            _ => Err(WriteError::Superseded),
+        }
+    }
+
+    /// Where the keeper goes on, and what is kept already. A history of another store is of no use here.
+    pub(super) async fn resume(&self) -> Result<(Position, Sizes), WriteError> {
+        let cluster_id = self.store.cluster_id().await?;
+        let (now, held) = self.store.read_prefix(PREFIX, 0).await?;
+        let position = held.iter().find(|kv| kv.key == POSITION).and_then(position_of);
+        let sizes = held.iter().filter_map(|kv| Some((revision_of(kv)?, kv.value.len())));
+        let (position, sizes) = match position {
+            Some(position) if position.cluster_id == cluster_id => (position, sizes.collect()),
+            _ => {
+                let position = Position { v: 0, cluster_id, since: now, seen: [now; PREFIXES.len()] };
+                if !held.is_empty() {
+                    let records = KeyRange { key: PREFIX.into(), end: POSITION.into() };
+                    self.write(Vec::new(), vec![Operation::Delete { range: records, prev_kv: false }]).await?;
+                }
+                self.write(Vec::new(), vec![put_position(&position)]).await?;
+                (position, Sizes::new())
+            }
+        };
+        position.seen.iter().enumerate().for_each(|(place, revision)| self.saw(place, *revision));
+        Ok((position, sizes))
+    }
+
+    /// Keeps what one watch saw of a revision; the oldest go where there are too many.
+    pub(super) async fn keep(
+        &self,
+        revision: Revision,
+        changes: Vec<Change>,
+        position: &mut Position,
+        sizes: &mut Sizes,
+    ) -> Result<(), WriteError> {
+        let at_ms = jiff::Timestamp::now().as_millisecond();
+        let known = if sizes.contains_key(&revision) { self.one(revision).await? } else { None };
+        let record = match known {
+            Some(record) => record.merge(changes),
+            None => Record::new(revision, at_ms, changes),
+        };
+        self.keep_record(&record, position, sizes).await
+    }
+
+    pub(super) async fn keep_record(
+        &self,
+        record: &Record,
+        position: &mut Position,
+        sizes: &mut Sizes,
+    ) -> Result<(), WriteError> {
+        let value = serde_json::to_vec(record).expect("strings and numbers are always JSON");
+        let mut after = sizes.clone();
+        after.insert(record.revision, value.len());
+        let mut operations = vec![Operation::put(key(record.revision), value)];
+        let mut last_gone = None;
+        while after.len() > RECORDS_MAX || after.values().sum::<usize>() > BYTES_MAX {
+            last_gone = after.pop_first().map(|(revision, _)| revision);
+        }
+        if let Some(last) = last_gone {
+            position.since = position.since.max(last);
+            let range = KeyRange { key: PREFIX.into(), end: key(last + 1).into() };
+            operations.push(Operation::Delete { range, prev_kv: false });
+        }
+        operations.push(put_position(position));
+        self.write(Vec::new(), operations).await?;
+        *sizes = after;
+        Ok(())
+    }
+
+    pub(super) async fn keep_position(&self, position: &Position) -> Result<(), WriteError> {
+        self.write(Vec::new(), vec![put_position(position)]).await.map(drop)
+    }
+}
+
+fn put_position(position: &Position) -> Operation {
+    Operation::put(POSITION, serde_json::to_vec(position).expect("numbers are always JSON"))
+}
+
+/// In the order of revisions.
+fn key(revision: Revision) -> String {
+    format!("{PREFIX}{revision:020}")
+}
+
+fn revision_of(kv: &KeyValue) -> Option<Revision> {
+    std::str::from_utf8(&kv.key).ok()?.strip_prefix(PREFIX)?.parse().ok()
+}
+
+fn record_of(kv: &KeyValue) -> Option<Record> {
+    revision_of(kv).and_then(|_| serde_json::from_slice(&kv.value).ok())
+}
+
+fn position_of(kv: &KeyValue) -> Option<Position> {
+    serde_json::from_slice(&kv.value).ok()
+}
