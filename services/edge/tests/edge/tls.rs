@@ -2,6 +2,7 @@
 
 mod client;
 mod front;
+mod hostile;
 mod servers;
 
 pub use client::{Authority, certificate, shown};

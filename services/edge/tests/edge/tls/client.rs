@@ -21,9 +21,14 @@ pub fn seal_key() -> SealKey {
 
 /// An edge that listens over TLS, too.
 pub async fn edge() -> Edge {
+    edge_with(edge::ClientTimes::default()).await
+}
+
+pub async fn edge_with(client_times: edge::ClientTimes) -> Edge {
     let store = Arc::new(MemoryStore::default());
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = edge::Config { listen_tls: vec![any], seal_key: Some(seal_key()), ..config(store.clone()) };
+    let config =
+        edge::Config { listen_tls: vec![any], seal_key: Some(seal_key()), client_times, ..config(store.clone()) };
     Edge::of(config, store).await
 }
 
