@@ -1,7 +1,8 @@
 //! Which of a route's servers takes a request.
 //!
-//! A [`Balancer`] is a route's memory: whose turn it is, who came lately, who answers badly. It lives beside the routing
-//! table and is handed on by URL whenever the route changes, so that a change of servers begins nothing anew (vulcand's
+//! A [`Balancer`] is a route's memory: whose turn it is, who came lately, who answers badly. An edge has one for each of its
+//! threads, which [`Balancer::learn`] from one they share. It lives beside the routing table and is handed on by URL
+//! whenever the route changes, so that a change of servers begins nothing anew (vulcand's
 //! weights, meters and turns begin from zero on every scale event). Time, chance and what is in flight come in; a pick
 //! allocates nothing.
 //!
