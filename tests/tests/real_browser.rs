@@ -52,6 +52,7 @@ impl Story {
             listen: vec![LOOPBACK],
             listen_tls: Vec::new(),
             seal_key: None,
+            proxies: Vec::new(),
             api: Some(LOOPBACK),
             store: store.clone(),
             controllers: Vec::new(),
@@ -154,6 +155,8 @@ async fn put_route(store: &dyn Store, id: &str, rule: &str, server: SocketAddr) 
         middlewares: vec![],
         balance: BalanceSpec::default(),
         server_tls: routing::ServerTls::default(),
+        tcp: None,
+        send_proxy: None,
     };
     store.put(&format!("{ROUTES_PREFIX}{id}"), serde_json::to_vec(&route).unwrap().into()).await.unwrap();
 }

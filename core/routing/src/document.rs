@@ -2,6 +2,8 @@
 //! rule, servers and weights is one write. Version 0: may change without a migration before the first release.
 
 use crate::balance::BalanceSpec;
+use crate::route::SendProxy;
+use crate::tcp::TcpSpec;
 use crate::tls::ServerTls;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +18,8 @@ pub const SERVERS_MAX: usize = 10_000;
 pub struct RouteDocument {
     /// The format's version: 0.
     pub v: u32,
-    /// A route expression, e.g. ``Host(`s3pics.localhost`)``.
+    /// A route expression, e.g. ``Host(`s3pics.localhost`)``; a TCP route has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rule: String,
     /// Higher goes first; without one, the edge's documented order decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,6 +44,12 @@ pub struct RouteDocument {
     /// How servers are spoken to whose URLs are `https://`.
     #[serde(default, skip_serializing_if = "ServerTls::is_default")]
     pub server_tls: ServerTls,
+    /// It takes TCP connections, not requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpSpec>,
+    /// Servers are told of each client by a PROXY header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_proxy: Option<SendProxy>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +57,7 @@ pub struct RouteDocument {
 pub struct RouteServer {
     /// The task's id, or any name unique in the route.
     pub id: String,
-    /// `http://host:port`, or `https://host:port` over TLS.
+    /// `http://host:port`, or `https://host:port` over TLS; of a TCP route also `tcp://host:port`.
     pub url: String,
     /// Relative share of requests; 1 by default, 0 takes none.
     #[serde(default = "one")]

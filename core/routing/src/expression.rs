@@ -69,6 +69,11 @@ impl Expression {
         Ok(Self { text: text.into(), alternatives: parse::read(text)? })
     }
 
+    /// Matches no request.
+    pub(crate) fn nothing() -> Self {
+        Self { text: "".into(), alternatives: Vec::new() }
+    }
+
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -83,7 +88,7 @@ impl Expression {
         self.alternatives.iter().any(|alternative| alternative.matches(head, host_name))
     }
 
-    /// At least one.
+    /// At least one, but of [`Expression::nothing`].
     pub(crate) fn alternatives(&self) -> &[Alternative] {
         &self.alternatives
     }

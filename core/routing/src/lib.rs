@@ -17,6 +17,7 @@ mod pattern;
 mod predicate;
 mod route;
 mod table;
+mod tcp;
 mod tls;
 mod url;
 
@@ -30,7 +31,8 @@ pub use expression::{
 };
 pub use lexer::ParseError;
 pub use predicate::{Attempt, DEFAULT_PREDICATE, PREDICATE_BYTES_MAX, Predicate, RETRIES_MAX};
-pub use route::{Route, RouteError, RouteSpec, Server, Service};
+pub use route::{Route, RouteError, RouteSpec, SendProxy, Server, Service};
 pub use table::{Explained, Explanation, Order, Table, Verdict};
+pub use tcp::{TcpError, TcpRule, TcpSpec, TcpTable};
 pub use tls::{ClientCertificates, ListenerTls, ServerTls, TlsVersion};
 pub use url::{ServerUrl, UrlError};

@@ -5,6 +5,7 @@ use crate::document::{RouteDocument, RouteServer, SERVERS_MAX};
 use crate::expression::Expression;
 use crate::lexer::ParseError;
 use crate::predicate::Predicate;
+use crate::tcp::{TcpError, TcpRule, TcpSpec, check_balance};
 use crate::tls::ServerTls;
 use crate::url::{ServerUrl, UrlError};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,11 @@ pub struct RouteSpec {
     /// What is done to requests on their way, as `core/middleware` reads it; not looked at here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub middlewares: Vec<Value>,
+    /// It takes TCP connections, not requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpSpec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_proxy: Option<SendProxy>,
 }
 
 /// A checked route, quick to match.
@@ -68,6 +74,17 @@ pub struct Route {
     pub server_tls: ServerTls,
     /// As they were asked for.
     pub middlewares: Vec<Value>,
+    /// It takes TCP connections, not requests.
+    pub tcp: Option<TcpRule>,
+    pub send_proxy: Option<SendProxy>,
+}
+
+/// The PROXY header in front of each connection to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SendProxy {
+    V1,
+    V2,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +115,8 @@ pub enum RouteError {
     Server { id: String, source: UrlError },
     #[error("balance")]
     Balance(#[source] BalanceError),
+    #[error("tcp")]
+    Tcp(#[source] TcpError),
     #[error("{count} servers: a route may have {SERVERS_MAX}")]
     TooManyServers { count: usize },
 }
@@ -119,14 +138,20 @@ impl RouteSpec {
             balance: document.balance,
             server_tls: document.server_tls,
             middlewares: document.middlewares,
+            tcp: document.tcp,
+            send_proxy: document.send_proxy,
             ..Self::default()
         })
     }
 }
 
 impl Route {
-    pub fn compile(spec: RouteSpec) -> Result<Self, RouteError> {
-        let expression = Expression::parse(&spec.rule);
+    pub fn compile(mut spec: RouteSpec) -> Result<Self, RouteError> {
+        let tcp = spec.tcp.as_ref().map(|tcp| tcp_rule(tcp, &spec)).transpose().map_err(RouteError::Tcp)?;
+        if tcp.is_some() {
+            tcp_servers(&mut spec.servers)?;
+        }
+        let expression = if tcp.is_some() { Ok(Expression::nothing()) } else { Expression::parse(&spec.rule) };
         let expression = expression.map_err(|source| RouteError::Rule { rule: spec.rule, source })?;
         let failover = Predicate::parse(&spec.failover_predicate);
         let failover =
@@ -156,8 +181,33 @@ impl Route {
             balance,
             server_tls: spec.server_tls,
             middlewares: spec.middlewares,
+            tcp,
+            send_proxy: spec.send_proxy,
         })
     }
+}
+
+fn tcp_rule(tcp: &TcpSpec, spec: &RouteSpec) -> Result<TcpRule, TcpError> {
+    let needs = |field| Err(TcpError::NeedsRequests { field });
+    match () {
+        () if !spec.rule.is_empty() => needs("rule"),
+        () if !spec.middlewares.is_empty() => needs("middlewares"),
+        () if !spec.failover_predicate.is_empty() => needs("failover_predicate"),
+        () => check_balance(&spec.balance),
+    }?;
+    TcpRule::compile(tcp.clone())
+}
+
+/// A server is known by one URL, whatever is spoken with it.
+fn tcp_servers(servers: &mut [(String, String, u32)]) -> Result<(), RouteError> {
+    for (id, url, _) in servers {
+        if let Some(authority) = url.strip_prefix("tcp://") {
+            *url = format!("http://{authority}");
+        } else if !url.starts_with("http://") {
+            return Err(RouteError::Server { id: id.clone(), source: UrlError::Form { url: url.clone() } });
+        }
+    }
+    Ok(())
 }
 
 impl Server {
@@ -225,6 +275,8 @@ impl Route {
             balance: self.balance.spec().clone(),
             server_tls: self.server_tls.clone(),
             middlewares: self.middlewares.clone(),
+            tcp: self.tcp.as_ref().map(|tcp| tcp.spec().clone()),
+            send_proxy: self.send_proxy,
         }
     }
 }
@@ -249,7 +301,33 @@ mod tests {
             middlewares: Vec::new(),
             balance: BalanceSpec::default(),
             server_tls: ServerTls::default(),
+            tcp: None,
+            send_proxy: None,
         }
+    }
+
+    #[test]
+    fn a_tcp_route_has_servers_and_nothing_that_needs_requests() {
+        let text = r#"{"v":0,"tcp":{"listen":":5432","sni":["db.example"]},"send_proxy":"v2",
+            "servers":[{"id":"1","url":"tcp://10.0.0.1:5432"}]}"#;
+        let document: RouteDocument = serde_json::from_str(text).unwrap();
+        let spec = RouteSpec::of_document("db", document).unwrap();
+        let route = Route::compile(spec.clone()).unwrap();
+        assert_eq!(route.servers[0].url.as_str(), "http://10.0.0.1:5432");
+        assert_eq!((route.spec().tcp, route.send_proxy), (spec.tcp.clone(), Some(SendProxy::V2)));
+        let sticky: BalanceSpec = serde_json::from_str(r#"{"sticky":{}}"#).unwrap();
+        let hashed: BalanceSpec = serde_json::from_str(r#"{"policy":"hash","hash_on":"path"}"#).unwrap();
+        for wrong in [
+            RouteSpec { rule: "Host(`a`)".into(), ..spec.clone() },
+            RouteSpec { middlewares: vec![serde_json::json!({})], ..spec.clone() },
+            RouteSpec { failover_predicate: "IsNetworkError()".into(), ..spec.clone() },
+            RouteSpec { balance: sticky, ..spec.clone() },
+            RouteSpec { balance: hashed, ..spec.clone() },
+        ] {
+            assert!(matches!(Route::compile(wrong), Err(RouteError::Tcp(TcpError::NeedsRequests { .. }))));
+        }
+        let requests = RouteSpec { tcp: None, rule: "Host(`a`)".into(), ..spec };
+        assert!(matches!(Route::compile(requests), Err(RouteError::Server { .. })), "tcp:// is for TCP routes");
     }
 
     #[test]

@@ -72,10 +72,15 @@ impl Table {
         &self.routes
     }
 
-    /// The positions of all routes in the order of precedence (of their first alternatives in it).
+    /// The positions of all routes in the order of precedence (of their first alternatives in it); those that take no
+    /// requests go last.
     pub fn in_order(&self) -> Vec<usize> {
-        let mut ranked: Vec<(Rank, usize)> =
-            self.routes.iter().enumerate().map(|(position, route)| (rank_of(route, self.order), position)).collect();
+        let rank = |route: &Route| {
+            let rank = rank_of(route, self.order);
+            (rank.is_none(), rank)
+        };
+        let mut ranked: Vec<_> =
+            self.routes.iter().enumerate().map(|(position, route)| (rank(route), position)).collect();
         ranked.sort();
         ranked.into_iter().map(|(_, position)| position).collect()
     }
@@ -199,11 +204,11 @@ fn candidates(route: &Arc<Route>, position: usize, order: Order) -> impl Iterato
     })
 }
 
-/// Of the route's best alternative.
-fn rank_of(route: &Route, order: Order) -> Rank {
+/// Of the route's best alternative; `None`: it takes no requests.
+fn rank_of(route: &Route, order: Order) -> Option<Rank> {
     let id = route.id.as_str().into();
     let ranks = route.expression.alternatives().iter().map(|alternative| Rank::of(route, alternative, order, &id));
-    ranks.min().expect("an expression has an alternative: its parser makes one from every matcher")
+    ranks.min()
 }
 
 #[cfg(test)]

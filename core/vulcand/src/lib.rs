@@ -23,5 +23,5 @@ pub mod statistics;
 
 pub use alias::{Alias, AliasError};
 pub use key::{BARE_PREFIX, Key, Kind, PREFIX, Prefix};
-pub use objects::{Backend, Frontend, Host, Listener, Middleware, ObjectError, Server};
+pub use objects::{Backend, Frontend, Host, Listener, Middleware, ObjectError, ProxyHeader, Server};
 pub use state::{Changes, HostSpec, ListenerSpec, Problem, State};

@@ -182,6 +182,16 @@ pub struct ListenerSettings {
     pub tls: Option<TlsSettings>,
 }
 
+/// Which PROXY header a listener awaits in front of each connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ProxyHeader {
+    #[default]
+    None,
+    V1,
+    V2,
+    Either,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ListenerAddress {
@@ -282,10 +292,7 @@ impl Listener {
             "" | "tcp" | "tcp4" | "tcp6" => {}
             _ => return unsupported("network", &listener.address.network),
         }
-        match listener.proxy_protocol.as_str() {
-            "" | "NONE" => {}
-            other => return unsupported("ProxyProtocol", other),
-        }
+        listener.proxy_header()?;
         listener.socket_address()?;
         listener.tls()?;
         if !listener.scope.is_empty() {
@@ -301,6 +308,17 @@ impl Listener {
             return Ok(None);
         }
         self.settings.tls.clone().unwrap_or_default().listener().map(Some)
+    }
+
+    /// vulcand knows `PROXY_V1`.
+    pub fn proxy_header(&self) -> Result<ProxyHeader, ObjectError> {
+        match self.proxy_protocol.as_str() {
+            "" | "NONE" => Ok(ProxyHeader::None),
+            "PROXY_V1" => Ok(ProxyHeader::V1),
+            "PROXY_V2" => Ok(ProxyHeader::V2),
+            "PROXY" => Ok(ProxyHeader::Either),
+            other => Err(ObjectError::Unsupported { field: "ProxyProtocol", found: other.to_owned() }),
+        }
     }
 
     /// An empty host is every address, `localhost` is 127.0.0.1; no other name is looked up.
@@ -393,7 +411,7 @@ mod tests {
             r#"{"Protocol":"https","Address":{"Address":"127.0.0.1:1"},"Settings":{"TLS":{"MaxVersion":"x"}}}"#,
             r#"{"Protocol":"http","Address":{"Network":"unix","Address":"/tmp/x"}}"#,
             r#"{"Protocol":"http","Address":{"Network":"tcp","Address":"example.com:1"}}"#,
-            r#"{"Protocol":"http","Address":{"Network":"tcp","Address":"127.0.0.1:1"},"ProxyProtocol":"PROXY_V1"}"#,
+            r#"{"Protocol":"http","Address":{"Network":"tcp","Address":"127.0.0.1:1"},"ProxyProtocol":"PROXY_V3"}"#,
             r#"{"Protocol":"http","Address":{"Network":"tcp","Address":"127.0.0.1:1"},"Scope":"x"}"#,
         ] {
             assert!(Listener::parse("l", listener.as_bytes()).is_err(), "{listener}");

@@ -5,6 +5,7 @@ mod keys;
 
 use crate::alias::Alias;
 use crate::key::{Key, Kind, Prefix};
+use crate::objects::ProxyHeader;
 use keys::Keys;
 use routing::{ListenerTls, Route, RouteError, RouteSpec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +73,7 @@ pub struct ListenerSpec {
     pub scope: String,
     /// How TLS is spoken; `None`: it is not.
     pub tls: Option<ListenerTls>,
+    pub proxy: ProxyHeader,
 }
 
 /// A host with a certificate.

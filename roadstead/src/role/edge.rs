@@ -4,6 +4,7 @@ use super::{Services, credentials, etcd, only, vulcand};
 use ::vulcand::Alias;
 use identity::SealKey;
 use lifecycle::Stop;
+use routing::Network;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -17,6 +18,10 @@ pub struct Arguments {
     /// Where requests are served over TLS, under the certificates of the state (repeatable)
     #[arg(long, value_name = "ADDRESS")]
     listen_tls: Vec<SocketAddr>,
+    /// A proxy before this edge, as address or block: its connections begin with a PROXY header (version 1 or 2), which names
+    /// the client (repeatable)
+    #[arg(long = "accept-proxy", value_name = "CIDR", value_parser = Network::parse)]
+    proxies: Vec<Network>,
     /// Where status, routes, explanations and metrics are served
     #[arg(long)]
     api: Option<SocketAddr>,
@@ -52,6 +57,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
     let config = ::edge::Config {
         listen: arguments.listen,
         listen_tls: arguments.listen_tls,
+        proxies: arguments.proxies,
         api: arguments.api,
         store,
         controllers: arguments.credentials.controllers(arguments.controllers)?,

@@ -22,6 +22,8 @@ pub fn operations(domain: &str, objects: SocketAddr) -> Vec<Operation> {
             middlewares: Vec::new(),
             balance: BalanceSpec::default(),
             server_tls: routing::ServerTls::default(),
+            tcp: None,
+            send_proxy: None,
         };
         let value = serde_json::to_vec(&document).expect("a document of strings and numbers is always JSON");
         Operation::put(format!("{ROUTES_PREFIX}{ID_PREFIX}{name}"), value)

@@ -5,6 +5,7 @@
 mod balance;
 mod middlewares;
 mod rules;
+mod tcp;
 
 pub(crate) use middlewares::BadLabel;
 
@@ -28,7 +29,8 @@ pub(crate) struct Routes {
 /// Whether edges can do what an app's labels ask for.
 pub(crate) fn check(app: &model::App) -> Result<(), BadLabel> {
     middlewares::check(app)?;
-    balance::check(app)
+    balance::check(app)?;
+    tcp::check(app)
 }
 
 /// The host name an app is reached under; `None` when its rules name none.
@@ -99,29 +101,37 @@ impl Routes {
                 0 => format!("{APP_PREFIX}{}", id.safe_path()),
                 more => format!("{APP_PREFIX}{}~{more}", id.safe_path()),
             };
+            let tcp = tcp::of(&record.app).map(|tcp| (format!("{APP_PREFIX}{}~tcp", id.safe_path()), tcp));
             let mut routed: BTreeSet<&str> = BTreeSet::new();
-            for index in 0..rules.len() {
-                let stored = self.stored.get(&route_id(index));
+            for id in (0..rules.len()).map(route_id).chain(tcp.iter().map(|(id, _)| id.clone())) {
+                let stored = self.stored.get(&id);
                 routed.extend(stored.iter().flat_map(|document| &document.servers).map(|server| server.id.as_str()));
             }
             let is_routed = |task: &TaskId| routed.contains(task.as_str());
             let servers: Vec<RouteServer> = serving(world, id, is_routed).into_iter().filter_map(server).collect();
             let (middlewares, balance) = (middlewares::of(&record.app), balance::of(&record.app));
+            let document = RouteDocument {
+                v: 0,
+                rule: String::new(),
+                priority: None,
+                servers: servers.into_iter().take(SERVERS_MAX).collect(),
+                // An app sees the name the browser asked for, as behind marathon-lb and traefik.
+                pass_host_header: true,
+                failover_predicate: String::new(),
+                app: Some(id.to_string()),
+                balance,
+                server_tls: routing::ServerTls::default(),
+                middlewares: Vec::new(),
+                tcp: None,
+                send_proxy: tcp::send_proxy(&record.app),
+            };
             for (index, rule) in rules.into_iter().enumerate() {
-                let document = RouteDocument {
-                    v: 0,
-                    rule: rule.expression,
-                    priority: None,
-                    servers: servers.iter().take(SERVERS_MAX).cloned().collect(),
-                    // An app sees the name the browser asked for, as behind marathon-lb and traefik.
-                    pass_host_header: true,
-                    failover_predicate: String::new(),
-                    app: Some(id.to_string()),
-                    balance: balance.clone(),
-                    server_tls: routing::ServerTls::default(),
-                    middlewares: middlewares.iter().chain(&rule.unknown).cloned().collect(),
-                };
-                wanted.insert(route_id(index), document);
+                let middlewares = middlewares.iter().chain(&rule.unknown).cloned().collect();
+                wanted
+                    .insert(route_id(index), RouteDocument { rule: rule.expression, middlewares, ..document.clone() });
+            }
+            if let Some((id, tcp)) = tcp {
+                wanted.insert(id, RouteDocument { tcp: Some(tcp), ..document });
             }
         }
         wanted

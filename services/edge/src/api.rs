@@ -22,6 +22,7 @@ use middleware::Middleware;
 use routing::{Explanation, Headers, RequestHead};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -121,7 +122,8 @@ async fn vulcands_status() -> Json<Value> {
 #[derive(Serialize)]
 struct RouteView<'a> {
     id: &'a str,
-    rule: &'a str,
+    /// Of a TCP route, what it takes.
+    rule: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     priority: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,7 +167,10 @@ async fn routes(State(api): State<Api>) -> Json<Value> {
         });
         json!(RouteView {
             id: &route.id,
-            rule: route.expression.as_str(),
+            rule: match &route.tcp {
+                Some(tcp) => tcp.describe().into(),
+                None => route.expression.as_str().into(),
+            },
             priority: route.priority,
             app: route.app.as_deref(),
             pass_host_header: route.pass_host_header,

@@ -53,6 +53,8 @@ pub(crate) struct Counts {
     pub retries_denied: Counter,
     /// Attempts that got no response, or a part of one.
     pub failures: Counter,
+    /// Connections passed on as they are.
+    pub tcp_connections: Counter,
     codes: [Counter; COMMON_CODES.len()],
     other_codes: Mutex<BTreeMap<u16, u64>>,
     /// Until the response's head.
@@ -71,6 +73,7 @@ pub(crate) struct Totals {
     pub retries: u64,
     pub retries_denied: u64,
     pub failures: u64,
+    pub tcp_connections: u64,
     pub codes: BTreeMap<u16, u64>,
     pub head: Distribution,
     pub whole: Distribution,
@@ -99,6 +102,7 @@ impl Default for Counts {
             retries: Counter::default(),
             retries_denied: Counter::default(),
             failures: Counter::default(),
+            tcp_connections: Counter::default(),
             codes: array::from_fn(|_| Counter::default()),
             other_codes: Mutex::default(),
             head: Histogram::default(),
@@ -142,6 +146,7 @@ impl CountsOf {
             totals.retries += counts.retries.get();
             totals.retries_denied += counts.retries_denied.get();
             totals.failures += counts.failures.get();
+            totals.tcp_connections += counts.tcp_connections.get();
             let common = COMMON_CODES.iter().copied().zip(counts.codes.iter().map(Counter::get));
             let others = lock(&counts.other_codes).clone();
             for (code, count) in common.chain(others).filter(|(_, count)| *count > 0) {
@@ -166,6 +171,7 @@ impl Totals {
             retries: self.retries.saturating_sub(earlier.retries),
             retries_denied: self.retries_denied.saturating_sub(earlier.retries_denied),
             failures: self.failures.saturating_sub(earlier.failures),
+            tcp_connections: self.tcp_connections.saturating_sub(earlier.tcp_connections),
             codes: self.codes.iter().filter_map(since).collect(),
             head: self.head.since(&earlier.head),
             whole: self.whole.since(&earlier.whole),

@@ -32,7 +32,7 @@ use crate::sources::Source;
 use arc_swap::ArcSwap;
 use lifecycle::ErrorChain;
 use middleware::Chain;
-use routing::{Picked, RequestHead, Route, Service, SetCookie, Table};
+use routing::{Picked, RequestHead, Route, Service, SetCookie, Table, TcpTable};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -55,6 +55,8 @@ pub(crate) struct Snapshot {
     /// Every change to Roadstead's route documents up to here is in the table.
     revision: AtomicI64,
     pub table: Table,
+    /// Its TCP routes.
+    pub tcp: TcpTable,
     /// By the position of the route in the table.
     pub turns: Vec<Arc<Turns>>,
     pub listeners: Arc<[ListenerSpec]>,
@@ -281,6 +283,8 @@ impl Current {
                 before.table.updated(gone, changed.values().flatten().cloned())
             }
         };
+        let is_tcp = |position: &usize| table.routes()[*position].tcp.is_some();
+        let tcp = TcpTable::new(table.routes(), (0..table.routes().len()).filter(is_tcp));
         let (mut entered, mut lists) = (Vec::new(), Lists::new());
         let mut turns = Vec::with_capacity(table.routes().len());
         for (position, route) in table.routes().iter().enumerate() {
@@ -302,6 +306,7 @@ impl Current {
             held,
             revision,
             table,
+            tcp,
             turns,
             listeners,
             certificates,

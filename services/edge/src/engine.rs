@@ -44,12 +44,14 @@
 //! What peers say is read and written by a `line`, in the clear or over TLS.
 //!
 //! Reading order: `thread` (the house of everything else), `client` (a connection's life), `arrival` (the fast path),
-//! `exchange` (attempts and failover), `upload` and `download` (the two directions), `tunnel`.
+//! `exchange` (attempts and failover), `upload` and `download` (the two directions), `tunnel`; `tcp` for connections that are
+//! passed on as they are.
 
 mod answer;
 mod arrival;
 mod buffering;
 mod client;
+mod client_hello;
 mod coding;
 mod copies;
 mod dial;
@@ -59,15 +61,18 @@ mod exchange;
 mod guard;
 mod handshake;
 mod journey;
+mod lane;
 mod leftover;
 mod line;
 mod orders;
 mod pool;
+mod proxy_header;
 mod registry;
 mod scratch;
 mod share;
 mod socket;
 mod splice;
+mod tcp;
 mod thread;
 mod timer;
 mod tls;
@@ -88,6 +93,7 @@ use crate::spool::Spool;
 use arc_swap::ArcSwapOption;
 use lifecycle::Stop;
 use line::Line;
+pub(crate) use proxy_header::ProxyHeader;
 use routing::Expression;
 use rustls::ServerConfig;
 use std::io;
@@ -116,14 +122,36 @@ pub(crate) struct House {
 /// An address that is listened on, and what its clients see.
 pub(crate) struct Face {
     pub address: SocketAddr,
+    pub kind: Kind,
     /// Requests outside of it are answered 404.
     pub scope: ArcSwapOption<Expression>,
     /// How TLS is spoken; none: it is not.
     pub tls: ArcSwapOption<ServerConfig>,
+    /// What some of its clients send first.
+    proxy_header: Option<ProxyHeader>,
     /// Its connections end when they are idle.
     closes: AtomicBool,
     /// They end.
     cut: AtomicBool,
+}
+
+/// A face to open.
+#[derive(Clone, Debug)]
+pub(crate) struct FaceSpec {
+    /// Port 0 picks one.
+    pub address: SocketAddr,
+    pub kind: Kind,
+    pub scope: Option<Arc<Expression>>,
+    pub tls: Option<Arc<ServerConfig>>,
+    pub proxy_header: Option<ProxyHeader>,
+}
+
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Http,
+    /// Connections are passed on as they are.
+    Tcp,
 }
 
 /// Told to every thread.
@@ -152,6 +180,11 @@ impl Face {
             Some(config) => Ok(Line::Tls(Box::new(Tls::accept(stream, config.clone())?))),
         }
     }
+
+    /// Whether the grace of its closing has ended.
+    fn is_cut(&self) -> bool {
+        self.cut.load(Relaxed)
+    }
 }
 
 impl Engine {
@@ -165,18 +198,14 @@ impl Engine {
         Ok(Self { threads: (0..threads()).map(start).collect::<io::Result<_>>()? })
     }
 
-    /// Listens on an address (port 0 picks one).
-    pub async fn open(
-        &self,
-        address: SocketAddr,
-        scope: Option<Arc<Expression>>,
-        tls: Option<Arc<ServerConfig>>,
-    ) -> io::Result<Arc<Face>> {
+    /// Listens on an address.
+    pub async fn open(&self, spec: FaceSpec) -> io::Result<Arc<Face>> {
+        let FaceSpec { address, kind, scope, tls, proxy_header } = spec;
         let sockets = socket::listen(address, self.threads.len())?;
         let (closes, cut) = (AtomicBool::new(false), AtomicBool::new(false));
         let (scope, tls) = (ArcSwapOption::new(scope), ArcSwapOption::new(tls));
-        let face = Face { address: sockets[0].local_addr()?, scope, tls, closes, cut };
-        let face = Arc::new(face);
+        let address = sockets[0].local_addr()?;
+        let face = Arc::new(Face { address, kind, scope, tls, proxy_header, closes, cut });
         for (thread, socket) in self.threads.iter().zip(sockets) {
             // A thread that has ended serves no more.
             let _ended = thread.commands.send(Command::Open(socket, face.clone())).await;

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use store::Revision;
-use vulcand::ListenerSpec;
+use vulcand::{ListenerSpec, ProxyHeader};
 
 const MAGIC: &str = "roadstead-table 0 ";
 /// In the edge's data directory.
@@ -56,6 +56,8 @@ struct KeptListener {
     scope: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls: Option<ListenerTls>,
+    #[serde(default)]
+    proxy: ProxyHeader,
 }
 
 /// Where the table is kept.
@@ -119,6 +121,7 @@ impl KeptTable {
             address: spec.address,
             scope: spec.scope.clone(),
             tls: spec.tls.clone(),
+            proxy: spec.proxy,
         };
         Self {
             cluster_id: snapshot.cluster_id,
@@ -139,8 +142,13 @@ impl KeptTable {
                 .inspect_err(|error| tracing::warn!(route = id, error = %ErrorChain(error), "kept route left out"))
                 .ok()
         };
-        let listener =
-            |kept: KeptListener| ListenerSpec { id: kept.id, address: kept.address, scope: kept.scope, tls: kept.tls };
+        let listener = |kept: KeptListener| ListenerSpec {
+            id: kept.id,
+            address: kept.address,
+            scope: kept.scope,
+            tls: kept.tls,
+            proxy: kept.proxy,
+        };
         Draft {
             loaded: true,
             stale: true,
@@ -204,7 +212,8 @@ mod tests {
         let servers = vec![("s".into(), "http://127.0.0.1:1".into(), 3)];
         let spec = RouteSpec { id: "a".into(), rule: "Host(`a`)".into(), servers, ..RouteSpec::default() };
         let address = SocketAddr::from(([127, 0, 0, 1], 81));
-        let listeners = vec![KeptListener { id: "l".into(), address, scope: String::new(), tls: None }];
+        let listeners =
+            vec![KeptListener { id: "l".into(), address, scope: String::new(), tls: None, proxy: ProxyHeader::V1 }];
         let routes = vec![Route::compile(spec).unwrap().spec()];
         KeptTable {
             cluster_id: 7,
@@ -229,7 +238,7 @@ mod tests {
         assert_eq!((draft.cluster_id, draft.revision, draft.held), (7, 42, [true, false, true, false]));
         let Routes::All(routes) = draft.routes else { panic!("all routes") };
         assert_eq!((routes[0].id.as_str(), routes[0].servers[0].weight), ("a", 3));
-        assert_eq!(draft.listeners[0].address.port(), 81);
+        assert_eq!((draft.listeners[0].address.port(), draft.listeners[0].proxy), (81, ProxyHeader::V1));
     }
 
     #[test]

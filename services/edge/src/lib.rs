@@ -44,16 +44,16 @@ use crate::activity::Activity;
 use crate::api::Api;
 use crate::certificates::{Certificates, Keeper};
 use crate::current::Current;
-use crate::engine::{Engine, House};
+use crate::engine::{Engine, FaceSpec, House, Kind};
 use crate::health::CheckMetrics;
 use crate::kept::Kept;
 use crate::limits::{CLIENT_STALL_MAX, HEAD_TIMEOUT};
-use crate::listeners::{ListenerProblems, Listeners};
+use crate::listeners::{ListenerProblems, Listeners, own_proxy_header};
 use crate::metrics::Metrics;
 use crate::mirror::{CopyCounts, CopyMetrics};
 use crate::outside::Outside;
 use crate::quiesce::Quiesce;
-use crate::ready::{Probe, Readiness};
+use crate::ready::{Listener, Probe, Readiness};
 pub use crate::secure::SecureError;
 use crate::secure::TicketKeys;
 use crate::session::{CONTROLLERS_FILE, Session, Standing};
@@ -62,7 +62,8 @@ use crate::spool::{Spool, SpoolMetrics};
 use crate::vulcands::{Onward, Recent};
 use lifecycle::{Started, Stop};
 use protocol::dial::{self, Dialer};
-use routing::ListenerTls;
+use routing::{ListenerTls, Network};
+use rustls::ServerConfig;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -79,6 +80,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// The same over TLS; parts are `https`.
     pub listen_tls: Vec<SocketAddr>,
+    /// Who may say whom it speaks for, by a PROXY header in front of each connection, and has to.
+    pub proxies: Vec<Network>,
     /// Where status, routes and metrics are served.
     pub api: Option<SocketAddr>,
     pub store: Arc<dyn Store>,
@@ -201,14 +204,16 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         tracing::info!(revision = current.load().revision(), "the kept table serves until the store answers");
     }
     // Requests find the kept table.
+    let proxies: Arc<[Network]> = config.proxies.into();
     let mut addresses = Vec::new();
     for address in &config.listen {
-        addresses.push(("", engine.open(*address, None, None).await.map_err(Error::Bind)?.address));
+        addresses.push(("", engine.open(own_face(*address, None, &proxies)).await.map_err(Error::Bind)?.address));
     }
     let (_, first) = *addresses.first().ok_or(Error::NoListener)?;
     for address in &config.listen_tls {
         let tls = secure::listener(&ListenerTls::default(), &certificates, &tickets).map_err(Error::Secure)?;
-        addresses.push(("https", engine.open(*address, None, Some(tls)).await.map_err(Error::Bind)?.address));
+        let face = engine.open(own_face(*address, Some(tls), &proxies)).await.map_err(Error::Bind)?;
+        addresses.push(("https", face.address));
     }
     let api = match config.api {
         Some(address) => Some(web::bind(address).await.map_err(Error::Bind)?),
@@ -218,7 +223,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         addresses.push(("api", listener.local_addr().map_err(Error::Bind)?));
     }
     let problems = ListenerProblems::default();
-    let listeners = Listeners::new(engine, certificates.clone(), tickets, &problems);
+    let listeners = Listeners::new(engine, proxies.clone(), certificates.clone(), tickets, &problems);
 
     // Ends with the stop or with this set, whichever comes first.
     let mut background = JoinSet::new();
@@ -236,7 +241,8 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         let recent = Recent { activity: activity.clone(), current: current.clone() };
         let onward = dialer.knows_a_controller().then(|| Onward { leader: leader.subscribe(), client });
         let vulcands = config.vulcand.api.map(|make| vulcands::api(make, Arc::new(recent), onward));
-        let readiness = Arc::new(Readiness::new(current.clone(), standing.clone(), contact, probe, first));
+        let readiness =
+            Arc::new(Readiness::new(current.clone(), standing.clone(), contact, probe, Listener::new(first, &proxies)));
         let api = Api {
             current: current.clone(),
             listeners: problems,
@@ -264,4 +270,8 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     let running = tokio::spawn(done);
     let started = Started::new(async move { running.await? });
     Ok(addresses.into_iter().fold(started, |started, (part, address)| started.listening(part, address)))
+}
+
+fn own_face(address: SocketAddr, tls: Option<Arc<ServerConfig>>, proxies: &Arc<[Network]>) -> FaceSpec {
+    FaceSpec { address, kind: Kind::Http, scope: None, tls, proxy_header: own_proxy_header(proxies) }
 }

@@ -66,6 +66,13 @@ pub const TLS_SESSIONS_MAX: usize = 1024;
 pub const TLS_SERVER_SESSIONS_MAX: usize = 1024;
 /// For a server's part of the handshake.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+// ---- TCP ------------------------------------------------------------------------------------------------------------
+
+/// Of what a client sends until its TLS handshake has named the server: a ClientHello with many key shares has two thousand
+/// bytes, and a handshake message's first record carries 16 KiB at most.
+pub const CLIENT_HELLO_BYTES_MAX: usize = 16 * 1024;
+/// A connection in which nothing moves for this long is closed, either way (Envoy's default for TCP).
+pub const TCP_IDLE_MAX: Duration = Duration::from_secs(3600);
 
 // ---- servers --------------------------------------------------------------------------------------------------------
 

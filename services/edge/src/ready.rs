@@ -12,6 +12,8 @@ use crate::limits::{PROBE_TIMEOUT, READY_CACHE, STALE_AFTER};
 use crate::session::Standing;
 use crate::sources::Contact;
 use http1::{Answer, Connection, Framing};
+use proxyprotocol::{Origin, write_v2};
+use routing::Network;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -52,9 +54,14 @@ impl Probe {
     }
 
     /// Sends one request to the listener; whether it was answered by this process.
-    async fn ask(&self, listener: SocketAddr) -> io::Result<bool> {
+    async fn ask(&self, listener: Listener) -> io::Result<bool> {
         let secret = &self.secret;
-        let mut stream = TcpStream::connect(listener).await?;
+        let mut stream = TcpStream::connect(listener.address).await?;
+        if listener.awaits_header {
+            let mut header = Vec::new();
+            write_v2(&Origin::Local, &[], false, &mut header);
+            stream.write_all(&header).await?;
+        }
         let request =
             format!("GET / HTTP/1.1\r\nhost: probe.invalid\r\nconnection: close\r\n{PROBE_HEADER}: {secret}\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
@@ -62,6 +69,21 @@ impl Probe {
         stream.take(ANSWER_BYTES_MAX as u64).read_to_end(&mut answer).await?;
         let answer = String::from_utf8_lossy(&answer);
         Ok(answer.starts_with("HTTP/1.1 204 ") && answer.contains(secret.as_str()))
+    }
+}
+
+/// The listener that is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listener {
+    address: SocketAddr,
+    /// It takes this machine for a proxy, which says whom it speaks for.
+    awaits_header: bool,
+}
+
+impl Listener {
+    pub fn new(address: SocketAddr, proxies: &[Network]) -> Self {
+        let address = reachable(address);
+        Self { address, awaits_header: proxies.iter().any(|network| network.contains(address.ip())) }
     }
 }
 
@@ -81,7 +103,7 @@ pub(crate) struct Readiness {
     standing: Arc<Standing>,
     contact: Arc<Contact>,
     probe: Arc<Probe>,
-    listener: SocketAddr,
+    listener: Listener,
     /// When the listener was asked last, and whether it answered.
     asked: Mutex<Option<(Instant, bool)>>,
 }
@@ -92,9 +114,9 @@ impl Readiness {
         standing: Arc<Standing>,
         contact: Arc<Contact>,
         probe: Arc<Probe>,
-        listener: SocketAddr,
+        listener: Listener,
     ) -> Self {
-        Self { current, standing, contact, probe, listener: reachable(listener), asked: Mutex::new(None) }
+        Self { current, standing, contact, probe, listener, asked: Mutex::new(None) }
     }
 
     pub async fn check(&self) -> Result<(), Unready> {
@@ -151,7 +173,7 @@ mod tests {
         let metrics = Metrics::new(Arc::default());
         current.publish(Draft { loaded: true, ..Draft::default() }, |route| metrics.of_route(route));
         let probe = Arc::new(Probe::new().unwrap());
-        Readiness::new(current, Arc::default(), Arc::new(Contact::new()), probe, listener)
+        Readiness::new(current, Arc::default(), Arc::new(Contact::new()), probe, Listener::new(listener, &[]))
     }
 
     #[tokio::test]

@@ -125,6 +125,7 @@ impl Edge {
         let config = edge::Config {
             listen: vec![any],
             listen_tls: Vec::new(),
+            proxies: Vec::new(),
             api: Some(any),
             store: Arc::new(store),
             controllers: Vec::new(),

@@ -138,6 +138,7 @@ async fn story(proxy: &Machine, one: &Machine, two: &Machine) {
     let config = edge::Config {
         listen: vec![any],
         listen_tls: Vec::new(),
+        proxies: Vec::new(),
         api: None,
         store,
         controllers: Vec::new(),

@@ -35,6 +35,7 @@ async fn edge(node: &Node, stores: Vec<String>) {
                 listen: vec!["0.0.0.0:80".parse().unwrap()],
                 listen_tls: Vec::new(),
                 seal_key: None,
+                proxies: Vec::new(),
                 api: Some("127.0.0.1:8182".parse().unwrap()),
                 store: Arc::new(EtcdClient::connect(&stores, ClientCredentials::None, None).unwrap()),
                 controllers: Vec::new(),

@@ -55,7 +55,10 @@ impl Table {
         for route in &self.routes {
             match best_match(route, head, host_name, self.order) {
                 Some((rank, matched)) => matching.push((rank, route, matched)),
-                None => others.push((rank_of(route, self.order), route)),
+                None => {
+                    let rank = rank_of(route, self.order);
+                    others.push(((rank.is_none(), rank), route));
+                }
             }
         }
         matching.sort_by(|(a, ..), (b, ..)| a.cmp(b));
@@ -70,7 +73,10 @@ impl Table {
         };
         let mut routes: Vec<Explained> = matching.into_iter().enumerate().map(verdict).collect();
         routes.extend(others.into_iter().map(|(_, route)| {
-            let failing = failing(&route.expression, head, host_name);
+            let failing = match &route.tcp {
+                Some(tcp) => vec![tcp.describe()],
+                None => failing(&route.expression, head, host_name),
+            };
             Explained::new(route, Verdict::DoesNotMatch { failing })
         }));
         Explanation { winner: winner.map(|(_, id)| id), routes }
@@ -82,6 +88,7 @@ impl Explained {
         let reason = match &verdict {
             Verdict::Wins { matched } => format!("{matched} matches"),
             Verdict::Loses { by, because, .. } => format!("{by} goes first: {because}"),
+            Verdict::DoesNotMatch { .. } if route.tcp.is_some() => "it takes TCP connections, no requests".to_owned(),
             Verdict::DoesNotMatch { failing } => match failing.as_slice() {
                 [one] => format!("{one} does not hold"),
                 several => format!("of no alternative all holds: not {}", several.join(", not ")),

@@ -115,7 +115,9 @@ impl Keys {
                     let (id, scope) = (listener.id.clone(), listener.scope.clone());
                     let (tls, notes) = listener.tls().ok().flatten().unzip();
                     notes.into_iter().flatten().for_each(|note| report.add(&key, note));
-                    found = Some(ListenerSpec { id, address, scope, tls });
+                    // It was checked when it was read.
+                    let proxy = listener.proxy_header().unwrap_or_default();
+                    found = Some(ListenerSpec { id, address, scope, tls, proxy });
                 }
                 Err(error) => report.add(&key, chain(&error)),
             }

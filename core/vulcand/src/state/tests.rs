@@ -206,6 +206,7 @@ fn listeners() {
         address: SocketAddr::from(([127, 0, 0, 1], 8183)),
         scope: "Host(`a`)".into(),
         tls: None,
+        proxy: ProxyHeader::None,
     };
     assert_eq!(translation.listeners, [expected]);
     assert_eq!(translation.problems.len(), 1);

@@ -1,5 +1,6 @@
 //! The public names of an app: ours, or those its labels carry already (marathon-lb's, traefik's).
 
+use super::tcp;
 use model::App;
 use serde_json::{Value, json};
 
@@ -19,11 +20,11 @@ impl Rule {
     }
 }
 
-/// At least one.
+/// At least one, but of an app that takes connections and has no label that names requests.
 pub(super) fn rules(app: &App, domain: &str) -> Vec<Rule> {
     let mut rules = labelled(app);
     rules.truncate(RULES_MAX);
-    if rules.is_empty() {
+    if rules.is_empty() && tcp::of(app).is_none() {
         rules.push(Rule::new(host(&format!("{}.{domain}", app.id.host_label()))));
     }
     rules

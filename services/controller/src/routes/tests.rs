@@ -96,6 +96,8 @@ fn the_platforms_routes_are_kept() {
         middlewares: Vec::new(),
         balance: BalanceSpec::default(),
         server_tls: routing::ServerTls::default(),
+        tcp: None,
+        send_proxy: None,
     };
     let platform = [("s3".to_owned(), document)];
     let mut routes = Routes::default();

@@ -80,6 +80,9 @@ fn start(
     rest: &[u8],
 ) -> (Start, usize) {
     let (server, patience) = (admitted.server(), journey.patience());
+    if admitted.route().send_proxy.is_some() {
+        return (Start::Unsent, 0);
+    }
     loop {
         let kept = worker.pool.borrow_mut().take(server, admitted.upstream(), patience, reuse(journey), journey.begun);
         let Some(connection) = kept else {

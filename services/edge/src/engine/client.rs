@@ -20,7 +20,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -44,6 +43,7 @@ pub(super) struct Client {
 /// Who asks, and where.
 pub(super) struct Peer {
     pub address: IpAddr,
+    port: u16,
     text: AddressText,
     pub face: Arc<Face>,
     /// Nobody on the way can read what is said.
@@ -95,7 +95,7 @@ pub(super) fn serve(
     entry: Entry,
 ) -> impl Future<Output = ()> {
     // Made here, since a task would have room for the arguments of an `async fn` besides what is made of them.
-    let mut client = Client::new(line, peer.ip(), face, &worker);
+    let mut client = Client::new(line, peer, face, &worker);
     async move {
         poll_fn(|context| {
             entry.wake_by(context.waker());
@@ -136,8 +136,9 @@ pub(super) fn serve(
 }
 
 impl Client {
-    fn new(line: Line, address: IpAddr, face: Arc<Face>, worker: &Worker) -> Self {
-        let peer = Peer { address, text: AddressText::of(address), face, is_secure: line.is_secure() };
+    fn new(line: Line, peer: SocketAddr, face: Arc<Face>, worker: &Worker) -> Self {
+        let (address, port, text) = (peer.ip(), peer.port(), AddressText::of(peer.ip()));
+        let peer = Peer { address, port, text, face, is_secure: line.is_secure() };
         let times = worker.house.client_times;
         let timer = Timer::new(Instant::now() + times.head);
         Self {
@@ -231,7 +232,7 @@ impl Client {
 
     /// Whether the grace of its listener has ended.
     pub fn is_cut(&self) -> bool {
-        self.peer.face.cut.load(Relaxed)
+        self.peer.face.is_cut()
     }
 
     /// The client sent more than its request.
@@ -275,6 +276,10 @@ impl Client {
 impl Peer {
     pub fn scheme(&self) -> Scheme {
         if self.is_secure { Scheme::Https } else { Scheme::Http }
+    }
+
+    pub fn socket_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
     }
 
     /// The address as servers see it.

@@ -58,11 +58,30 @@ impl Connection {
         patience: Patience,
         time: Duration,
     ) -> Result<Self, Failure> {
-        let connection = Self::dial_plain(url, patience, time).await?;
-        let Some(upstream) = upstream else { return Ok(connection) };
+        Self::dial_plain(url, patience, time).await?.introduced(worker, url, upstream, &[]).await
+    }
+
+    pub async fn dial_plain(url: &ServerUrl, patience: Patience, time: Duration) -> Result<Self, Failure> {
+        let line = Line::Plain(connect(url, patience, time).await?);
+        Ok(Self { line, patience, is_reused: false, is_doubted: false })
+    }
+
+    /// Ready for requests: `header` says whom it is for, and the rest goes over TLS where that is asked for.
+    pub async fn introduced(
+        mut self,
+        worker: &Worker,
+        url: &ServerUrl,
+        upstream: Option<&Arc<Upstream>>,
+        header: &[u8],
+    ) -> Result<Self, Failure> {
+        // A new connection takes it at once, or is closed already.
+        if !header.is_empty() && self.line.try_write(header, &[]).map_err(Failure::Dial)? < header.len() {
+            return Err(Failure::Dial(io::ErrorKind::WriteZero.into()));
+        }
+        let Some(upstream) = upstream else { return Ok(self) };
         let counts = &worker.house.metrics.busy().server_handshakes;
         // Boxed, since most connections do not need it.
-        let secured = Box::pin(connection.secured(url, upstream)).await;
+        let secured = Box::pin(self.secured(url, upstream)).await;
         match &secured {
             Ok(connection) => counts.succeeded(&connection.line),
             Err(_) => counts.failed.add(1),
@@ -84,23 +103,21 @@ impl Connection {
         }
     }
 
-    pub async fn dial_plain(url: &ServerUrl, patience: Patience, time: Duration) -> Result<Self, Failure> {
-        let stream = match timeout(time, TcpStream::connect((url.host(), url.port()))).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(Failure::Dial(error)),
-            Err(_) => return Err(Failure::DialTimeout),
-        };
-        // A socket that refuses is already closing, which the exchange will show.
-        let _closing = prepare(&stream, patience);
-        Ok(Self { line: Line::Plain(stream), patience, is_reused: false, is_doubted: false })
-    }
-}
-
-impl Connection {
     /// Whether a request may take it that asks for this.
     pub fn is_for(&self, upstream: Option<&Arc<Upstream>>, patience: Patience) -> bool {
         self.patience == patience && self.line.upstream().map(Arc::as_ptr) == upstream.map(Arc::as_ptr)
     }
+}
+
+pub(super) async fn connect(url: &ServerUrl, patience: Patience, time: Duration) -> Result<TcpStream, Failure> {
+    let stream = match timeout(time, TcpStream::connect((url.host(), url.port()))).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(Failure::Dial(error)),
+        Err(_) => return Err(Failure::DialTimeout),
+    };
+    // A socket that refuses is already closing, which the exchange will show.
+    let _closing = prepare(&stream, patience);
+    Ok(stream)
 }
 
 fn prepare(stream: &TcpStream, patience: Patience) -> io::Result<()> {

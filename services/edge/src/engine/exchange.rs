@@ -7,6 +7,7 @@ use super::dial::Connection;
 use super::download::Reply;
 use super::guard::Guard;
 use super::journey::Journey;
+use super::tcp::write_header;
 use super::thread::Worker;
 use super::tunnel::Tunnel;
 use super::unsent::Unsent;
@@ -211,7 +212,8 @@ async fn send(
 ) -> Result<Sent, Failure> {
     let (server, patience) = (admitted.server(), journey.patience());
     loop {
-        let kept = if is_fresh {
+        let send_proxy = admitted.route().send_proxy;
+        let kept = if is_fresh || send_proxy.is_some() {
             None
         } else {
             worker.pool.borrow_mut().take(server, admitted.upstream(), patience, reuse(journey), Instant::now())
@@ -219,8 +221,13 @@ async fn send(
         let connection = match kept {
             Some(connection) => connection,
             None => {
-                let upstream = admitted.upstream();
-                Connection::dial(worker, &server.url, upstream, patience, dial_timeout(journey, admitted)).await?
+                let mut header = Vec::new();
+                if let Some(version) = send_proxy {
+                    let (peer, at) = (&client.peer, client.line.local_address());
+                    write_header(version, peer.socket_address(), at.unwrap_or(peer.face.address), &mut header);
+                }
+                let dialled = Connection::dial_plain(&server.url, patience, dial_timeout(journey, admitted)).await?;
+                dialled.introduced(worker, &server.url, admitted.upstream(), &header).await?
             }
         };
         let is_reused = connection.is_reused;
@@ -276,7 +283,8 @@ impl Exchange<'_, '_> {
             worker.pipes.borrow_mut().give_back(pipe);
         }
         let is_sent = upload.is_done();
-        if is_sent && download.keeps_server {
+        // One that began with a header is this client's, and a request's.
+        if is_sent && download.keeps_server && admitted.route().send_proxy.is_none() {
             connection.is_doubted = download.is_bodiless;
             worker.pool.borrow_mut().put(admitted.server(), connection, at);
         }
@@ -303,7 +311,7 @@ fn dial_timeout(journey: &Journey, admitted: &Admitted) -> Duration {
 }
 
 /// Others are told of a server that failed.
-fn note(admitted: &Admitted, failure: &Failure) {
+pub(super) fn note(admitted: &Admitted, failure: &Failure) {
     if failure.is_servers() {
         admitted.counts().here().failures.add(1);
         admitted.server().counts.here().failures.add(1);

@@ -9,6 +9,7 @@ use crate::secure::servers::Upstream;
 use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -43,6 +44,11 @@ impl Line {
             Self::Plain(stream) => Some(SockRef::from(stream)),
             Self::Tls(tls) => Some(SockRef::from(tls.socket())),
         }
+    }
+
+    /// Where the peer connected to.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.socket()?.local_addr().ok()?.as_socket()
     }
 
     /// Nobody on the way can read it.

@@ -1,8 +1,8 @@
 //! One thread: its runtime, its listeners, its connections, and what they share.
 
-use super::client;
 use super::copies::{self, Copy};
 use super::pool::Pool;
+use super::proxy_header;
 use super::registry::Registry;
 use super::scratch::Scratch;
 use super::splice::Pipes;
@@ -164,15 +164,8 @@ impl Worker {
             }
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let line = match face.line(stream) {
-                        Ok(line) => line,
-                        Err(error) => {
-                            tracing::warn!(address = %face.address, %error, "a listener cannot speak TLS");
-                            continue;
-                        }
-                    };
                     let entry = self.connections.enter();
-                    spawn_local(client::serve(self.clone(), line, peer, face.clone(), entry));
+                    proxy_header::welcome(self.clone(), stream, peer, face.clone(), entry);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept");

@@ -57,7 +57,7 @@ enum Value {
     Times(fn(&Totals) -> &Distribution),
 }
 
-pub(super) const FAMILIES: [Family; 8] = [
+pub(super) const FAMILIES: [Family; 9] = [
     Family {
         routes: "edge_requests",
         servers: "edge_server_requests",
@@ -87,6 +87,12 @@ pub(super) const FAMILIES: [Family; 8] = [
         servers: "",
         help: "Requests not sent to another server since the retry budget was used up",
         value: Value::Count(|totals| totals.retries_denied),
+    },
+    Family {
+        routes: "edge_route_tcp_connections",
+        servers: "edge_server_tcp_connections",
+        help: "Connections passed on as they are",
+        value: Value::Count(|totals| totals.tcp_connections),
     },
     Family {
         routes: "edge_route_failures",

@@ -41,6 +41,7 @@ pub fn config(store: Arc<dyn Store>) -> edge::Config {
     edge::Config {
         listen: vec![any],
         listen_tls: Vec::new(),
+        proxies: Vec::new(),
         api: Some(any),
         store,
         controllers: Vec::new(),
