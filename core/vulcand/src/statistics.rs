@@ -84,6 +84,11 @@ impl RoundTripStats {
         }
     }
 
+    /// Of what had no request within vulcand's window.
+    pub fn idle() -> Self {
+        Self::new(Duration::from_secs(10), &BTreeMap::new(), [Duration::ZERO; QUANTILES.len()])
+    }
+
     /// vulcand's order of `top`: most network errors, then most 500s, then most requests, the greatest first.
     pub fn worse_first(&self, other: &Self) -> std::cmp::Ordering {
         let ratio = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };

@@ -65,7 +65,8 @@ fn ranking(mut objects: Vec<(Option<RoundTripStats>, Object)>, limit: usize) -> 
     });
     let limit = if limit == 0 { objects.len() } else { limit };
     let with_stats = |(stats, mut object): (Option<RoundTripStats>, Object)| {
-        object.extend(stats.map(|stats| ("Stats".to_owned(), json!(stats))));
+        // `vctl top` dies of an object without.
+        object.insert("Stats".to_owned(), json!(stats.unwrap_or_else(RoundTripStats::idle)));
         object
     };
     objects.into_iter().take(limit).map(with_stats).collect()
