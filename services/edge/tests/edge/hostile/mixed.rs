@@ -1,7 +1,8 @@
 //! Good and bad peers at once, over connections that they share.
 
 use super::{Ending, is_well};
-use crate::harness::{Edge, Server, read_head};
+use crate::harness::{Edge, Server, document, read_head};
+use serde_json::json;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -130,11 +131,16 @@ async fn nobody_hears_anothers_answer() {
     // With the usual times: here nobody dawdles, but everybody waits for a core.
     let edge = Edge::start().await;
     let servers = [Server::raw(echo).await, Server::raw(echo).await];
-    edge.route("a", "a", &[&servers[0], &servers[1]]).await;
-    let mut clients = JoinSet::new();
-    for name in 0..CLIENTS {
-        clients.spawn(client(edge.address, name));
+    // Bodies as they come, and kept so that they can be sent again.
+    for balance in [json!({}), json!({ "buffer": { "memory_bytes": 3 } })] {
+        let document = document("Host(`a`)", &[&servers[0], &servers[1]], json!({ "balance": balance }));
+        let revision = edge.store.change(&[("/roadstead/routes/a", Some(&document))]).await;
+        edge.applied(revision).await;
+        let mut clients = JoinSet::new();
+        for name in 0..CLIENTS {
+            clients.spawn(client(edge.address, name));
+        }
+        clients.join_all().await;
+        is_well(&edge, "a").await;
     }
-    clients.join_all().await;
-    is_well(&edge, "a").await;
 }
