@@ -11,6 +11,7 @@ mod output;
 mod route;
 mod state;
 mod token;
+mod top;
 mod vip;
 
 pub use bucket::{make_pictures_bucket, s3};
@@ -40,6 +41,9 @@ pub enum Command {
     /// Routes of the edge: which there are, which one a request takes and why
     #[command(subcommand)]
     Route(route::Command),
+    /// Watch what the edge does now: requests per second, times, errors, by route and by server
+    #[command(after_help = top::EXAMPLES)]
+    Top(top::Arguments),
     /// Buckets of object storage
     #[command(subcommand)]
     Bucket(bucket::Command),
@@ -72,6 +76,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Backup(backup) => state::backup(backup).await,
             Command::Restore(restore) => state::restore(restore).await,
             Command::Route(command) => route::run(command).await,
+            Command::Top(arguments) => top::run(arguments).await,
             Command::Bucket(command) => bucket::run(command).await,
             Command::Image(command) => image::run(command).await,
             Command::Events(arguments) => events::run(arguments).await,

@@ -1,6 +1,9 @@
 //! The configuration file of `roadstead up`: one TOML file, every key optional, unknown keys refused with the nearest
 //! name. A flag or an environment variable of the same name goes over it.
 
+mod observation;
+
+use observation::Observation;
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -105,6 +108,7 @@ pub struct Edge {
     /// Over TLS, under the certificates of the state.
     pub https: Option<SocketAddr>,
     pub api: SocketAddr,
+    pub observation: Observation,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -228,7 +232,7 @@ impl Default for Controller {
 
 impl Default for Edge {
     fn default() -> Self {
-        Self { listen: everywhere(8181), https: None, api: loopback(8182) }
+        Self { listen: everywhere(8181), https: None, api: loopback(8182), observation: Observation::default() }
     }
 }
 
@@ -254,7 +258,7 @@ impl Config {
             store: listener(),
             controller: Controller { listen: free, sessions: free, drain: true },
             console: listener(),
-            edge: Edge { listen: free, https: None, api: free },
+            edge: Edge { listen: free, https: None, api: free, observation: Observation::default() },
             objects: Objects { listen: free, ..Objects::default() },
             registry: listener(),
             ..Self::default()
@@ -284,6 +288,7 @@ impl Config {
         {
             return refuse(format!("--address {address}: the others must be able to reach this machine by it"));
         }
+        self.edge.observation.check()?;
         if let Some(url) = &self.objects.elsewhere {
             let target = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
             let is_target = |target: &str| target.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());

@@ -64,6 +64,7 @@ impl Story {
             node_id: String::new(),
             client_times: edge::ClientTimes::default(),
             vulcand: edge::Vulcand::default(),
+            observation: edge::Observation::default(),
         };
         let edge = edge::start(config, stop.child()).await.unwrap();
         let (port, api) = (edge.address("").unwrap().port(), edge.address("api").unwrap());

@@ -71,6 +71,18 @@ impl Connection {
         Ok(Api::at(format!("http://{}", self.addresses()?.edge_api), Credentials::Bearer(self.admin_token()?)))
     }
 
+    /// The APIs of these edges, or of the one that [`Connection::edge_api`] finds.
+    pub fn edge_apis(&self, edges: &[String]) -> anyhow::Result<Vec<Api>> {
+        if edges.is_empty() {
+            return Ok(vec![self.edge_api()?]);
+        }
+        let credentials = match (&self.token, &self.server) {
+            (None, None) => Credentials::Bearer(self.admin_token()?),
+            _ => self.token_credentials(),
+        };
+        Ok(edges.iter().map(|edge| Api::at(edge.clone(), credentials.clone())).collect())
+    }
+
     /// The status of the floating addresses on this machine, or on the one at `--server`.
     pub fn vip_api(&self) -> anyhow::Result<Api> {
         if let Some(server) = &self.server {
@@ -131,7 +143,7 @@ impl Connection {
 }
 
 /// `HOST:PORT` is as good as `http://HOST:PORT/`.
-fn parse_server(text: &str) -> Result<String, String> {
+pub fn parse_server(text: &str) -> Result<String, String> {
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let uri: http::Uri = url.parse().map_err(|error| format!("{error}"))?;
     match uri.scheme_str() {
@@ -148,6 +160,11 @@ pub fn socket_path(data: &Path) -> PathBuf {
 impl Api {
     fn at(base: String, credentials: Credentials) -> Self {
         Self { client: Client::new(credentials), name: base.clone(), base }
+    }
+
+    /// What a person calls it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {

@@ -25,6 +25,10 @@ pub struct Output {
 pub struct ReaderGone;
 
 impl Output {
+    pub fn is_json(&self) -> bool {
+        self.output == Format::Json
+    }
+
     /// Prints rows under headings, or `value` as JSON.
     pub fn print(&self, headings: &[&str], rows: Vec<Vec<String>>, value: &impl Serialize) -> anyhow::Result<()> {
         self.say(&table(headings, rows), value)

@@ -1,5 +1,7 @@
 //! `roadstead edge`.
 
+mod observation;
+
 use super::{Services, credentials, etcd, only, vulcand};
 use ::vulcand::Alias;
 use identity::SealKey;
@@ -42,6 +44,8 @@ pub struct Arguments {
     aliases: Vec<Alias>,
     #[command(flatten)]
     credentials: credentials::CredentialFlags,
+    #[command(flatten)]
+    observation: observation::ObservationFlags,
     #[arg(long, hide = true)]
     pub supervised: bool,
 }
@@ -70,6 +74,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         node_id: arguments.credentials.node.unwrap_or_default(),
         client_times: ::edge::ClientTimes::default(),
         vulcand: ::edge::Vulcand { aliases: arguments.aliases, api: Some(api) },
+        observation: arguments.observation.observation(),
     };
     Ok(only("edge", ::edge::start(config, stop).await?))
 }

@@ -72,6 +72,12 @@ struct Machine {
     /// The edge's listener over TLS, under the certificates of the state; default: none
     #[arg(long, env = "ROADSTEAD_HTTPS", value_name = "ADDRESS")]
     https: Option<SocketAddr>,
+    /// Write a line for each request that the edge serves to this file; more in the configuration's [edge.observation]
+    #[arg(long, env = "ROADSTEAD_ACCESS_LOG", value_name = "FILE")]
+    access_log: Option<PathBuf>,
+    /// Send the edge's traces to this OpenTelemetry collector: http://HOST:4318
+    #[arg(long, env = "ROADSTEAD_OTLP", value_name = "URL")]
+    otlp: Option<String>,
     /// How tasks run: auto, docker or process
     #[arg(long, env = "ROADSTEAD_RUNTIME")]
     runtime: Option<String>,
@@ -163,6 +169,9 @@ impl Machine {
         over(&mut config.cluster.name, self.name);
         over(&mut config.edge.listen, self.listen);
         config.edge.https = self.https.or(config.edge.https);
+        let observation = &mut config.edge.observation;
+        observation.access_log = self.access_log.or(observation.access_log.take());
+        observation.otlp = self.otlp.or(observation.otlp.take());
         config.objects.elsewhere = self.s3.or(config.objects.elsewhere.take());
         over(&mut config.objects.access_key, self.s3_access_key);
         over(&mut config.objects.secret_key, self.s3_secret_key);

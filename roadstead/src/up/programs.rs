@@ -95,6 +95,7 @@ impl Programs<'_> {
             arguments.extend(["--controller".into(), format!("http://{sessions}")]);
         }
         arguments.extend(["--data".into(), self.config.data.join("edge").display().to_string()]);
+        arguments.extend(self.config.edge.observation.arguments());
         let seal_key = seal_key_path(&self.config.data);
         if seal_key.exists() {
             arguments.extend(["--seal-key".into(), seal_key.display().to_string()]);

@@ -67,6 +67,7 @@ mod line;
 mod orders;
 mod pool;
 mod proxy_header;
+mod record;
 mod registry;
 mod scratch;
 mod share;
@@ -80,11 +81,14 @@ mod tunnel;
 mod unsent;
 mod upload;
 
+pub(crate) use exchange::CLIENT_LEFT;
+
 use crate::ClientTimes;
 use crate::current::Current;
 use crate::limits::COMMANDS_QUEUE_MAX;
 use crate::metrics::Metrics;
 use crate::mirror::CopyCounts;
+use crate::observation::Observer;
 use crate::outside::Outside;
 use crate::per_thread::threads;
 use crate::quiesce::Quiesce;
@@ -113,6 +117,7 @@ pub(crate) struct House {
     pub edge_id: String,
     pub probe: Arc<Probe>,
     pub outside: Arc<Outside>,
+    pub observer: Arc<Observer>,
     pub client_times: ClientTimes,
     pub spool: Arc<Spool>,
     pub copies: Arc<CopyCounts>,

@@ -13,6 +13,7 @@
 //! sockets and the clock. The data path is [`engine`] and nothing else. Reading order: `current` (the invariant everything
 //! rests on), `engine`, `sources`.
 
+mod accesslog;
 mod activity;
 mod api;
 mod balancing;
@@ -20,12 +21,15 @@ mod certificates;
 mod count;
 mod current;
 mod engine;
+mod handover;
 mod health;
+mod identifiers;
 mod kept;
 mod limits;
 mod listeners;
 mod metrics;
 mod mirror;
+mod observation;
 mod outside;
 mod per_thread;
 mod quiesce;
@@ -35,10 +39,14 @@ mod servers;
 mod session;
 mod sources;
 mod spool;
+mod traces;
 mod vulcands;
 
+pub use crate::accesslog::{Config as AccessLogConfig, Destination, LineFormat};
 pub use crate::activity::{Figures, RouteFigures, ServerFigures, Top};
 pub use crate::count::Distribution;
+pub use crate::observation::{Observation, RequestIds};
+pub use crate::traces::Config as TracesConfig;
 
 use crate::activity::Activity;
 use crate::api::Api;
@@ -51,6 +59,7 @@ use crate::limits::{CLIENT_STALL_MAX, HEAD_TIMEOUT};
 use crate::listeners::{ListenerProblems, Listeners, own_proxy_header};
 use crate::metrics::Metrics;
 use crate::mirror::{CopyCounts, CopyMetrics};
+use crate::observation::Observer;
 use crate::outside::Outside;
 use crate::quiesce::Quiesce;
 use crate::ready::{Listener, Probe, Readiness};
@@ -104,6 +113,8 @@ pub struct Config {
     pub node_id: String,
     pub client_times: ClientTimes,
     pub vulcand: Vulcand,
+    /// What is told of each request.
+    pub observation: Observation,
 }
 
 /// How long clients may take.
@@ -134,6 +145,8 @@ pub enum Error {
     Controller(#[from] dial::AddressError),
     #[error("make the directory {}", path.display())]
     Data { path: PathBuf, source: io::Error },
+    #[error("begin to tell of requests")]
+    Observation(#[from] observation::ObservationError),
     #[error("draw a random number")]
     Random(#[source] io::Error),
     #[error("make the keys of tickets")]
@@ -159,6 +172,8 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     metrics.collect(CheckMetrics(current.checks.clone()));
     let metrics = Arc::new(metrics);
     let (quiesce, probe) = (Quiesce::new(metrics.clone()), Arc::new(Probe::new().map_err(Error::Random)?));
+    let observer = Arc::new(Observer::start(config.observation, &config.edge_id)?);
+    observer.show_dropped(&metrics);
     let house = House {
         current: current.clone(),
         metrics: metrics.clone(),
@@ -166,6 +181,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         edge_id: config.edge_id.clone(),
         probe: probe.clone(),
         outside: Outside::start().map_err(Error::Random)?,
+        observer: observer.clone(),
         client_times: config.client_times,
         spool,
         copies,
@@ -265,6 +281,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         listeners.run(current, stop).await;
         // The session told the controller until now that requests were still in flight.
         background.shutdown().await;
+        observer.finish().await;
         Ok(())
     };
     let running = tokio::spawn(done);

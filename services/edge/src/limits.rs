@@ -202,6 +202,26 @@ pub const KEPT_BYTES_MAX: u64 = 64 << 20;
 pub const METRICS_ROUTES_MAX: usize = 1000;
 /// The same for servers.
 pub const METRICS_SERVERS_MAX: usize = 1000;
+/// Lines of the access log that a thread has not handed over yet take this much, twice; further ones are dropped.
+pub const ACCESS_LOG_QUEUE_BYTES_MAX: usize = 1 << 20;
+/// Between two writings.
+pub const ACCESS_LOG_INTERVAL: Duration = Duration::from_millis(100);
+/// For its last lines.
+pub const ACCESS_LOG_FINISH: Duration = Duration::from_secs(2);
+/// Spans that a thread has not handed over yet, twice; those of further requests are dropped.
+pub const SPANS_QUEUE_MAX: usize = 2048;
+/// Between two requests to the collector (OpenTelemetry's batch processor waits 5 s).
+pub const TRACES_INTERVAL: Duration = Duration::from_secs(1);
+/// Spans of one request to the collector (OpenTelemetry's `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`).
+pub const SPANS_PER_REQUEST_MAX: usize = 512;
+/// For the collector to answer (OpenTelemetry's `OTEL_EXPORTER_OTLP_TIMEOUT`).
+pub const SPANS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often spans are sent again,
+pub const SPANS_RETRIES_MAX: u32 = 3;
+/// after this time, and then twice the time before.
+pub const SPANS_RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// For the last spans.
+pub const TRACES_FINISH: Duration = Duration::from_secs(2);
 /// What `top` looks back at.
 pub const TOP_WINDOW: Duration = Duration::from_secs(10);
 /// Between two samples for it, while somebody asks; also how long the first asker waits.

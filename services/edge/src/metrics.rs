@@ -7,19 +7,20 @@
 //!
 //! # One more metric
 //! What threads count on their own is a field of [`Busy`] and a line of [`OF_THREADS`]. What is rare, or known elsewhere, is
-//! registered in [`Metrics::new`]. Either is named in docs/observability.md, or a test fails.
+//! registered in [`Metrics::new`], or [shown](Metrics::show) by whoever knows it. Each is named in docs/observability.md,
+//! or a test fails.
 
 mod exposition;
 mod series;
 
-pub(crate) use exposition::Format;
+pub(crate) use exposition::{Format, Kind};
 pub(crate) use series::OTHER;
 
 use crate::count::{Counter as ThreadCounter, CountsOf};
 use crate::current::Snapshot;
 use crate::per_thread::PerThread;
 use crate::servers::{Server, Servers, lock};
-use exposition::{Exposition, Kind, label};
+use exposition::{Exposition, label};
 use prometheus_client::collector::Collector;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -50,6 +51,14 @@ struct OfThreads {
     kind: Kind,
     help: &'static str,
     of: OfBusy,
+}
+
+/// Somebody's number, asked for when metrics are.
+struct Shown {
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    value: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// A counter's name is without its `_total`.
@@ -83,6 +92,7 @@ const HANDSHAKES: [(&str, OfBusy); 6] = [
 
 pub(crate) struct Metrics {
     registry: Registry,
+    shown: Mutex<Vec<Shown>>,
     busy: PerThread<Busy>,
     by_route: Mutex<Routes>,
     /// Requests that no route took.
@@ -98,6 +108,7 @@ impl Metrics {
     pub fn new(servers: Arc<Servers>) -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
+            shown: Mutex::default(),
             busy: PerThread::default(),
             by_route: Mutex::default(),
             unrouted: CountsOf::default(),
@@ -119,6 +130,17 @@ impl Metrics {
     /// Shows what others count.
     pub fn collect(&mut self, collector: impl Collector) {
         self.registry.register_collector(Box::new(collector));
+    }
+
+    /// Shows a number under a name of its own; a counter's is without its `_total`.
+    pub fn show(
+        &self,
+        name: &'static str,
+        kind: Kind,
+        help: &'static str,
+        value: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        lock(&self.shown).push(Shown { name, kind, help, value: Box::new(value) });
     }
 
     /// What this thread is busy with.
@@ -166,10 +188,16 @@ impl Metrics {
     pub fn pieces(&self, format: Format, snapshot: &Snapshot) -> impl Iterator<Item = String> + use<> {
         let mut start = Exposition::new(format);
         start.registry(&self.registry);
+        let mut single = |name: &str, kind, help, value| {
+            start.family(name, kind, help);
+            let total = if kind == Kind::Counter { "_total" } else { "" };
+            start.sample(&format!("{name}{total}"), "", value);
+        };
         for OfThreads { name, kind, help, of } in &OF_THREADS {
-            start.family(name, *kind, help);
-            let total = if *kind == Kind::Counter { "_total" } else { "" };
-            start.sample(&format!("{name}{total}"), "", self.sum(of));
+            single(name, *kind, help, self.sum(of));
+        }
+        for Shown { name, kind, help, value } in &*lock(&self.shown) {
+            single(name, *kind, help, value());
         }
         start.family("edge_tls_handshakes", Kind::Counter, "Handshakes of TLS, with clients and with servers");
         for (labels, of) in HANDSHAKES {

@@ -17,6 +17,8 @@ mod syslog;
 
 use crate::limits::{EFFECT_WARNING_INTERVAL, TRACES_QUEUE_MAX};
 use crate::servers::lock;
+pub(crate) use call::Clients;
+
 use call::Calls;
 use middleware::{Effect, Question, Reply, Syslog};
 use password::Passwords;

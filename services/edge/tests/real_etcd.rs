@@ -138,6 +138,7 @@ impl Edge {
             node_id: String::new(),
             client_times: edge::ClientTimes::default(),
             vulcand: edge::Vulcand::default(),
+            observation: edge::Observation::default(),
         };
         let stop = Stop::new();
         let started = edge::start(config, stop.clone()).await.unwrap();

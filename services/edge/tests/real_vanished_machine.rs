@@ -151,6 +151,7 @@ async fn story(proxy: &Machine, one: &Machine, two: &Machine) {
         node_id: String::new(),
         client_times: edge::ClientTimes::default(),
         vulcand: edge::Vulcand::default(),
+        observation: edge::Observation::default(),
     };
     let stop = Stop::new();
     let stopping = stop.clone();

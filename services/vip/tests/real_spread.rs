@@ -47,6 +47,7 @@ async fn edge(node: &Node, stores: Vec<String>) {
                 node_id: String::new(),
                 client_times: edge::ClientTimes::default(),
                 vulcand: edge::Vulcand::default(),
+                observation: edge::Observation::default(),
             };
             let started = edge::start(config, lifecycle::Stop::new()).await.unwrap();
             bound.send(()).unwrap();

@@ -4,10 +4,12 @@ use super::answer;
 use super::client::{After, Peer};
 use super::exchange::Start;
 use super::journey::{Journey, LIMITS, NoServer, Passed, admit, shown};
+use super::record::{self, Whose};
 use super::thread::Worker;
 use super::upload::{NotSent, Sent, reuse};
 use crate::count::Took;
 use crate::current::{Admitted, Turns};
+use crate::observation::Told;
 use http1::{Body, Connection, Framing, Parsed, Request, Storage};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -36,6 +38,8 @@ pub(super) fn look(worker: &Worker, peer: &Peer, bytes: &[u8]) -> Option<(Arriva
         Err(bad) => {
             worker.house.metrics.unrouted().here().answered(bad.status(), Took::default());
             let answer = answer::error(bad.status(), &bad.to_string(), Connection::Close, false);
+            let nobody = Whose::default();
+            record::refused(worker, peer, Told::Nonsense(bytes), nobody, bad.status(), &answer, Instant::now());
             return Some((Arrival::Answer(answer, After::Linger), bytes.len()));
         }
     };
@@ -52,17 +56,31 @@ pub(super) fn look(worker: &Worker, peer: &Peer, bytes: &[u8]) -> Option<(Arriva
     let admitted =
         if is_out { Err(NoServer::NoRoute) } else { admit(worker, peer, &request, &[], Passed::nothing(&request)) };
     let (arrival, used) = match admitted {
-        Err(NoServer::Unkept(turns)) => (Arrival::Unkept(Journey::of(&request, head, begun), turns), 0),
-        Err(NoServer::Guarded(turns)) => (Arrival::Guarded(Journey::of(&request, head, begun), turns), 0),
+        Err(NoServer::Unkept(turns)) => {
+            let mut journey = Journey::of(&request, head, begun);
+            journey.trail = record::follow(worker, &request, Some(&turns.route), begun);
+            (Arrival::Unkept(journey, turns), 0)
+        }
+        Err(NoServer::Guarded(turns)) => {
+            let mut journey = Journey::of(&request, head, begun);
+            journey.trail = record::follow(worker, &request, Some(&turns.route), begun);
+            (Arrival::Guarded(journey, turns), 0)
+        }
         Err(none) => {
             if !is_out {
                 let counts = none.counts().unwrap_or(worker.house.metrics.unrouted());
                 counts.here().answered(none.status(), Took::at_once(begun.elapsed()));
             }
-            refuse(worker, peer, &request, rest, none.status(), none.message())
+            let (arrival, used) = refuse(worker, peer, &request, rest, none.status(), none.message());
+            if let Arrival::Answer(answer, _) = &arrival {
+                let whose = Whose::nobody(&none);
+                record::refused(worker, peer, Told::Request(&request), whose, none.status(), answer, begun);
+            }
+            (arrival, used)
         }
         Ok(admitted) => {
-            let journey = Journey::of(&request, head, begun);
+            let mut journey = Journey::of(&request, head, begun);
+            journey.trail = record::follow(worker, &request, Some(admitted.route()), begun);
             let (start, used) = start(worker, peer, &request, &journey, &admitted, rest);
             (Arrival::Request(journey, admitted, start), used)
         }

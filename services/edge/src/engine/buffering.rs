@@ -6,6 +6,7 @@ use super::client::{After, Client};
 use super::exchange::{self, CLIENT_LEFT, Start};
 use super::guard::{self, Guard};
 use super::journey::{Journey, NoServer, admit};
+use super::record::{self, Whose};
 use super::share::Share;
 use super::thread::Worker;
 use crate::count::Took;
@@ -19,7 +20,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 /// Why a body did not come whole.
 pub(super) enum NotKept {
@@ -42,6 +43,9 @@ pub(super) async fn run(worker: &Worker, client: &mut Client, mut journey: Journ
             let (_, connection, after) =
                 arrival::skip_body(worker, &client.peer, Framing::None, journey.keep_alive, &[]);
             let bytes = answer::error(none.status(), none.message(), connection, journey.asked.head);
+            journey.moved.set((0, record::body_bytes(&bytes)));
+            let whose = Whose::nobody(&none);
+            record::ended(worker, &client.peer, &journey, whose, none.status(), Instant::now());
             client.answer(&bytes).await.unwrap_or(after)
         }
     }
@@ -158,6 +162,7 @@ pub(super) async fn refuse(
 ) -> After {
     let NotKept::Failed(failure) = not_kept else {
         turns.counts.here().answered(CLIENT_LEFT, Took::at_once(journey.begun.elapsed()));
+        record::ended(worker, &client.peer, journey, Whose::route(turns), CLIENT_LEFT, Instant::now());
         return After::Close;
     };
     if let Failure::Spool(error) = &failure {
@@ -170,5 +175,7 @@ pub(super) async fn refuse(
         None => answer::error(status, &message, Close, journey.asked.head),
         Some(guard) => guard.error(worker, status, &message, Close, journey.asked.head),
     };
+    journey.moved.set((0, record::body_bytes(&bytes)));
+    record::ended(worker, &client.peer, journey, Whose::route(turns), status, Instant::now());
     client.answer(&bytes).await.unwrap_or(After::Linger)
 }

@@ -9,6 +9,7 @@ use super::orders::{Orders, edits};
 use super::share::Share;
 use super::splice::{Pipe, pipe_to_fill};
 use crate::limits::{BODY_IDLE_MAX, INTERIM_BYTES_MAX, READ_AHEAD_BYTES_MAX};
+use crate::observation::Trail;
 use http1::{Answer, BadChunk, Body, Connection, Edit, Framing, LAST_CHUNK, Parsed, Response, Storage, Version};
 use std::io::{self, ErrorKind};
 use std::mem;
@@ -263,6 +264,7 @@ impl Exchange<'_, '_> {
             if self.to_client.is_empty()
                 && let Some(next) = self.journey.go_on(worker, peer, self.admitted, response.status, false)
             {
+                self.journey.attempted(self.admitted, Some(response.status), None);
                 return Err(End::Elsewhere(Box::new(next)));
             }
             let is_read_ahead = self.journey.is_get
@@ -311,6 +313,7 @@ impl Exchange<'_, '_> {
         let cookie = self.admitted.set_cookie(self.client.peer.is_secure);
         let mut edits = edits(&asked.headers);
         edits.extend(cookie.as_ref().and_then(|cookie| Edit::add("Set-Cookie", cookie.as_bytes())));
+        edits.extend(self.journey.trail.as_deref().and_then(Trail::response_edit));
         response.write(out, &http1::Reply { connection, framing, date: None, edits: &edits });
         let mut body = Body::new(response.framing);
         let (used, as_it_is) = match &mut encoder {
@@ -430,6 +433,7 @@ impl Exchange<'_, '_> {
         let cookie = self.admitted.set_cookie(self.client.peer.is_secure);
         let mut edits = edits(&asked.headers);
         edits.extend(cookie.as_ref().and_then(|cookie| Edit::add("Set-Cookie", cookie.as_bytes())));
+        edits.extend(self.journey.trail.as_deref().and_then(Trail::response_edit));
         response.write(out, &http1::Reply { connection, framing: None, date: None, edits: &edits });
         self.count((response.head_bytes() + rest.len()) as u64);
         self.to_client.send(&mut self.client.line, out, rest).map_err(|_| End::ClientLeft)?;

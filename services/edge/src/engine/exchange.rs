@@ -7,6 +7,7 @@ use super::dial::Connection;
 use super::download::Reply;
 use super::guard::Guard;
 use super::journey::Journey;
+use super::record::{self, Whose};
 use super::tcp::write_header;
 use super::thread::Worker;
 use super::tunnel::Tunnel;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// How a request is counted whose client did not wait for all of its answer (nginx's code).
-pub(super) const CLIENT_LEFT: u16 = 499;
+pub(crate) const CLIENT_LEFT: u16 = 499;
 
 /// How far the first attempt has come.
 pub(super) enum Start {
@@ -96,10 +97,17 @@ pub(super) async fn run(
         let end = match within(&journey, attempt).await {
             Ok(Delivered { status, after, at, tunnel }) => {
                 answered(&journey, &admitted, status, at);
+                journey.attempted(&admitted, Some(status), None);
                 client.timer.set(at + client.times.head);
-                let Some(tunnel) = tunnel else { return after };
+                let Some(tunnel) = tunnel else {
+                    record::ended(worker, &client.peer, &journey, Whose::admitted(&admitted), status, at);
+                    return after;
+                };
                 drop(in_flight);
+                journey.head_at.set(Some(at));
                 let moved = tunnel.run(worker, client, &admitted).await;
+                journey.moved.set((moved.request_body_bytes, moved.response_body_bytes));
+                record::ended(worker, &client.peer, &journey, Whose::admitted(&admitted), status, Instant::now());
                 if let Some(guard) = guard {
                     guard.moved = moved;
                 }
@@ -111,18 +119,25 @@ pub(super) async fn run(
         admitted = match end {
             End::ClientLeft => {
                 client.line.abandon();
-                answered(&journey, &admitted, CLIENT_LEFT, Instant::now());
+                let at = Instant::now();
+                answered(&journey, &admitted, CLIENT_LEFT, at);
+                journey.attempted(&admitted, None, Some(&"the client left"));
+                record::ended(worker, &client.peer, &journey, Whose::admitted(&admitted), CLIENT_LEFT, at);
                 return After::Close;
             }
             End::BrokeOff(failure) => {
                 note(&admitted, &failure);
                 warn(&journey, &admitted, &failure);
-                answered(&journey, &admitted, failure.status(), Instant::now());
+                let (status, at) = (failure.status(), Instant::now());
+                answered(&journey, &admitted, status, at);
+                journey.attempted(&admitted, None, Some(&failure));
+                record::ended(worker, &client.peer, &journey, Whose::admitted(&admitted), status, at);
                 return After::Reset;
             }
             End::Elsewhere(next) => go_on(&mut journey, &admitted, *next),
             End::Failed(failure) => {
                 note(&admitted, &failure);
+                journey.attempted(&admitted, None, Some(&failure));
                 let (status, is_untouched) = (failure.status(), failure.request_is_untouched());
                 let next = match failure {
                     Failure::Deadline | Failure::Spool(_) => None,
@@ -132,8 +147,11 @@ pub(super) async fn run(
                     Some(next) => go_on(&mut journey, &admitted, next),
                     None => {
                         warn(&journey, &admitted, &failure);
-                        answered(&journey, &admitted, status, Instant::now());
-                        return fail(worker, client, &journey, &failure, guard).await;
+                        let at = Instant::now();
+                        answered(&journey, &admitted, status, at);
+                        let after = fail(worker, client, &journey, &failure, guard).await;
+                        record::ended(worker, &client.peer, &journey, Whose::admitted(&admitted), status, at);
+                        return after;
                     }
                 }
             }
@@ -196,6 +214,7 @@ async fn attempt(
             }
             Err(end) => {
                 journey.was_read.set(exchange.upload.was_read());
+                journey.moved.set((exchange.upload.body_bytes(), journey.moved.get().1));
                 return Err(end);
             }
         }
@@ -262,8 +281,9 @@ impl Exchange<'_, '_> {
         Ok(reply)
     }
 
-    /// For the middlewares.
     fn note_moved(&mut self, response_body_bytes: u64) {
+        self.journey.moved.set((self.upload.body_bytes(), response_body_bytes));
+        // For the middlewares.
         if let Some(guard) = &mut self.guard {
             guard.moved = Finish { request_body_bytes: self.upload.body_bytes(), response_body_bytes };
         }
@@ -368,5 +388,6 @@ async fn fail(
         None => answer::error(status, &message, connection, journey.asked.head),
         Some(guard) => guard.error(worker, status, &message, connection, journey.asked.head),
     };
+    journey.moved.set((journey.moved.get().0, record::body_bytes(&bytes)));
     client.answer(&bytes).await.unwrap_or(after)
 }

@@ -9,6 +9,7 @@ use super::exchange::{self, CLIENT_LEFT, Start};
 use super::handshake;
 use super::journey::{Journey, NoServer, admit};
 use super::orders::Orders;
+use super::record::{self, Whose};
 use super::thread::Worker;
 use crate::count::Took;
 use crate::current::Turns;
@@ -22,7 +23,8 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 /// A request that its route's middlewares let pass.
 pub(super) struct Guard<'c> {
@@ -41,6 +43,8 @@ pub(super) async fn run(worker: &Worker, client: &mut Client, mut journey: Journ
             Some(Decision::Answer(answer)) => return refuse(worker, client, &journey, &guarding, answer).await,
             Some(Decision::Ask(_)) | None => {
                 guarding.counts.here().answered(CLIENT_LEFT, Took::at_once(journey.begun.elapsed()));
+                let whose = Whose::route(&guarding);
+                record::ended(worker, &client.peer, &journey, whose, CLIENT_LEFT, Instant::now());
                 return After::Close;
             }
         };
@@ -67,6 +71,9 @@ pub(super) async fn run(worker: &Worker, client: &mut Client, mut journey: Journ
                 counts.here().answered(none.status(), Took::at_once(journey.begun.elapsed()));
                 let (connection, after) = skip_body(worker, client, &journey);
                 let bytes = guard.error(worker, none.status(), none.message(), connection, journey.asked.head);
+                journey.moved.set((0, record::body_bytes(&bytes)));
+                let whose = Whose::nobody(&none);
+                record::ended(worker, &client.peer, &journey, whose, none.status(), Instant::now());
                 client.answer(&bytes).await.unwrap_or(after)
             }
         };
@@ -75,6 +82,8 @@ pub(super) async fn run(worker: &Worker, client: &mut Client, mut journey: Journ
     }
     let (connection, after) = skip_body(worker, client, &journey);
     let bytes = answer::error(503, "the route changes too often", connection, journey.asked.head);
+    journey.moved.set((0, record::body_bytes(&bytes)));
+    record::ended(worker, &client.peer, &journey, Whose::route(&turns), 503, Instant::now());
     client.answer(&bytes).await.unwrap_or(after)
 }
 
@@ -114,6 +123,8 @@ async fn refuse(worker: &Worker, client: &mut Client, journey: &Journey, turns: 
     let headers: Vec<(&str, &[u8])> =
         answer.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
     let bytes = answer::given(answer.status, &headers, &answer.body, connection, journey.asked.head);
+    journey.moved.set((0, record::body_bytes(&bytes)));
+    record::ended(worker, &client.peer, journey, Whose::route(turns), answer.status, Instant::now());
     client.answer(&bytes).await.unwrap_or(after)
 }
 

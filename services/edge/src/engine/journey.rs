@@ -7,11 +7,13 @@ use super::thread::Worker;
 use crate::count::CountsOf;
 use crate::current::{Admitted, Snapshot, Turns};
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, SMALL_REQUEST_BYTES_MAX};
+use crate::observation::Trail;
 use crate::servers::Server;
 use crate::spool::Stored;
 use http1::{Asked, Framing, Limits, Parsed, Request, Storage, Version};
 use routing::{Attempt, Headers, Picked, RequestHead, Route};
 use std::cell::Cell;
+use std::fmt::Display;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -44,6 +46,10 @@ pub(super) struct Journey {
     pub attempt_begun: Cell<Instant>,
     /// When the head of the response went on, unless all of it did.
     pub head_at: Cell<Option<Instant>>,
+    /// Bytes of the bodies that came from the client, and that went to it.
+    pub moved: Cell<(u64, u64)>,
+    /// By what it is known beyond the edge, if by anything.
+    pub trail: Option<Box<Trail>>,
 }
 
 /// Why no server was found for a request.
@@ -93,6 +99,8 @@ impl Journey {
             is_answered: Cell::new(false),
             attempt_begun: Cell::new(begun),
             head_at: Cell::new(None),
+            moved: Cell::default(),
+            trail: None,
         }
     }
 
@@ -184,6 +192,13 @@ impl Journey {
         self.tried.len() as u32 + 1
     }
 
+    /// An attempt is over: what the server answered, or why it did not.
+    pub fn attempted(&self, admitted: &Admitted, status: Option<u16>, failure: Option<&dyn Display>) {
+        if let Some(trail) = &self.trail {
+            trail.attempted(admitted.server().url.as_str(), status, failure.map(|failure| failure.to_string()));
+        }
+    }
+
     fn method(&self) -> &str {
         let line = self.head.trim_ascii_start();
         let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
@@ -253,6 +268,15 @@ impl NoServer {
             Self::Unkept(_) => "the request's body was not taken",
             Self::Guarded(_) => "the route's middlewares were not asked",
             Self::Refused(turns) => turns.refusal.as_deref().unwrap_or("refused"),
+        }
+    }
+
+    pub fn route(&self) -> Option<&Route> {
+        match self {
+            Self::NotLoaded | Self::NoRoute => None,
+            Self::Refused(turns) | Self::Unkept(turns) | Self::Guarded(turns) | Self::NoneLeft(turns) => {
+                Some(&turns.route)
+            }
         }
     }
 

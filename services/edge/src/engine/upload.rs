@@ -11,6 +11,7 @@ use super::splice::{Pipe, pipe_to_fill};
 use super::thread::Worker;
 use super::unsent::Unsent;
 use crate::current::Admitted;
+use crate::observation::Trail;
 use crate::servers::Server;
 use crate::spool::Replay;
 use http1::{Body, Edit, Forward, Forwarded, Framing, Request};
@@ -109,6 +110,9 @@ pub(super) fn write_head(
 ) {
     let orders = journey.orders.as_deref();
     let mut edits = orders.map(Orders::edits).unwrap_or_default();
+    let trail = journey.trail.as_deref();
+    let parent = trail.and_then(Trail::traceparent);
+    edits.extend(trail.into_iter().flat_map(|trail| trail.edits(parent.as_deref())));
     edits.extend(edit);
     let named = route.forwarded_server.as_str();
     let forward = Forward {

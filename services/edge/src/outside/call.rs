@@ -25,15 +25,16 @@ pub(super) struct Calls {
     warnings: Arc<Warnings>,
 }
 
+/// By whether the URL is `https`.
 #[derive(Default)]
-struct Clients {
+pub(crate) struct Clients {
     plain: web::Client,
     /// Made when a URL is first `https`.
     secure: OnceCell<web::Client>,
 }
 
 impl Clients {
-    async fn of(&self, url: &str) -> &web::Client {
+    pub async fn of(&self, url: &str) -> &web::Client {
         let is_secure = url.get(..SECURE.len()).is_some_and(|start| start.eq_ignore_ascii_case(SECURE));
         if !is_secure {
             return &self.plain;

@@ -54,6 +54,7 @@ pub fn config(store: Arc<dyn Store>) -> edge::Config {
         node_id: "node-1".into(),
         client_times: edge::ClientTimes::default(),
         vulcand: edge::Vulcand::default(),
+        observation: edge::Observation::default(),
     }
 }
 

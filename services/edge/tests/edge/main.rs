@@ -1,5 +1,6 @@
 //! The edge as its clients, its servers and its controller see it, over a store in memory.
 
+mod accesslog;
 mod api;
 mod balancing;
 mod buffering;
@@ -22,4 +23,5 @@ mod scenarios;
 mod session;
 mod tcp;
 mod tls;
+mod traces;
 mod vulcands_suites;

@@ -1,7 +1,10 @@
 //! What the edge says of what it does: metrics, figures of the last seconds.
 
-use crate::harness::{DEADLINE, Edge, Server};
+use crate::harness::{DEADLINE, Edge, Server, config};
+use crate::memory_store::MemoryStore;
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `/metrics` as it comes to whoever accepts this.
@@ -72,4 +75,36 @@ async fn top_has_what_happened_in_the_last_seconds() {
     let b = &top["routes"][1];
     assert_eq!((&b["route"], &b["errors"], &b["failures"]), (&"b".into(), &1.into(), &1.into()), "{top}");
     assert_eq!(top["servers"][0]["url"], server.url(), "{top}");
+}
+
+/// The names of metrics in the tables of a page, as a sample has them.
+fn documented(page: &str) -> BTreeSet<String> {
+    let rows = page.lines().filter(|line| line.starts_with("| `edge_"));
+    let cells = rows.filter_map(|line| line.split('|').nth(1));
+    let names = cells.flat_map(|cell| cell.split(',')).map(|name| name.trim().trim_matches('`').to_owned());
+    names.collect()
+}
+
+#[tokio::test]
+async fn every_metric_is_documented_and_every_documented_one_is_there() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let access_log = edge::AccessLogConfig {
+        to: edge::Destination::File(directory.path().join("access.log")),
+        format: edge::LineFormat::Json,
+        sample: std::num::NonZeroU64::MIN,
+        slow: None,
+        redacted: Vec::new(),
+    };
+    let traces = edge::TracesConfig { collector: "http://127.0.0.1:1".into(), sample: 0.0, redacted: Vec::new() };
+    let observation = edge::Observation { access_log: Some(access_log), traces: Some(traces), ..Default::default() };
+    let store = Arc::new(MemoryStore::default());
+    let edge = Edge::of(edge::Config { observation, ..config(store.clone()) }, store).await;
+    let (_, text) = metrics(&edge, "text/plain").await;
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let shown: BTreeSet<String> = types.filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect();
+    let documented = documented(include_str!("../../../../docs/observability.md"));
+    let missing: Vec<_> = shown.difference(&documented).collect();
+    assert!(missing.is_empty(), "not in the table of docs/observability.md: {missing:?}");
+    let gone: Vec<_> = documented.difference(&shown).collect();
+    assert!(gone.is_empty(), "documented, but not there: {gone:?}");
 }
