@@ -35,4 +35,4 @@ pub use route::{Route, RouteError, RouteSpec, SendProxy, Server, Service};
 pub use table::{Explained, Explanation, Order, Table, Verdict};
 pub use tcp::{TcpError, TcpRule, TcpSpec, TcpTable};
 pub use tls::{ClientCertificates, ListenerTls, ServerTls, TlsVersion};
-pub use url::{ServerUrl, UrlError};
+pub use url::{Scheme, ServerUrl, UrlError};

@@ -1,4 +1,5 @@
-//! Where a server is: `http://host:port`, or `https://host:port` over TLS. As in vulcand, the rest of the URL plays no part in forwarding.
+//! Where a server is, and how it is spoken to: `http://host:port`, `https://host:port` over TLS, or `h2c://host:port`. As in
+//! vulcand, the rest of the URL plays no part in forwarding.
 
 use crate::expression::HOST_BYTES_MAX;
 use std::fmt;
@@ -6,26 +7,54 @@ use std::fmt;
 /// Bytes one server URL may have.
 const URL_BYTES_MAX: usize = 2048;
 
-/// A server's address. Its text, `http://host:port` or `https://host:port` with the port always there, is the name under which the server is
+/// A server's address. Its text, `scheme://host:port` with the port always there, is the name under which the server is
 /// counted, drained and reported.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerUrl {
     text: String,
-    host_start: usize,
+    scheme: Scheme,
     host_end: usize,
+}
+
+/// How a server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scheme {
+    /// HTTP/1.1.
+    Http,
+    /// HTTP/1.1 over TLS.
+    Https,
+    /// HTTP/2 without TLS, from the first byte on (prior knowledge, RFC 9113 §3.3).
+    H2c,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    #[error("server URL {url:?}: expected http://host:port or https://host:port")]
+    #[error("server URL {url:?}: expected http://host:port, https://host:port or h2c://host:port")]
     Form { url: String },
     #[error("server URL {url:?}: {port:?} is not a port")]
     Port { url: String, port: String },
 }
 
-/// With the port that is meant when none is said.
-const SCHEMES: [(&str, &str); 2] = [("http://", "80"), (SECURE, "443")];
-const SECURE: &str = "https://";
+impl Scheme {
+    const ALL: [Self; 3] = [Self::Http, Self::Https, Self::H2c];
+
+    /// With what stands behind it.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Http => "http://",
+            Self::Https => "https://",
+            Self::H2c => "h2c://",
+        }
+    }
+
+    /// The one that is meant when none is said.
+    fn usual_port(self) -> &'static str {
+        match self {
+            Self::Http | Self::H2c => "80",
+            Self::Https => "443",
+        }
+    }
+}
 
 impl ServerUrl {
     pub fn parse(url: &str) -> Result<Self, UrlError> {
@@ -34,13 +63,13 @@ impl ServerUrl {
             return Err(form());
         }
         let lower = url.to_ascii_lowercase();
-        let known = SCHEMES.iter().find_map(|(scheme, port)| Some((*scheme, *port, lower.strip_prefix(scheme)?)));
-        let (scheme, usual_port, rest) = known.ok_or_else(form)?;
+        let known = |scheme: Scheme| Some((scheme, lower.strip_prefix(scheme.prefix())?));
+        let (scheme, rest) = Scheme::ALL.into_iter().find_map(known).ok_or_else(form)?;
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let bracket = authority.rfind(']').map_or(0, |end| end + 1);
         let (host, port) = match authority[bracket..].find(':') {
             Some(colon) => (&authority[..bracket + colon], &authority[bracket + colon + 1..]),
-            None => (authority, usual_port),
+            None => (authority, scheme.usual_port()),
         };
         let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         let host_is_good = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
@@ -52,27 +81,38 @@ impl ServerUrl {
         }
         let number = port.parse::<u16>().ok().filter(|port| *port > 0);
         let number = number.ok_or_else(|| UrlError::Port { url: url.to_owned(), port: port.to_owned() })?;
-        let (host_start, host_end) = (scheme.len(), scheme.len() + host.len());
-        Ok(Self { text: format!("{scheme}{host}:{number}"), host_start, host_end })
+        let prefix = scheme.prefix();
+        Ok(Self { text: format!("{prefix}{host}:{number}"), scheme, host_end: prefix.len() + host.len() })
     }
 
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The same place, spoken to otherwise.
+    pub fn with_scheme(&self, scheme: Scheme) -> Self {
+        let (prefix, before) = (scheme.prefix(), self.scheme.prefix());
+        let text = format!("{prefix}{}", self.authority());
+        Self { text, scheme, host_end: self.host_end - before.len() + prefix.len() }
+    }
+
     /// `host:port`.
     pub fn authority(&self) -> &str {
-        &self.text[self.host_start..]
+        &self.text[self.scheme.prefix().len()..]
     }
 
     /// Whether it is spoken to over TLS.
     pub fn is_secure(&self) -> bool {
-        self.text.starts_with(SECURE)
+        self.scheme == Scheme::Https
     }
 
     /// The host, without brackets.
     pub fn host(&self) -> &str {
-        self.text[self.host_start..self.host_end].trim_start_matches('[').trim_end_matches(']')
+        self.text[self.scheme.prefix().len()..self.host_end].trim_start_matches('[').trim_end_matches(']')
     }
 
     pub fn port(&self) -> u16 {
@@ -105,6 +145,11 @@ mod tests {
         let secure = ServerUrl::parse("HTTPS://A").unwrap();
         assert_eq!((secure.as_str(), secure.host(), secure.port()), ("https://a:443", "a", 443));
         assert!(secure.is_secure() && !six.is_secure());
+        let two = ServerUrl::parse("H2C://a:1/ignored").unwrap();
+        assert_eq!((two.as_str(), two.host(), two.port(), two.scheme()), ("h2c://a:1", "a", 1, Scheme::H2c));
+        assert_eq!(six.with_scheme(Scheme::H2c).as_str(), "h2c://[::1]:8080");
+        assert_eq!(two.with_scheme(Scheme::Http).authority(), "a:1");
+        assert_ne!(two, ServerUrl::parse("http://a:1").unwrap());
     }
 
     #[test]

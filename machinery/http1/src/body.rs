@@ -57,11 +57,16 @@ impl Body {
 
     /// The next piece of data: call it again with the bytes after `consumed` until none are left or the body is done.
     pub fn decode<'a>(&mut self, bytes: &'a [u8]) -> Result<Decoded<'a>, BadChunk> {
+        self.decode_at_most(bytes, usize::MAX)
+    }
+
+    /// The same, with at most so much data: with room for none it goes on through framing only.
+    pub fn decode_at_most<'a>(&mut self, bytes: &'a [u8], data_bytes_max: usize) -> Result<Decoded<'a>, BadChunk> {
         let State::Chunked(chunks) = &mut self.state else {
-            let consumed = self.take_plain(bytes);
+            let consumed = self.take_plain(&bytes[..bytes.len().min(data_bytes_max)]);
             return Ok(Decoded { data: &bytes[..consumed], consumed });
         };
-        let decoded = chunks.decode(bytes)?;
+        let decoded = chunks.decode(bytes, data_bytes_max)?;
         self.data_bytes = self.data_bytes.saturating_add(decoded.data.len() as u64);
         if chunks.are_done() {
             self.state = State::Done;
@@ -107,6 +112,12 @@ impl Body {
     #[inline]
     pub fn is_done(&self) -> bool {
         self.state == State::Done
+    }
+
+    /// Whether all data of a chunked body was seen: what [`Body::decode`] takes from here on are the lines of its trailers,
+    /// with the empty one that ends them.
+    pub fn is_in_trailers(&self) -> bool {
+        matches!(&self.state, State::Chunked(chunks) if chunks.are_in_trailers())
     }
 
     /// Whether the connection may close here: the body is done, or ends that way.
@@ -155,6 +166,23 @@ mod tests {
         assert!(!body.is_done() && body.may_end_here());
         assert_eq!(body.remaining_length(), None);
         assert!(Body::new(Framing::None).is_done());
+    }
+
+    #[test]
+    fn data_stays_where_there_is_no_room_and_trailers_begin_where_data_ends() {
+        let mut body = Body::new(Framing::Chunked);
+        let bytes = b"3\r\nabc\r\n0\r\nA: b\r\n\r\nGET";
+        assert_eq!(body.decode_at_most(bytes, 0), Ok(Decoded { data: b"", consumed: 3 }));
+        assert_eq!(body.decode_at_most(&bytes[3..], 2), Ok(Decoded { data: b"ab", consumed: 2 }));
+        assert_eq!(body.decode_at_most(&bytes[5..], 0), Ok(Decoded { data: b"", consumed: 0 }));
+        assert_eq!(body.decode(&bytes[5..]), Ok(Decoded { data: b"c", consumed: 1 }));
+        assert!(!body.is_in_trailers());
+        assert_eq!(body.decode_at_most(&bytes[6..], 0), Ok(Decoded { data: b"", consumed: 5 }));
+        assert!(body.is_in_trailers());
+        assert_eq!(body.decode(&bytes[11..]), Ok(Decoded { data: b"", consumed: 8 }));
+        assert!(body.is_done() && !body.is_in_trailers());
+        let mut plain = Body::new(Framing::Length(3));
+        assert_eq!(plain.decode_at_most(b"abc", 2), Ok(Decoded { data: b"ab", consumed: 2 }));
     }
 
     #[test]

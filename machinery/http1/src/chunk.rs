@@ -83,22 +83,29 @@ impl Chunks {
         self.at == At::Done
     }
 
-    /// Goes on until the end of the next run of data, of the body, or of the bytes.
-    pub fn decode<'a>(&mut self, bytes: &'a [u8]) -> Result<Decoded<'a>, BadChunk> {
+    /// Whether all data was seen, and what follows is trailers.
+    pub fn are_in_trailers(&self) -> bool {
+        self.at == At::Trailers
+    }
+
+    /// Goes on until the end of the next run of data, of all data, of the body, or of the bytes; not into data beyond the most.
+    pub fn decode<'a>(&mut self, bytes: &'a [u8], data_bytes_max: usize) -> Result<Decoded<'a>, BadChunk> {
         let mut consumed = 0;
         while let Some(byte) = bytes.get(consumed) {
             if self.at == At::Data {
                 let rest = &bytes[consumed..];
-                let data = &rest[..rest.len().min(usize::try_from(self.size).unwrap_or(usize::MAX))];
+                let size = usize::try_from(self.size).unwrap_or(usize::MAX);
+                let data = &rest[..rest.len().min(size).min(data_bytes_max)];
                 self.size -= data.len() as u64;
                 if self.size == 0 {
                     self.at = At::DataCr;
                 }
                 return Ok(Decoded { data, consumed: consumed + data.len() });
             }
+            let before = self.at;
             consumed += 1;
             self.step(*byte)?;
-            if self.at == At::Done {
+            if self.at != before && matches!(self.at, At::Trailers | At::Done) {
                 break;
             }
         }

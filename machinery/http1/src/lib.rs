@@ -84,6 +84,7 @@ pub use reply::{Connection, Reply};
 pub use request::Request;
 pub use response::{Asked, Response};
 pub use target::Target;
+pub use trailer::may_be_trailer;
 
 use std::mem::MaybeUninit;
 

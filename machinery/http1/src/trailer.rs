@@ -103,9 +103,18 @@ impl Trailers {
     }
 
     fn is_forbidden(&self) -> bool {
-        let name = &self.name[..self.name_bytes.min(NAME_BYTES_MAX)];
-        name.starts_with(FORBIDDEN_PREFIX) || self.name_bytes <= NAME_BYTES_MAX && FORBIDDEN.contains(&name)
+        is_forbidden(&self.name[..self.name_bytes.min(NAME_BYTES_MAX)], self.name_bytes)
     }
+}
+
+/// Of a lower-case name, as far as it was kept.
+fn is_forbidden(kept: &[u8], name_bytes: usize) -> bool {
+    kept.starts_with(FORBIDDEN_PREFIX) || name_bytes <= NAME_BYTES_MAX && FORBIDDEN.contains(&kept)
+}
+
+/// Whether a header of this lower-case name may stand behind a body.
+pub fn may_be_trailer(name: &str) -> bool {
+    !is_forbidden(name.as_bytes(), name.len())
 }
 
 const _: () = {

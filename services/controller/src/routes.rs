@@ -4,10 +4,12 @@
 
 mod balance;
 mod middlewares;
+mod protocol;
 mod rules;
 mod tcp;
 
 pub(crate) use middlewares::BadLabel;
+pub(crate) use protocol::place;
 
 use model::{AppId, TaskId};
 use routing::document::{RouteDocument, RouteServer, SERVERS_MAX};
@@ -30,6 +32,7 @@ pub(crate) struct Routes {
 pub(crate) fn check(app: &model::App) -> Result<(), BadLabel> {
     middlewares::check(app)?;
     balance::check(app)?;
+    protocol::check(app)?;
     tcp::check(app)
 }
 
@@ -108,7 +111,8 @@ impl Routes {
                 routed.extend(stored.iter().flat_map(|document| &document.servers).map(|server| server.id.as_str()));
             }
             let is_routed = |task: &TaskId| routed.contains(task.as_str());
-            let servers: Vec<RouteServer> = serving(world, id, is_routed).into_iter().filter_map(server).collect();
+            let servers: Vec<RouteServer> =
+                serving(world, id, is_routed).into_iter().filter_map(|task| server(&record.app, task)).collect();
             let (middlewares, balance) = (middlewares::of(&record.app), balance::of(&record.app));
             let document = RouteDocument {
                 v: 0,
@@ -138,8 +142,8 @@ impl Routes {
     }
 }
 
-fn server(record: &TaskRecord) -> Option<RouteServer> {
-    let url = server_url(&record.task)?;
+fn server(app: &model::App, record: &TaskRecord) -> Option<RouteServer> {
+    let url = protocol::url(app, server_url(&record.task)?);
     Some(RouteServer { id: record.task.id.to_string(), url, weight: 1 })
 }
 

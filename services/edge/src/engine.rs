@@ -60,6 +60,7 @@ mod encoder;
 mod exchange;
 mod guard;
 mod handshake;
+mod http2;
 mod journey;
 mod lane;
 mod leftover;

@@ -18,7 +18,7 @@ use lifecycle::{BoxError, ErrorChain};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use routing::{Health, HealthKind, HealthSpec, HealthStanding, ServerTls, ServerUrl};
+use routing::{Health, HealthKind, HealthSpec, HealthStanding, Scheme, ServerTls, ServerUrl};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
@@ -214,6 +214,12 @@ async fn ask_over(
     spec: &HealthSpec,
 ) -> Result<(), Bad> {
     let host = spec.host.as_deref().unwrap_or(url.authority());
+    if url.scheme() == Scheme::H2c {
+        return match ask_http2(stream, host, &spec.path).await? {
+            status if spec.status.contains(status) => Ok(()),
+            status => Err(Bad::Status(status)),
+        };
+    }
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: roadstead-health\r\nConnection: close\r\n\r\n",
         spec.path
@@ -230,6 +236,19 @@ async fn ask_over(
         if stream.read_buf(&mut answer).await.map_err(Bad::Broken)? == 0 {
             return Err(Bad::Broken(io::ErrorKind::UnexpectedEof.into()));
         }
+    }
+}
+
+/// The status of what a server of HTTP/2 answers.
+async fn ask_http2(stream: impl AsyncRead + AsyncWrite + Unpin, host: &str, path: &str) -> Result<u16, Bad> {
+    let broken = |error: h2::Error| Bad::Broken(io::Error::other(error));
+    let request = http::Request::get(format!("http://{host}{path}")).header("user-agent", "roadstead-health");
+    let request = request.body(()).map_err(|_| Bad::Nonsense)?;
+    let (mut sender, connection) = h2::client::handshake::<_>(stream).await.map_err(broken)?;
+    let (response, _) = sender.send_request(request, true).map_err(broken)?;
+    tokio::select! {
+        response = response => Ok(response.map_err(broken)?.status().as_u16()),
+        ended = connection => Err(ended.map_or_else(broken, |()| Bad::Broken(io::ErrorKind::UnexpectedEof.into()))),
     }
 }
 

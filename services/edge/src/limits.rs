@@ -74,6 +74,34 @@ pub const CLIENT_HELLO_BYTES_MAX: usize = 16 * 1024;
 /// A connection in which nothing moves for this long is closed, either way (Envoy's default for TCP).
 pub const TCP_IDLE_MAX: Duration = Duration::from_secs(3600);
 
+// ---- HTTP/2 --------------------------------------------------------------------------------------------------------
+
+/// Requests of a client's connection at once (SETTINGS_MAX_CONCURRENT_STREAMS), nginx's number; of all connections of a
+/// thread together no more than it has of `CONNECTIONS_MAX`.
+pub const H2_STREAMS_MAX: u32 = 128;
+/// What a peer may send of one body before it is read,
+pub const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// and of all bodies of a connection.
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// What of one stream waits to be sent.
+pub const H2_STREAM_UNSENT_BYTES_MAX: usize = 64 * 1024;
+/// What of all streams of a connection waits to be sent; a peer that opens its windows and reads nothing has this much.
+pub const H2_UNSENT_BYTES_MAX: usize = 512 * 1024;
+/// Data is sent in pieces of this size, the largest frame that every peer takes (RFC 9113 §4.2).
+pub const H2_PIECE_BYTES: usize = 16 * 1024;
+/// Buffers that a thread keeps for the next pieces.
+pub const H2_SPARE_PIECES_MAX: usize = 64;
+/// Of a connection: frames are gathered up to this, and sent together.
+pub const H2_WIRE_BYTES: usize = 64 * 1024;
+/// Frames without use that a client may send at once (see `engine::http2::flood`),
+pub const H2_CALM_BURST: i64 = 1000;
+/// and how many more each second.
+pub const H2_CALM_PER_SECOND: f64 = 200.0;
+/// Connections that a thread makes to one server, of each patience, when the server's limit of streams asks for more than one.
+pub const H2_LINKS_MAX: usize = 16;
+/// Requests on one of them at once, if the server allows that many.
+pub const H2_LINK_STREAMS_MAX: usize = 128;
+
 // ---- servers --------------------------------------------------------------------------------------------------------
 
 /// For a connection to a server when another could be asked instead: machines of one network answer within a millisecond,

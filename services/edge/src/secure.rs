@@ -19,6 +19,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtoco
 use std::sync::Arc;
 
 /// HTTP/1.1's name in the handshake (ALPN, RFC 7301).
+pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 pub(crate) const ALPN_HTTP1: &[u8] = b"http/1.1";
 /// Of a certificate authority that looks whether a host is ours (RFC 8737).
 pub(crate) const ALPN_ACME: &[u8] = b"acme-tls/1";
@@ -69,7 +70,7 @@ pub(crate) fn listener(
     };
     let mut config = builder.with_cert_resolver(certificates.clone());
     config.ignore_client_order = settings.prefers_own_order;
-    config.alpn_protocols = vec![ALPN_HTTP1.to_vec(), ALPN_ACME.to_vec()];
+    config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec(), ALPN_ACME.to_vec()];
     config.send_tls13_tickets = TICKETS;
     config.session_storage = match settings.session_cache.map_or(TLS_SESSIONS_MAX, |sessions| sessions as usize) {
         0 => Arc::new(NoServerSessionStorage {}),

@@ -10,6 +10,9 @@ mod memory_store;
 
 use harness::{Edge, Server, eventually, read_head};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
@@ -200,4 +203,55 @@ async fn clients_that_do_not_read_hold_little_memory() {
     };
     tokio::time::timeout(std::time::Duration::from_secs(60), all_are_cut).await.expect("all are cut");
     assert!(most < before + CLIENTS * EACH_BYTES_MAX, "{before} bytes before, {most} at most");
+}
+
+/// 128 responses that never end, to a client that opens its windows wide and reads nothing: what waits for it is bounded.
+#[tokio::test]
+async fn a_client_that_reads_nothing_fills_no_memory() {
+    const WINDOW: u32 = 1 << 30;
+    let _alone = MEASURING.lock().await;
+    let edge = Edge::start().await;
+    let (begun, sent) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (asked, written) = (begun.clone(), sent.clone());
+    let server = Server::raw(move |_, mut stream| {
+        let (asked, written) = (asked.clone(), written.clone());
+        async move {
+            read_head(&mut stream).await;
+            asked.fetch_add(1, SeqCst);
+            let _left = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+            let chunk = [&b"4000\r\n"[..], &[7; 0x4000], b"\r\n"].concat();
+            while stream.write_all(&chunk).await.is_ok() {
+                written.fetch_add(chunk.len(), SeqCst);
+            }
+        }
+    })
+    .await;
+    edge.route("a", "a", &[&server]).await;
+    let before = resident_bytes();
+    let mut frames = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let mut put = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        frames.extend_from_slice(&(payload.len() as u32).to_be_bytes()[1..]);
+        frames.extend_from_slice(&[kind, flags]);
+        frames.extend_from_slice(&stream.to_be_bytes());
+        frames.extend_from_slice(payload);
+    };
+    // SETTINGS_INITIAL_WINDOW_SIZE, WINDOW_UPDATE of the connection, and `GET http://a/` 128 times.
+    put(4, 0, 0, &[&[0, 4][..], &WINDOW.to_be_bytes()].concat());
+    put(8, 0, 0, &WINDOW.to_be_bytes());
+    (0..128).for_each(|number| put(1, 5, 2 * number + 1, &[0x82, 0x86, 0x84, 0x41, 1, b'a']));
+    let mut client = TcpStream::connect(edge.address).await.unwrap();
+    client.write_all(&frames).await.unwrap();
+    eventually("all are served", || async { (begun.load(SeqCst) == 128).then_some(()) }).await;
+    let (mut last, mut since) = (0, Instant::now());
+    eventually("nothing moves any more", || {
+        let now = sent.load(SeqCst);
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        let rests = since.elapsed() > Duration::from_millis(500);
+        async move { rests.then_some(()) }
+    })
+    .await;
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 64 << 20, "{grown} bytes more, of {last} that were sent");
 }

@@ -3,6 +3,7 @@
 use super::commit::{self, Batch};
 use super::{Agent, Leader, LeaderError, observe};
 use crate::keys;
+use crate::routes;
 use crate::sessions::Message;
 use lifecycle::ErrorChain;
 use model::{Node, NodeId, PortRange, Resources, TaskId};
@@ -63,7 +64,7 @@ impl Leader {
                 Ok(true)
             }
             Message::EdgeState { edge, node, address, state } => {
-                let busy = state.busy.into_iter().map(|server| server.url).collect();
+                let busy = state.busy.into_iter().map(|server| routes::place(server.url)).collect();
                 // Of another store's changes it may have applied many; of ours, none. (0: an edge that does not say.)
                 let is_ours = state.cluster_id == 0 || state.cluster_id == self.cluster_id;
                 let applied_revision = if is_ours { state.applied_revision } else { 0 };

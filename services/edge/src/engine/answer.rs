@@ -1,5 +1,6 @@
 //! What the edge answers itself: JSON, with vulcand's statuses.
 
+use super::http2::Reset;
 use crate::spool::SpoolError;
 use http1::{Answer, BadChunk, BadResponse, Framing};
 use std::io::{self, ErrorKind};
@@ -17,6 +18,12 @@ pub(super) enum Failure {
     Closed(#[source] io::Error),
     #[error("the server went silent: what was sent to it was not acknowledged")]
     Silent(#[source] io::Error),
+    #[error("the server did nothing of the request")]
+    Unprocessed(#[source] io::Error),
+    #[error("the server reset the request")]
+    Reset(#[source] io::Error),
+    #[error("the server's streams are all taken")]
+    Crowded,
     #[error("the server did not answer in time")]
     HeadTimeout,
     #[error("the server's interim responses do not end")]
@@ -48,7 +55,12 @@ pub(super) enum Failure {
 impl Failure {
     /// A connection broke before the response's head.
     pub fn before_head(error: io::Error) -> Self {
-        if timed_out(&error) { Self::Silent(error) } else { Self::Closed(error) }
+        match Reset::of(&error) {
+            Some(reset) if reset.is_unprocessed => Self::Unprocessed(error),
+            Some(_) => Self::Reset(error),
+            None if timed_out(&error) => Self::Silent(error),
+            None => Self::Closed(error),
+        }
     }
 
     pub fn status(&self) -> u16 {
@@ -56,6 +68,8 @@ impl Failure {
             Self::Dial(_)
             | Self::Handshake(_)
             | Self::Closed(_)
+            | Self::Unprocessed(_)
+            | Self::Reset(_)
             | Self::Head(_)
             | Self::Interim
             | Self::EarlySwitch
@@ -63,7 +77,7 @@ impl Failure {
             | Self::Chunk(_) => 502,
             Self::DialTimeout | Self::Silent(_) | Self::HeadTimeout | Self::BodyTimeout | Self::Deadline => 504,
             Self::RequestTooLarge | Self::Spool(SpoolError::TooLarge) => 413,
-            Self::Spool(_) => 503,
+            Self::Spool(_) | Self::Crowded => 503,
             Self::RequestBody | Self::RequestChunk(_) => 400,
             Self::RequestTimeout => 408,
         }
@@ -77,6 +91,7 @@ impl Failure {
     /// The server may be gone, so others should not be sent there just now.
     pub fn suggests_death(&self) -> bool {
         match self {
+            Self::Body(error) if Reset::of(error).is_some() => false,
             Self::Dial(_)
             | Self::DialTimeout
             | Self::Handshake(_)
@@ -102,9 +117,9 @@ impl Failure {
         self.status() >= 500 && !matches!(self, Self::Spool(_))
     }
 
-    /// No byte of the request went out, so any request may go elsewhere.
+    /// No byte of the request was looked at, so any request may go elsewhere.
     pub fn request_is_untouched(&self) -> bool {
-        matches!(self, Self::Dial(_) | Self::DialTimeout | Self::Handshake(_))
+        matches!(self, Self::Dial(_) | Self::DialTimeout | Self::Handshake(_) | Self::Crowded | Self::Unprocessed(_))
     }
 
     /// The connection was closed by then, which one that was kept may be at any time.

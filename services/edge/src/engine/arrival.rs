@@ -27,6 +27,8 @@ pub(super) enum Arrival {
     Unkept(Journey, Arc<Turns>),
     /// A route was found, and its middlewares are to be asked first.
     Guarded(Journey, Arc<Turns>),
+    /// It is HTTP/2, from the first byte on.
+    Http2,
 }
 
 /// Looks at what came, and how much of it is used; `None` when it is not a whole head yet.
@@ -102,7 +104,7 @@ fn start(
         return (Start::Unsent, 0);
     }
     loop {
-        let kept = worker.pool.borrow_mut().take(server, admitted.upstream(), patience, reuse(journey), journey.begun);
+        let kept = worker.kept(server, admitted.upstream(), patience, reuse(journey), journey.begun);
         let Some(connection) = kept else {
             return (Start::Unsent, 0);
         };

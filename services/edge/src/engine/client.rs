@@ -7,7 +7,7 @@ use super::registry::Entry;
 use super::thread::Worker;
 use super::timer::Timer;
 use super::unsent::Unsent;
-use super::{Face, answer, buffering, exchange, guard};
+use super::{Face, answer, buffering, exchange, guard, http2};
 use crate::ClientTimes;
 use crate::count::Counter;
 use crate::limits::{HEAD_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MAX};
@@ -32,6 +32,9 @@ pub(super) struct Client {
     is_leftover_new: bool,
     /// There is more to read than was: the client sent something while it waited for an answer.
     has_more: bool,
+    /// It has not sent a request yet, so this may be HTTP/2. Later it may not: another proxy's connection carries requests
+    /// of many clients, and one of them must not make it another thing.
+    is_first: bool,
     /// For whatever is waited for.
     pub timer: Timer,
     pub times: ClientTimes,
@@ -107,21 +110,14 @@ pub(super) fn serve(
             return client.line.close();
         }
         loop {
-            let serving: Serving<'_> = match poll_fn(|context| client.poll_arrival(context, &worker)).await {
+            let serving = match poll_fn(|context| client.poll_arrival(context, &worker)).await {
                 Arrival::None => return client.line.close(),
-                Arrival::Answer(bytes, after) => {
-                    let client = &mut client;
-                    Box::pin(async move { client.answer(&bytes).await.unwrap_or(after) })
-                }
-                Arrival::Request(journey, admitted, start) => {
-                    Box::pin(exchange::run(&worker, &mut client, journey, admitted, start, None))
-                }
-                Arrival::Unkept(journey, turns) => Box::pin(buffering::run(&worker, &mut client, journey, turns)),
-                Arrival::Guarded(journey, turns) => Box::pin(guard::run(&worker, &mut client, journey, turns)),
+                Arrival::Http2 => break,
+                arrival => answering(&worker, &mut client, arrival),
             };
             match serving.await {
                 After::Next => {
-                    (client.is_leftover_new, client.has_more) = (true, false);
+                    (client.is_leftover_new, client.has_more, client.is_first) = (true, false, false);
                     // Requests that came together may all be answered without a wait: others have their turn.
                     consume_budget().await;
                 }
@@ -132,11 +128,32 @@ pub(super) fn serve(
                 }
             }
         }
+        serve_http2(worker.clone(), client, entry).await;
+    }
+}
+
+/// What came is the beginning of it. (A function of its own, so that a task has no room for what is moved here.)
+fn serve_http2(worker: Rc<Worker>, client: Client, entry: Entry) -> Pin<Box<dyn Future<Output = ()>>> {
+    let Client { line, leftover, peer, .. } = client;
+    let early = leftover.bytes().to_vec().into();
+    Box::pin(http2::serve(worker, line, early, peer.socket_address(), peer.face, entry))
+}
+
+/// Answers a request that arrived.
+pub(super) fn answering<'a>(worker: &'a Worker, client: &'a mut Client, arrival: Arrival) -> Serving<'a> {
+    match arrival {
+        Arrival::None | Arrival::Http2 => Box::pin(async { After::Close }),
+        Arrival::Answer(bytes, after) => Box::pin(async move { client.answer(&bytes).await.unwrap_or(after) }),
+        Arrival::Request(journey, admitted, start) => {
+            Box::pin(exchange::run(worker, client, journey, admitted, start, None))
+        }
+        Arrival::Unkept(journey, turns) => Box::pin(buffering::run(worker, client, journey, turns)),
+        Arrival::Guarded(journey, turns) => Box::pin(guard::run(worker, client, journey, turns)),
     }
 }
 
 impl Client {
-    fn new(line: Line, peer: SocketAddr, face: Arc<Face>, worker: &Worker) -> Self {
+    pub fn new(line: Line, peer: SocketAddr, face: Arc<Face>, worker: &Worker) -> Self {
         let (address, port, text) = (peer.ip(), peer.port(), AddressText::of(peer.ip()));
         let peer = Peer { address, port, text, face, is_secure: line.is_secure() };
         let times = worker.house.client_times;
@@ -146,6 +163,7 @@ impl Client {
             leftover: Leftover::default(),
             is_leftover_new: false,
             has_more: false,
+            is_first: true,
             timer,
             times,
             peer,
@@ -196,6 +214,11 @@ impl Client {
             let may_end = http1::head_may_end(all, before) || all.len() >= HEAD_BYTES_MAX;
             return if may_end { self.look_again(worker) } else { None };
         }
+        if self.is_first && http2::begins(bytes) {
+            self.leftover.extend(bytes);
+            self.timer.set_in(self.times.head);
+            return self.look_again(worker);
+        }
         let Some((arrival, used)) = look(worker, &self.peer, bytes) else {
             self.leftover.extend(bytes);
             self.timer.set_in(self.times.head);
@@ -207,7 +230,11 @@ impl Client {
 
     /// Looks at what came before.
     fn look_again(&mut self, worker: &Worker) -> Option<Arrival> {
-        let (arrival, used) = look(worker, &self.peer, self.leftover.bytes())?;
+        let bytes = self.leftover.bytes();
+        if self.is_first && http2::begins(bytes) {
+            return (bytes.len() >= http2::PREFACE.len()).then_some(Arrival::Http2);
+        }
+        let (arrival, used) = look(worker, &self.peer, bytes)?;
         self.leftover.advance(used);
         Some(arrival)
     }

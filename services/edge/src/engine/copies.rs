@@ -8,6 +8,7 @@
 use super::answer::Failure;
 use super::client::Peer;
 use super::dial::{Connection, Patience};
+use super::exchange;
 use super::journey::{Journey, LIMITS, shown};
 use super::pool::Reuse;
 use super::thread::Worker;
@@ -134,10 +135,10 @@ impl Copy {
     /// Sends it, and waits for the end of the answer, so that the connection can be used again.
     async fn send(&self, worker: &Worker) -> Result<(), Failure> {
         let upstream = self.upstream.as_ref();
-        let kept = worker.pool.borrow_mut().take(&self.server, upstream, self.patience, Reuse::Recent, Instant::now());
+        let kept = worker.kept(&self.server, upstream, self.patience, Reuse::Recent, Instant::now());
         let mut connection = match kept {
             Some(connection) => connection,
-            None => Connection::dial(worker, &self.server.url, upstream, self.patience, DIAL_TIMEOUT).await?,
+            None => exchange::dial(worker, &self.server, upstream, self.patience, DIAL_TIMEOUT).await?,
         };
         let body = self.body.as_deref().and_then(Stored::in_memory).unwrap_or_default();
         let mut unsent = Unsent::default();

@@ -197,7 +197,11 @@ impl Exchange<'_, '_> {
         if self.upload.is_done() {
             return Ok(false);
         }
-        Ok(self.upload.poll(context, self.worker, self.client, &mut self.connection, self.admitted)?)
+        let polled = self.upload.poll(context, self.worker, self.client, &mut self.connection, self.admitted);
+        polled.map_err(|failure| match failure {
+            Failure::RequestBody if self.client.line.poll_gone(context) => End::ClientLeft,
+            failure => failure.into(),
+        })
     }
 
     fn poll_server(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -3,9 +3,10 @@
 use super::answer::{self, Failure};
 use super::client::{After, Client, Counted};
 use super::copies;
-use super::dial::Connection;
+use super::dial::{Connection, Patience};
 use super::download::Reply;
 use super::guard::Guard;
+use super::http2;
 use super::journey::Journey;
 use super::record::{self, Whose};
 use super::tcp::write_header;
@@ -16,10 +17,14 @@ use super::upload::{NotSent, Sent, Upload, reuse};
 use crate::count::Took;
 use crate::current::Admitted;
 use crate::limits::{DIAL_TIMEOUT, EXPECT_TIMEOUT, FAILED_SERVER_PAUSE, LAST_DIAL_TIMEOUT, RESPONSE_HEAD_TIMEOUT};
+use crate::secure::servers::Upstream;
+use crate::servers::Server;
 use lifecycle::ErrorChain;
 use middleware::Finish;
+use routing::Scheme;
 use std::future::poll_fn;
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -209,7 +214,14 @@ async fn attempt(
             // The client has a part of an interim response: nothing else can follow.
             Err(End::Failed(failure)) if is_begun => return Err(End::BrokeOff(failure)),
             Err(End::Failed(failure)) if is_reused && journey.can_repeat() && failure.is_closed() => {
-                worker.pool.borrow_mut().clear(admitted.server());
+                worker.clear(admitted.server());
+                is_fresh = true;
+            }
+            Err(End::Failed(Failure::Unprocessed(error))) if !exchange.upload.is_untouched(journey.framing) => {
+                return Err(Failure::Reset(error).into());
+            }
+            Err(End::Failed(Failure::Unprocessed(_))) if !is_fresh => {
+                worker.clear(admitted.server());
                 is_fresh = true;
             }
             Err(end) => {
@@ -231,22 +243,24 @@ async fn send(
 ) -> Result<Sent, Failure> {
     let (server, patience) = (admitted.server(), journey.patience());
     loop {
-        let send_proxy = admitted.route().send_proxy;
-        let kept = if is_fresh || send_proxy.is_some() {
-            None
-        } else {
-            worker.pool.borrow_mut().take(server, admitted.upstream(), patience, reuse(journey), Instant::now())
+        let (upstream, send_proxy) = (admitted.upstream(), admitted.route().send_proxy);
+        let kept = match is_fresh || send_proxy.is_some() {
+            true => None,
+            false => worker.kept(server, upstream, patience, reuse(journey), Instant::now()),
         };
-        let connection = match kept {
-            Some(connection) => connection,
-            None => {
-                let mut header = Vec::new();
-                if let Some(version) = send_proxy {
-                    let (peer, at) = (&client.peer, client.line.local_address());
-                    write_header(version, peer.socket_address(), at.unwrap_or(peer.face.address), &mut header);
+        let time = dial_timeout(journey, admitted);
+        let connection = match (kept, send_proxy) {
+            (Some(connection), _) => connection,
+            (None, None) => dial(worker, server, upstream, patience, time).await?,
+            (None, Some(version)) => {
+                let (peer, at, mut header) = (&client.peer, client.line.local_address(), Vec::new());
+                write_header(version, peer.socket_address(), at.unwrap_or(peer.face.address), &mut header);
+                let dialled = Connection::dial_plain(&server.url, patience, time).await?;
+                let introduced = dialled.introduced(worker, &server.url, upstream, &header).await?;
+                match server.url.scheme() {
+                    Scheme::H2c => http2::alone(worker, server, introduced).await?,
+                    Scheme::Http | Scheme::Https => introduced,
                 }
-                let dialled = Connection::dial_plain(&server.url, patience, dial_timeout(journey, admitted)).await?;
-                dialled.introduced(worker, &server.url, admitted.upstream(), &header).await?
             }
         };
         let is_reused = connection.is_reused;
@@ -261,6 +275,20 @@ async fn send(
             Err(NotSent::Closed(error)) => return Err(Failure::before_head(error)),
             Err(NotSent::Faulty(failure)) => return Err(failure),
         }
+    }
+}
+
+/// A new connection to a server.
+pub(super) async fn dial(
+    worker: &Worker,
+    server: &Arc<Server>,
+    upstream: Option<&Arc<Upstream>>,
+    patience: Patience,
+    time: Duration,
+) -> Result<Connection, Failure> {
+    match server.url.scheme() {
+        Scheme::H2c => http2::connect(worker, server, patience, time).await,
+        Scheme::Http | Scheme::Https => Connection::dial(worker, &server.url, upstream, patience, time).await,
     }
 }
 

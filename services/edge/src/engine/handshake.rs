@@ -37,6 +37,9 @@ impl Client {
 
 /// As middlewares see a connection.
 pub(super) fn seen(line: &Line) -> Option<middleware::Tls<'static>> {
+    if let Line::Stream(stream) = line {
+        return stream.tls();
+    }
     let agreed = line.tls()?.agreed();
     let version = match agreed.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLS13",

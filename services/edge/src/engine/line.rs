@@ -4,6 +4,7 @@
 //! In the clear everything goes straight to the socket. The other kinds are on the heap, so that a connection in the clear
 //! is not larger for them.
 
+use super::http2::Stream;
 use super::tls::Tls;
 use crate::secure::servers::Upstream;
 use socket2::SockRef;
@@ -21,12 +22,14 @@ use tokio::net::TcpStream;
 pub(super) enum Line {
     Plain(TcpStream),
     Tls(Box<Tls>),
+    /// Of HTTP/2: it carries one request.
+    Stream(Box<Stream>),
 }
 
 /// What of a body is put behind its head rather than sent as a piece of its own: two pieces cost a system call more than
 /// copying does,
 const COPIED_BYTES_MAX: usize = 2048;
-/// and over TLS a record more, which has 16 KiB at most (RFC 8446 §5.1).
+/// and over TLS a record more, which has 16 KiB at most (RFC 8446 §5.1), over HTTP/2 a frame.
 const COPIED_BYTES_MAX_TLS: usize = 12 * 1024;
 
 impl Line {
@@ -34,7 +37,7 @@ impl Line {
     pub fn plain(&self) -> Option<&TcpStream> {
         match self {
             Self::Plain(stream) => Some(stream),
-            Self::Tls(_) => None,
+            Self::Tls(_) | Self::Stream(_) => None,
         }
     }
 
@@ -43,6 +46,7 @@ impl Line {
         match self {
             Self::Plain(stream) => Some(SockRef::from(stream)),
             Self::Tls(tls) => Some(SockRef::from(tls.socket())),
+            Self::Stream(_) => None,
         }
     }
 
@@ -56,13 +60,14 @@ impl Line {
         match self {
             Self::Plain(_) => false,
             Self::Tls(_) => true,
+            Self::Stream(stream) => stream.tls().is_some(),
         }
     }
 
     /// What was agreed on, if it is TLS.
     pub fn tls(&self) -> Option<&Tls> {
         match self {
-            Self::Plain(_) => None,
+            Self::Plain(_) | Self::Stream(_) => None,
             Self::Tls(tls) => Some(tls),
         }
     }
@@ -70,7 +75,7 @@ impl Line {
     /// To a server over TLS: it carries requests of routes that ask for the same.
     pub fn upstream(&self) -> Option<&Arc<Upstream>> {
         match self {
-            Self::Plain(_) => None,
+            Self::Plain(_) | Self::Stream(_) => None,
             Self::Tls(tls) => tls.upstream(),
         }
     }
@@ -78,7 +83,7 @@ impl Line {
     /// Ready when requests can be sent and read.
     pub fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Plain(_) | Self::Stream(_) => Poll::Ready(Ok(())),
             Self::Tls(tls) => tls.poll_handshake(context),
         }
     }
@@ -92,6 +97,7 @@ impl Line {
                 Poll::Ready(Ok(buffer.filled().len()))
             }
             Self::Tls(tls) => tls.poll_read(context, buffer),
+            Self::Stream(stream) => stream.poll_read(context, buffer),
         }
     }
 
@@ -100,6 +106,15 @@ impl Line {
         match self {
             Self::Plain(stream) => stream.poll_peek(context, &mut ReadBuf::new(&mut [0])),
             Self::Tls(tls) => tls.poll_peek(context),
+            Self::Stream(stream) => stream.poll_peek(context),
+        }
+    }
+
+    /// Whether the peer, whose body broke off, is known to want no answer either.
+    pub fn poll_gone(&mut self, context: &mut Context<'_>) -> bool {
+        match self {
+            Self::Plain(_) | Self::Tls(_) => false,
+            Self::Stream(stream) => stream.poll_peek(context).is_ready(),
         }
     }
 
@@ -108,6 +123,7 @@ impl Line {
         let stream = match self {
             Self::Plain(stream) => stream,
             Self::Tls(tls) => return tls.try_write(head, body),
+            Self::Stream(stream) => return stream.try_write(head, body),
         };
         let written = match (head, body) {
             ([], []) => return Ok(0),
@@ -124,13 +140,14 @@ impl Line {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Tls(tls) => tls.poll_write(context, bytes),
+            Self::Stream(stream) => stream.poll_write(context, bytes),
         }
     }
 
     /// Bytes that were written here, and that the peer has not taken.
     pub fn pending_bytes(&self) -> usize {
         match self {
-            Self::Plain(_) => 0,
+            Self::Plain(_) | Self::Stream(_) => 0,
             Self::Tls(tls) => tls.pending_bytes(),
         }
     }
@@ -138,7 +155,7 @@ impl Line {
     /// Ready when the peer has taken everything that was written.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Plain(_) | Self::Stream(_) => Poll::Ready(Ok(())),
             Self::Tls(tls) => tls.poll_flush(context),
         }
     }
@@ -148,6 +165,7 @@ impl Line {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Tls(tls) => tls.poll_shutdown(context),
+            Self::Stream(stream) => Poll::Ready(stream.end()),
         }
     }
 
@@ -156,6 +174,8 @@ impl Line {
         let stream = match self {
             Self::Plain(stream) => stream,
             Self::Tls(tls) => tls.socket_mut(),
+            // Who ends a stream is rid of what comes on it.
+            Self::Stream(_) => return Poll::Ready(Ok(0)),
         };
         let mut sink = [MaybeUninit::uninit(); 4096];
         let mut sink = ReadBuf::uninit(&mut sink);
@@ -167,7 +187,7 @@ impl Line {
     /// that an attacker made.
     pub fn close(&mut self) {
         match self {
-            Self::Plain(_) => {}
+            Self::Plain(_) | Self::Stream(_) => {}
             Self::Tls(tls) => tls.close(),
         }
     }
@@ -177,11 +197,16 @@ impl Line {
         match self {
             Self::Plain(_) => {}
             Self::Tls(tls) => tls.abandon(),
+            // What is not sent whole when it is dropped is reset.
+            Self::Stream(_) => {}
         }
     }
 
     /// The peer will not take what it got for the whole, once this is dropped.
-    pub fn reset(&self) {
+    pub fn reset(&mut self) {
+        if let Self::Stream(stream) = self {
+            stream.reset();
+        }
         // A socket that refuses is closed as any other.
         let _closing = self.socket().map(|socket| socket.set_linger(Some(Duration::ZERO)));
     }
@@ -193,6 +218,7 @@ impl Line {
             Self::Plain(stream) if asks_kernel => SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]),
             Self::Plain(stream) => stream.try_read(&mut [0]),
             Self::Tls(tls) => return tls.is_quiet(asks_kernel),
+            Self::Stream(_) => return false,
         };
         said.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
@@ -201,7 +227,7 @@ impl Line {
     pub fn copied_bytes_max(&self) -> usize {
         match self {
             Self::Plain(_) => COPIED_BYTES_MAX,
-            Self::Tls(_) => COPIED_BYTES_MAX_TLS,
+            Self::Tls(_) | Self::Stream(_) => COPIED_BYTES_MAX_TLS,
         }
     }
 }

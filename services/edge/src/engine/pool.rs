@@ -2,6 +2,7 @@
 //! beyond what the load needs grow old and are closed.
 
 use super::dial::{Connection, Patience};
+use super::line::Line;
 use crate::limits::{IDLE_CONNECTION_MAX, IDLE_CONNECTION_MAX_FOR_BODY, IDLE_CONNECTIONS_MAX};
 use crate::secure::servers::Upstream;
 use crate::servers::Server;
@@ -65,7 +66,8 @@ impl Pool {
     }
 
     pub fn put(&mut self, server: &Arc<Server>, connection: Connection, now: Instant) {
-        if !server.is_listed() {
+        // A stream of HTTP/2 carries one request; its connection is kept elsewhere.
+        if !server.is_listed() || matches!(connection.line, Line::Stream(_)) {
             return;
         }
         if self.kept.len() <= server.slot {

@@ -1,7 +1,9 @@
 //! One thread: its runtime, its listeners, its connections, and what they share.
 
 use super::copies::{self, Copy};
-use super::pool::Pool;
+use super::dial::{Connection, Patience};
+use super::http2::Http2;
+use super::pool::{Pool, Reuse};
 use super::proxy_header;
 use super::registry::Registry;
 use super::scratch::Scratch;
@@ -10,6 +12,9 @@ use super::{Command, Face, House};
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, COPIES_QUEUE_MAX, DRAIN_GRACE, HOUSEKEEPING_INTERVAL};
 use crate::per_thread;
 use crate::quiesce::{self, Phase};
+use crate::secure::servers::Upstream;
+use crate::servers::Server;
+use routing::Scheme;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
@@ -30,6 +35,7 @@ pub(super) struct Worker {
     pub head: RefCell<Vec<u8>>,
     pub pool: RefCell<Pool>,
     pub pipes: RefCell<Pipes>,
+    pub http2: Http2,
     pub connections: Rc<Registry>,
     /// For mirrors.
     pub copies: mpsc::Sender<Copy>,
@@ -77,6 +83,7 @@ impl Worker {
             head: RefCell::default(),
             pool: RefCell::default(),
             pipes: RefCell::default(),
+            http2: Http2::default(),
             connections: Rc::default(),
             copies,
             phase: Cell::default(),
@@ -100,8 +107,8 @@ impl Worker {
                     None => return,
                 },
                 Ok(()) = phases.changed() => self.enter(&mut phases, &open),
-                Ok(()) = tables.changed() => self.pool.borrow_mut().forget_unlisted(),
-                _ = housekeeping.tick() => self.pool.borrow_mut().expire(Instant::now()),
+                Ok(()) = tables.changed() => self.forget_unlisted(),
+                _ = housekeeping.tick() => self.expire(Instant::now()),
             }
         }
         open.iter().for_each(Open::close);
@@ -111,6 +118,37 @@ impl Worker {
         if timeout(DRAIN_GRACE, self.emptied()).await.is_err() {
             tracing::warn!(grace = ?DRAIN_GRACE, "what outlived the grace is cut: {} connections", self.connections.len());
         }
+    }
+
+    /// A connection to a server that is not known to be dead.
+    pub fn kept(
+        &self,
+        server: &Arc<Server>,
+        upstream: Option<&Arc<Upstream>>,
+        patience: Patience,
+        reuse: Reuse,
+        now: Instant,
+    ) -> Option<Connection> {
+        match server.url.scheme() {
+            Scheme::H2c => self.http2.links.borrow_mut().take(server, patience),
+            Scheme::Http | Scheme::Https => self.pool.borrow_mut().take(server, upstream, patience, reuse, now),
+        }
+    }
+
+    /// What is kept of its connections is dead, as one of them was.
+    pub fn clear(&self, server: &Server) {
+        self.pool.borrow_mut().clear(server);
+        self.http2.links.borrow_mut().clear(server);
+    }
+
+    fn forget_unlisted(&self) {
+        self.pool.borrow_mut().forget_unlisted();
+        self.http2.links.borrow_mut().forget_unlisted();
+    }
+
+    fn expire(&self, now: Instant) {
+        self.pool.borrow_mut().expire(now);
+        self.http2.links.borrow_mut().expire(now);
     }
 
     fn follow(self: &Rc<Self>, command: Command, open: &mut Vec<Open>) {

@@ -142,6 +142,11 @@ impl Upload {
         self.is_done() || self.replay.is_some()
     }
 
+    /// Whether all of the body can still go elsewhere: nothing of it came, or it was taken whole before.
+    pub fn is_untouched(&self, framing: Framing) -> bool {
+        self.replay.is_some() || self.body == Body::new(framing)
+    }
+
     /// What came from the client, and the server has not taken.
     fn waiting_bytes(&self) -> usize {
         self.unsent.bytes_left() + self.pipe.as_ref().map_or(0, Pipe::filled)

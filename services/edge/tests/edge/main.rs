@@ -10,6 +10,7 @@ mod forwarding;
 mod harness;
 mod health;
 mod hostile;
+mod http2;
 mod kept;
 mod memory_store;
 mod middlewares;
