@@ -2,6 +2,7 @@
 
 mod app;
 mod bucket;
+mod cert;
 mod connection;
 mod events;
 mod export;
@@ -44,6 +45,9 @@ pub enum Command {
     /// Watch what the edge does now: requests per second, times, errors, by route and by server
     #[command(after_help = top::EXAMPLES)]
     Top(top::Arguments),
+    /// Certificates for apps' own names: asked for, given, renewed
+    #[command(subcommand, after_help = cert::EXAMPLES)]
+    Cert(cert::Command),
     /// Buckets of object storage
     #[command(subcommand)]
     Bucket(bucket::Command),
@@ -77,6 +81,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Restore(restore) => state::restore(restore).await,
             Command::Route(command) => route::run(command).await,
             Command::Top(arguments) => top::run(arguments).await,
+            Command::Cert(command) => cert::run(command).await,
             Command::Bucket(command) => bucket::run(command).await,
             Command::Image(command) => image::run(command).await,
             Command::Events(arguments) => events::run(arguments).await,

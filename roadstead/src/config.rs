@@ -3,6 +3,7 @@
 
 mod observation;
 
+use crate::acme::Acme;
 use observation::Observation;
 use serde::{Deserialize, Deserializer};
 use std::fmt;
@@ -37,6 +38,8 @@ pub struct Config {
     pub objects: Objects,
     pub registry: Listener,
     pub agent: Agent,
+    /// Certificates for apps' own names.
+    pub acme: Acme,
     pub cluster: Cluster,
 }
 
@@ -107,6 +110,8 @@ pub struct Edge {
     pub listen: SocketAddr,
     /// Over TLS, under the certificates of the state.
     pub https: Option<SocketAddr>,
+    /// Where browsers reach that, for redirects; by default its port.
+    pub https_port: Option<u16>,
     pub api: SocketAddr,
     pub observation: Observation,
 }
@@ -167,6 +172,7 @@ impl Default for Config {
             objects: Objects::default(),
             registry: Listener { listen: loopback(5000) },
             agent: Agent::default(),
+            acme: Acme::default(),
             cluster: Cluster::default(),
         }
     }
@@ -232,7 +238,13 @@ impl Default for Controller {
 
 impl Default for Edge {
     fn default() -> Self {
-        Self { listen: everywhere(8181), https: None, api: loopback(8182), observation: Observation::default() }
+        Self {
+            listen: everywhere(8181),
+            https: None,
+            https_port: None,
+            api: loopback(8182),
+            observation: Observation::default(),
+        }
     }
 }
 
@@ -258,7 +270,7 @@ impl Config {
             store: listener(),
             controller: Controller { listen: free, sessions: free, drain: true },
             console: listener(),
-            edge: Edge { listen: free, https: None, api: free, observation: Observation::default() },
+            edge: Edge { listen: free, https: None, https_port: None, api: free, observation: Observation::default() },
             objects: Objects { listen: free, ..Objects::default() },
             registry: listener(),
             ..Self::default()
@@ -298,6 +310,10 @@ impl Config {
             if self.objects.access_key.is_empty() || self.objects.secret_key.is_empty() {
                 return refuse("--s3: its keys are needed, ROADSTEAD_S3_ACCESS_KEY and ROADSTEAD_S3_SECRET_KEY".into());
             }
+        }
+        self.acme.check()?;
+        if self.acme.is_on() && self.edge.https.is_none() {
+            return refuse("--acme-email: say where HTTPS is served, as in --https 0.0.0.0:443".into());
         }
         if let Some(user) = &cluster.etcd_user {
             crate::cluster::etcd_user(user)?;

@@ -1,5 +1,6 @@
 //! Roadstead: one binary, one platform. This file is the table of contents.
 
+mod acme;
 mod cli;
 mod cluster;
 mod config;

@@ -32,6 +32,9 @@ fn a_backup_is_restored_on_another_machine_and_its_apps_run_there() {
     support::text(&["restore", file, "--data", data_text]);
     let restored = Up::start(&data, &RESOURCES);
     assert_eq!(restored.token, token, "whoever had a token has it still");
+    let [seal_key, kept] =
+        [data.as_path(), first.path()].map(|data| std::fs::read(data.join("identity/seal.key")).unwrap());
+    assert_eq!(seal_key, kept, "what is sealed in the state is read on the new machine, too");
     until("both tasks run on the new machine", || {
         let app = restored.json_if_told(&["app", "show", "/kept"])?;
         (app["tasksRunning"] == 2).then_some(())

@@ -4,7 +4,7 @@ use crate::shell::{self, is_installed};
 use anyhow::bail;
 
 /// Programs the tests drive, and the package each comes from.
-const PEERS: [(&str, &str); 18] = [
+const PEERS: [(&str, &str); 19] = [
     ("etcd", "etcd-server"),
     ("etcdctl", "etcd-client"),
     ("haproxy", "haproxy"),
@@ -23,6 +23,7 @@ const PEERS: [(&str, &str); 18] = [
     ("busybox", "busybox-static"),
     ("keepalived", "keepalived"),
     ("iptables", "iptables"),
+    ("pebble", "pebble"),
 ];
 
 /// What only measurements need: another proxy, load, counters.

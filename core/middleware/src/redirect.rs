@@ -1,5 +1,5 @@
 //! `redirect`: to another scheme (HTTPS), or to what a regexp makes of the URL. A GET or HEAD is told 302, or 301 when it is
-//! for good; other methods 307 and 308, which keep method and body.
+//! for good; other methods 307 and 308, which keep method and body. `Status` says another for all of them.
 
 use crate::answer::Answer;
 use crate::spec::{Fields, SpecError, regexp};
@@ -11,6 +11,8 @@ use regex::Regex;
 pub(crate) struct Redirect {
     to: To,
     permanent: bool,
+    /// For every method.
+    status: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -24,6 +26,10 @@ enum To {
 impl Redirect {
     pub fn read(mut fields: Fields) -> Result<Self, SpecError> {
         let permanent = fields.flag("Permanent")?;
+        let status = match fields.bounded("Status", 301, 308)? {
+            Some(other @ 304..=306) => return Err(fields.error("Status", format!("{other} redirects nobody"))),
+            status => status.and_then(|status| u16::try_from(status).ok()),
+        };
         let scheme = fields.text("Scheme")?;
         let port = fields.bounded("Port", 1, 65_535)?;
         let pattern = fields.text("Regexp")?;
@@ -41,7 +47,7 @@ impl Redirect {
             _ => return Err(fields.error("Regexp", "cannot be with Scheme or Port")),
         };
         fields.done()?;
-        Ok(Self { to, permanent })
+        Ok(Self { to, permanent, status })
     }
 
     /// Where to, unless the request is there.
@@ -75,7 +81,7 @@ impl Step for Redirect {
             (false, false) => 307,
             (false, true) => 308,
         };
-        Verdict::Answer(Answer::redirect(status, location))
+        Verdict::Answer(Answer::redirect(self.status.unwrap_or(status), location))
     }
 }
 
@@ -97,6 +103,8 @@ mod tests {
         let other_port = chain("redirect", json!({"Scheme": "https", "Port": 8443}));
         let moved = answer(&other_port, &get);
         assert_eq!((moved.status, field(&moved, "location")), (302, Some("https://a.example:8443/x?y=1")));
+        let kept = chain("redirect", json!({"Scheme": "https", "Status": 308}));
+        assert_eq!(answer(&kept, &get).status, 308);
         let v6 = answer(&to_https, &crate::Request { host: "[::1]:80", ..get });
         assert_eq!(field(&v6, "location"), Some("https://[::1]/x?y=1"));
     }
@@ -122,6 +130,8 @@ mod tests {
             json!({"Scheme": "https", "Regexp": "."}),
             json!({"Regexp": "("}),
             json!({"Scheme": "https", "Port": 0}),
+            json!({"Scheme": "https", "Status": 200}),
+            json!({"Scheme": "https", "Status": 304}),
         ] {
             refusal("redirect", settings);
         }

@@ -1,6 +1,7 @@
 //! `roadstead controller`.
 
 use super::{Services, credentials, etcd, only, vulcand};
+use crate::acme::Acme;
 use identity::SealKey;
 use lifecycle::Stop;
 use std::net::SocketAddr;
@@ -28,6 +29,11 @@ pub struct Arguments {
     /// What opens the private keys of certificates in the state: 64 hexadecimal digits, or 32 bytes (vulcand's -sealKey)
     #[arg(long, value_name = "FILE")]
     seal_key: Option<PathBuf>,
+    /// Where browsers reach HTTPS, for redirects of plain requests; default: 443
+    #[arg(long, value_name = "PORT")]
+    https_port: Option<u16>,
+    #[command(flatten)]
+    acme: Acme,
     #[command(flatten)]
     credentials: credentials::CredentialFlags,
     #[arg(long, hide = true)]
@@ -53,6 +59,8 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         edge_port: arguments.edge_port,
         drain: true,
         vulcand: Some(vulcand::of_controller(store.clone(), seal_key.clone())),
+        https_port: arguments.https_port,
+        acme: arguments.acme.settings()?,
         seal_key,
         cluster: None,
         store,

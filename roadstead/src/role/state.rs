@@ -2,6 +2,7 @@
 //! client of the store's protocol, the console of the controller's API. In a cluster the store is etcd, a process apart.
 
 use super::{Services, store, vulcand};
+use crate::acme::Acme;
 use crate::cli::socket_path;
 use crate::cluster::{self, Membership, Others};
 use ::store::{ClientCredentials, EtcdClient, Members, Store};
@@ -32,10 +33,15 @@ pub struct Arguments {
     console: SocketAddr,
     #[arg(long)]
     edge_port: Option<u16>,
+    /// Where browsers reach HTTPS
+    #[arg(long)]
+    https_port: Option<u16>,
     #[arg(long)]
     open: bool,
     #[arg(long)]
     no_drain: bool,
+    #[command(flatten)]
+    acme: Acme,
     #[arg(long)]
     pub supervised: bool,
 }
@@ -126,6 +132,8 @@ async fn start_controller(
         drain: !arguments.no_drain,
         vulcand: Some(vulcand::of_controller(store.clone(), seal_key.clone())),
         seal_key,
+        https_port: arguments.https_port,
+        acme: arguments.acme.settings()?,
         store,
         cluster: in_cluster,
     };

@@ -1,5 +1,6 @@
 //! The command lines of `up` and `join`.
 
+use crate::acme::Acme;
 use crate::config::{Config, ConfigError, DATA_DEFAULT, IpNetwork};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -112,6 +113,8 @@ struct Machine {
     etcd_cert: Option<PathBuf>,
     #[arg(long, value_name = "FILE", requires = "etcd_cert", help_heading = "Many machines")]
     etcd_key: Option<PathBuf>,
+    #[command(flatten)]
+    acme: Acme,
 }
 
 impl Arguments {
@@ -178,6 +181,7 @@ impl Machine {
         over(&mut config.agent.runtime, self.runtime);
         over(&mut config.agent.resources, self.resources);
         over(&mut config.cluster.etcd_binary, self.etcd_binary);
+        config.acme = self.acme.over(std::mem::take(&mut config.acme));
         let cluster = &mut config.cluster;
         if !self.etcd.is_empty() {
             cluster.etcd = self.etcd;

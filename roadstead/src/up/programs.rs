@@ -2,6 +2,7 @@
 //! the others from the data directory (see [`crate::cluster`]).
 
 use super::child::{Listener, Program};
+use crate::acme::HMAC_VARIABLE;
 use crate::cluster::{Membership, Others, seal_key_path};
 use crate::config::{Config, IpNetwork};
 use identity::{Identity, Role};
@@ -40,9 +41,16 @@ impl Programs<'_> {
         if config.edge.listen.port() != 0 {
             arguments.extend(["--edge-port".into(), config.edge.listen.port().to_string()]);
         }
+        let https = config.edge.https.map(|https| https.port()).filter(|port| *port != 0);
+        if let Some(port) = config.edge.https_port.or(https) {
+            arguments.extend(["--https-port".into(), port.to_string()]);
+        }
         if !config.controller.drain {
             arguments.push("--no-drain".into());
         }
+        let acme = &config.acme;
+        arguments.extend(acme.arguments());
+        let secrets = acme.eab_hmac.iter().map(|hmac| (HMAC_VARIABLE, hmac.clone())).collect();
         let mut listeners = vec![
             listener("--controller", "controller", config.controller.listen),
             listener("--console", "console", config.console.listen),
@@ -57,7 +65,7 @@ impl Programs<'_> {
                 listeners.push(listener("--peers", "controller.peers", peers));
             }
         }
-        self.program("state", arguments, listeners)
+        Program { secrets, ..self.program("state", arguments, listeners) }
     }
 
     /// Objects and registry; on machines that hold no objects, the way to them.

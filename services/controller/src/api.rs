@@ -14,11 +14,13 @@
 //! | `/v1/nodes…`, `/v1/apps/{id}`, `/v1/apps/{id}/explain`, `/v1/tasks/{id}/logs` | ours |
 //! | `/vulcand/v2/…` | vulcand's, as on an edge's port |
 //! | `/v1/routes/history…`, `/v1/routes/rollback`, `/v1/routes/documents…` | ours |
-//! | `/v1/cluster`, `/v1/join`, `/v1/join-tokens…`, `/v1/certificates` | ours, in a cluster |
+//! | `/v1/certificates…` | ours: certificates for apps' names; POST renews those of the cluster's machines |
+//! | `/v1/cluster`, `/v1/join`, `/v1/join-tokens…` | ours, in a cluster |
 
 mod answer;
 mod apps;
 mod call;
+mod certificates;
 mod change;
 mod cluster;
 mod deployments;
@@ -36,6 +38,7 @@ mod vulcand;
 #[cfg(test)]
 mod tests;
 
+use crate::acme::Vault;
 use crate::cluster::registrar::Registrar;
 use crate::desk::{Answer, Ask, Desk};
 use crate::history::History;
@@ -82,6 +85,8 @@ pub struct Context {
     pub(crate) history: Option<Arc<History>>,
     /// vulcand's API; `None`: it is not served.
     pub(crate) vulcand: Option<Router>,
+    /// Certificates for apps' names; `None`: there is no store behind this face.
+    pub(crate) vault: Option<Arc<Vault>>,
     /// Of the term: ends its streams when requested; `DELETE /v2/leader` requests it.
     pub stop: Stop,
 }
@@ -192,7 +197,12 @@ async fn answer(api: &Arc<Api>, request: Request) -> Result<Response, Failure> {
         (Route::JoinTokens, Method::GET) => cluster::tokens(api).await,
         (Route::JoinTokens, _) => cluster::issue_token(api, &call).await,
         (Route::JoinToken(id), _) => cluster::revoke_token(api, &id).await,
+        (Route::Certificates, Method::GET) => certificates::list(api).await,
+        (Route::Certificates, Method::PUT) => certificates::add(api, &call).await,
         (Route::Certificates, _) => cluster::certificates(api, &call).await,
+        (Route::Certificate(id), Method::GET) => certificates::show(api, &id).await,
+        (Route::Certificate(id), _) => certificates::remove(api, &id).await,
+        (Route::CertificateRenewal(name), _) => certificates::renew(api, &name).await,
         (Route::AppDetails(id), _) => nodes::app(api, &id),
         (Route::Explain(id), _) => nodes::explain(api, &id),
         (Route::RoutesHistory, _) => routes::history(api, &call).await,

@@ -17,6 +17,10 @@
 //! | `/roadstead/cluster` | the cluster's settings (`cluster::Settings`) |
 //! | `/roadstead/issued/<name>/<serial>` | certificates that a machine was given (`identity::Issued`) |
 //! | `/roadstead/revoked` | those that are refused though they have not ended (`cluster::revocation`) |
+//! | `/roadstead/acme/account` · `/roadstead/acme/settings` | the account at the certificate authority, and how it is asked |
+//! | `/roadstead/acme/orders/<name>` | what was tried for a name (`acme::record`) |
+//! | `/roadstead/acme/challenges/…` | what edges answer the authority (`routing::challenge`): not JSON |
+//! | `/roadstead/certificates/<id>` | a certificate and its sealed key (`routing::certificate`) |
 //! | `/roadstead/revoked.crl` | the list of them, signed by the authority: DER, not JSON |
 
 use model::{App, AppId, DeploymentId, NodeId, TaskId, Timestamp};
@@ -32,6 +36,9 @@ pub(crate) const MEMBERS_PREFIX: &str = "/roadstead/members/";
 pub(crate) const JOIN_TOKENS_PREFIX: &str = "/roadstead/join-tokens/";
 pub(crate) const CLUSTER: &str = "/roadstead/cluster";
 pub(crate) const ISSUED_PREFIX: &str = "/roadstead/issued/";
+pub(crate) const ACME_ACCOUNT: &str = "/roadstead/acme/account";
+pub(crate) const ACME_SETTINGS: &str = "/roadstead/acme/settings";
+pub(crate) const ACME_ORDERS_PREFIX: &str = "/roadstead/acme/orders/";
 pub(crate) const REVOKED: &str = "/roadstead/revoked";
 pub(crate) const REVOKED_LIST: &str = "/roadstead/revoked.crl";
 
@@ -73,6 +80,14 @@ pub(crate) fn join_token(id: &str) -> String {
     format!("{JOIN_TOKENS_PREFIX}{id}")
 }
 
+pub(crate) fn acme_order(name: &str) -> String {
+    format!("{ACME_ORDERS_PREFIX}{name}")
+}
+
+pub(crate) fn certificate(id: &str) -> String {
+    format!("{}{id}", routing::certificate::CERTIFICATES_PREFIX)
+}
+
 pub(crate) fn route(id: &str) -> String {
     format!("{}{id}", routing::document::ROUTES_PREFIX)
 }
@@ -95,6 +110,11 @@ mod tests {
             route("app.b"),
             member("n"),
             join_token("t"),
+            acme_order("a.example"),
+            certificate("acme.a.example"),
+            ACME_ACCOUNT.to_owned(),
+            ACME_SETTINGS.to_owned(),
+            format!("{}t", routing::challenge::HTTP_CHALLENGES_PREFIX),
             CLUSTER.to_owned(),
             FRAMEWORK.to_owned(),
             LEADER.to_owned(),

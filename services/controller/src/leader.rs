@@ -59,6 +59,8 @@ pub(crate) struct Settings {
     pub store: Arc<dyn Store>,
     pub policy: Policy,
     pub domain: String,
+    /// Where browsers reach HTTPS; `None`: 443.
+    pub https_port: Option<u16>,
     pub platform_routes: Vec<(String, RouteDocument)>,
 }
 

@@ -6,8 +6,9 @@
 //!
 //! In a [`cluster`] there are several controllers, of which one leads: decided by [`election`], done by the [`office`]. The
 //! [`faces`] live as long as the process; they reach the [`term`] while it leads, and the leader through the [`proxy`]
-//! otherwise.
+//! otherwise. Certificates for apps' own names are [`acme`]'s.
 
+pub mod acme;
 pub mod api;
 pub mod cluster;
 mod desired;

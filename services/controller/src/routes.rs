@@ -3,6 +3,7 @@
 //! here.
 
 mod balance;
+mod https;
 mod middlewares;
 mod protocol;
 mod rules;
@@ -29,11 +30,32 @@ pub(crate) struct Routes {
 }
 
 /// Whether edges can do what an app's labels ask for.
-pub(crate) fn check(app: &model::App) -> Result<(), BadLabel> {
+pub(crate) fn check(app: &model::App, domain: &str) -> Result<(), BadLabel> {
+    https::check(app, domain)?;
     middlewares::check(app)?;
     balance::check(app)?;
     protocol::check(app)?;
     tcp::check(app)
+}
+
+/// The names that apps ask certificates for.
+pub(crate) fn certificate_names(world: &World, domain: &str) -> BTreeSet<String> {
+    world.apps.values().flat_map(|record| https::certificate_names(&record.app, domain)).collect()
+}
+
+/// What the world outside calls the platform.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Public<'a> {
+    /// Apps are served as `<app>.<domain>`.
+    pub domain: &'a str,
+    /// Where browsers reach HTTPS; `None`: 443.
+    pub https_port: Option<u16>,
+}
+
+impl<'a> From<&'a str> for Public<'a> {
+    fn from(domain: &'a str) -> Self {
+        Self { domain, https_port: None }
+    }
 }
 
 /// The host name an app is reached under; `None` when its rules name none.
@@ -64,8 +86,13 @@ impl Routes {
     }
 
     /// What must change for the stored routes to be those of `world`.
-    pub(crate) fn plan(&self, world: &World, domain: &str, platform: &[(String, RouteDocument)]) -> Vec<RouteChange> {
-        let wanted = self.wanted(world, domain, platform);
+    pub(crate) fn plan<'a>(
+        &self,
+        world: &World,
+        public: impl Into<Public<'a>>,
+        platform: &[(String, RouteDocument)],
+    ) -> Vec<RouteChange> {
+        let wanted = self.wanted(world, public.into(), platform);
         let mut changes = Vec::new();
         for (id, document) in self.stored.iter().filter(|(id, _)| !wanted.contains_key(*id)) {
             changes.push(RouteChange { id: id.clone(), app: app_of(document), document: None });
@@ -91,7 +118,7 @@ impl Routes {
     fn wanted(
         &self,
         world: &World,
-        domain: &str,
+        Public { domain, https_port }: Public<'_>,
         platform: &[(String, RouteDocument)],
     ) -> BTreeMap<String, RouteDocument> {
         let mut wanted = BTreeMap::new();
@@ -113,7 +140,9 @@ impl Routes {
             let is_routed = |task: &TaskId| routed.contains(task.as_str());
             let servers: Vec<RouteServer> =
                 serving(world, id, is_routed).into_iter().filter_map(|task| server(&record.app, task)).collect();
-            let (middlewares, balance) = (middlewares::of(&record.app), balance::of(&record.app));
+            let redirect = https::redirect(&record.app, https_port);
+            let middlewares: Vec<_> = redirect.into_iter().chain(middlewares::of(&record.app)).collect();
+            let balance = balance::of(&record.app);
             let document = RouteDocument {
                 v: 0,
                 rule: String::new(),

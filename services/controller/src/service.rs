@@ -3,6 +3,7 @@
 //! Faces live as long as the process. Leading is a state: without a cluster the one controller takes the lead and ends
 //! with it; in a cluster it leads and follows in turn (`office`).
 
+use crate::acme;
 use crate::api;
 use crate::cluster::Cluster;
 use crate::cluster::registrar::Shared;
@@ -50,8 +51,12 @@ pub struct Config {
     pub hostname: String,
     /// The port the edges serve on, for the addresses the API shows; `None`: 80.
     pub edge_port: Option<u16>,
+    /// Where browsers reach HTTPS, for redirects; `None`: 443.
+    pub https_port: Option<u16>,
     /// What opens the private keys in the store; without it there are no certificates for apps.
     pub seal_key: Option<SealKey>,
+    /// How a certificate authority is asked; `None`: as the leaders before did, or not at all.
+    pub acme: Option<acme::Settings>,
     /// One of several controllers; `None`: one machine.
     pub cluster: Option<Cluster>,
     /// vulcand's API, made for each term: what it writes compares the term's fence. None: it is not served.
@@ -75,7 +80,9 @@ impl Config {
             drain: true,
             hostname: "localhost".to_owned(),
             edge_port: None,
+            https_port: None,
             seal_key: None,
+            acme: None,
             cluster: None,
             vulcand: None,
         }
@@ -171,6 +178,7 @@ fn term_settings(config: &Config, listeners: &Listeners, cluster: Option<Arc<Sha
             store: config.store.clone(),
             policy,
             domain: config.domain.clone(),
+            https_port: config.https_port,
             platform_routes: config.platform_routes.clone(),
         },
         context: api::Context {
@@ -184,9 +192,12 @@ fn term_settings(config: &Config, listeners: &Listeners, cluster: Option<Arc<Sha
             registrar: None,
             history: None,
             vulcand: None,
+            vault: None,
             stop: Stop::new(),
         },
         vulcand: config.vulcand.clone(),
+        seal_key: config.seal_key.clone(),
+        acme: config.acme.clone(),
         cluster,
     }
 }

@@ -1,18 +1,20 @@
 //! Who leads, as the faces see it. Faces live as long as the process; what they reach is a [`Term`], one stretch of
 //! leading, while there is one here, and another controller otherwise.
 
+use crate::acme::{self, Keeper, Vault};
 use crate::api;
 use crate::cluster::registrar::{Registrar, Shared};
 use crate::cluster::{keeper, revocation};
 use crate::desk::Desk;
 use crate::election::Seen;
 use crate::history::{self, History};
-use crate::leader::{Fence, Leader, LeaderError, Settings};
+use crate::leader::{Clock, Fence, Leader, LeaderError, Settings};
 use crate::load;
 use crate::service::MakeVulcandApi;
 use crate::sessions::{MESSAGES_QUEUED_MAX, Message};
 use crate::uuids::Uuids;
 use axum::Router;
+use identity::SealKey;
 use lifecycle::Stop;
 use model::NodeId;
 use std::sync::Arc;
@@ -54,6 +56,9 @@ pub(crate) struct Lead(Arc<watch::Sender<Standing>>);
 pub(crate) struct TermSettings {
     pub leader: Settings,
     pub context: api::Context,
+    pub seal_key: Option<SealKey>,
+    /// How this machine's operator has certificates asked for.
+    pub acme: Option<acme::Settings>,
     /// `None`: one machine.
     pub cluster: Option<Arc<Shared>>,
     pub vulcand: Option<MakeVulcandApi>,
@@ -64,6 +69,7 @@ pub(crate) struct OpenTerm {
     leader: Leader,
     registrar: Option<Arc<Registrar>>,
     history: Arc<History>,
+    keeper: Keeper,
     lead: Lead,
     stop: Stop,
 }
@@ -145,25 +151,30 @@ pub(crate) async fn open(settings: TermSettings, fence: Fence, lead: &Lead, stop
     let (messages, messages_receiver) = mpsc::channel(MESSAGES_QUEUED_MAX);
     let registrar = settings.cluster.map(|shared| Arc::new(Registrar::new(shared, fence.clone())));
     let history = Arc::new(History::new(settings.leader.store.clone(), fence.compare()));
+    let vault = Arc::new(Vault::new(settings.leader.store.clone(), fence.clone(), settings.seal_key));
     let context = api::Context {
         framework_id: fence.framework_id.clone(),
         registrar: registrar.clone(),
         history: Some(history.clone()),
         vulcand: settings.vulcand.map(|make| make(fence.compare())),
+        vault: Some(vault.clone()),
         stop: stop.clone(),
         ..settings.context
     };
     let face = api::router(desk.clone(), context);
+    let domain = settings.leader.domain.clone();
+    let keeper = Keeper { vault, desk: desk.clone(), domain, settings: settings.acme, clock: Clock::System };
     let leader = Leader::new(settings.leader, fence, uuids, loaded, inbox, messages_receiver).succeeding(lead.former());
     lead.set(Standing::Leads(Arc::new(Term { desk, face, messages, stop: stop.clone() })));
-    Ok(OpenTerm { leader, registrar, history, lead: lead.clone(), stop })
+    Ok(OpenTerm { leader, registrar, history, keeper, lead: lead.clone(), stop })
 }
 
 impl OpenTerm {
     /// Leads until the term's stop. Without error: it was asked to end.
     pub(crate) async fn run(self) -> Result<(), TermError> {
-        let Self { leader, registrar, history, lead, stop } = self;
+        let Self { leader, registrar, history, keeper, lead, stop } = self;
         tokio::spawn(history::keep(history, stop.clone()));
+        tokio::spawn(keeper.keep(stop.clone()));
         if let Some(registrar) = registrar {
             tokio::spawn(keeper::keep(registrar.clone(), stop.clone()));
             tokio::spawn(revocation::keep(registrar, stop.clone()));

@@ -74,7 +74,6 @@ impl Certificates {
     }
 
     /// Shown for `acme-tls/1` only.
-    #[allow(dead_code, reason = "the source of challenges comes with ACME")]
     pub fn publish_challenges(&self, challenges: HashMap<String, Arc<CertifiedKey>>) {
         self.challenges.store(Arc::new(challenges));
     }

@@ -85,6 +85,7 @@ mod upload;
 pub(crate) use exchange::CLIENT_LEFT;
 
 use crate::ClientTimes;
+use crate::challenges::Challenges;
 use crate::current::Current;
 use crate::limits::COMMANDS_QUEUE_MAX;
 use crate::metrics::Metrics;
@@ -112,6 +113,7 @@ use tokio::sync::mpsc;
 /// What all threads share.
 pub(crate) struct House {
     pub current: Arc<Current>,
+    pub challenges: Arc<Challenges>,
     pub metrics: Arc<Metrics>,
     pub quiesce: Arc<Quiesce>,
     /// The edge's name in `X-Forwarded-Server`.

@@ -218,7 +218,7 @@ mod tests {
         KeptTable {
             cluster_id: 7,
             revision: 42,
-            held: [true, false, true, false],
+            held: [true, false, true, false, false],
             routes,
             listeners,
             certificates: Vec::new(),
@@ -235,7 +235,7 @@ mod tests {
         write(&kept.0, &KeptTable::of(&current.load())).unwrap();
         let draft = kept.read().unwrap().into_draft();
         assert!(draft.loaded && draft.stale);
-        assert_eq!((draft.cluster_id, draft.revision, draft.held), (7, 42, [true, false, true, false]));
+        assert_eq!((draft.cluster_id, draft.revision, draft.held), (7, 42, [true, false, true, false, false]));
         let Routes::All(routes) = draft.routes else { panic!("all routes") };
         assert_eq!((routes[0].id.as_str(), routes[0].servers[0].weight), ("a", 3));
         assert_eq!((draft.listeners[0].address.port(), draft.listeners[0].proxy), (81, ProxyHeader::V1));

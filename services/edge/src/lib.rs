@@ -18,6 +18,7 @@ mod activity;
 mod api;
 mod balancing;
 mod certificates;
+mod challenges;
 mod count;
 mod current;
 mod engine;
@@ -51,6 +52,7 @@ pub use crate::traces::Config as TracesConfig;
 use crate::activity::Activity;
 use crate::api::Api;
 use crate::certificates::{Certificates, Keeper};
+use crate::challenges::Challenges;
 use crate::current::Current;
 use crate::engine::{Engine, FaceSpec, House, Kind};
 use crate::health::CheckMetrics;
@@ -174,8 +176,10 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     let (quiesce, probe) = (Quiesce::new(metrics.clone()), Arc::new(Probe::new().map_err(Error::Random)?));
     let observer = Arc::new(Observer::start(config.observation, &config.edge_id)?);
     observer.show_dropped(&metrics);
+    let challenges = Arc::new(Challenges::new(config.seal_key.clone()));
     let house = House {
         current: current.clone(),
+        challenges: challenges.clone(),
         metrics: metrics.clone(),
         quiesce: quiesce.clone(),
         edge_id: config.edge_id.clone(),
@@ -246,7 +250,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     let (contact, standing) = (Arc::new(Contact::new()), Arc::<Standing>::default());
     let updates = sources::watch_all(&config.store, &metrics, &contact, held, &stop, &mut background);
     background.spawn(current.checks.clone().run());
-    let assembler = Assembler::new(current.clone(), metrics.clone(), keeper, certificates);
+    let assembler = Assembler::new(current.clone(), metrics.clone(), keeper, certificates, challenges.clone());
     background.spawn(assembler.with_aliases(config.vulcand.aliases).run(updates));
     if let Some(kept) = kept {
         background.spawn(kept.keep(current.clone()));
@@ -273,8 +277,9 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     }
     if dialer.knows_a_controller() {
         let (edge_id, node_id, address) = (config.edge_id, config.node_id, first.to_string());
-        background
-            .spawn(Session { dialer, edge_id, node_id, address, current: current.clone(), standing, leader }.run());
+        background.spawn(
+            Session { dialer, edge_id, node_id, address, current: current.clone(), challenges, standing, leader }.run(),
+        );
     }
 
     let done = async move {

@@ -206,6 +206,8 @@ pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 pub const RETIRED_MAX: usize = 16;
 /// They are looked after this often, while there are any.
 pub const RETIRED_INTERVAL: Duration = Duration::from_millis(100);
+/// Challenges of certificate authorities at once: the controller has one order at a time.
+pub const CHALLENGES_MAX: usize = 256;
 /// A source that suddenly holds nothing is read once more after this time before it is believed.
 pub const EMPTY_CONFIRM: Duration = Duration::from_secs(1);
 /// Everything is read again this often, beside the watches: a watch that fell silent is found out, and the applied revision

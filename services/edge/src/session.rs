@@ -8,6 +8,7 @@
 //!
 //! What the controller says of the edge's node is kept in [`Standing`] until it says otherwise, across sessions.
 
+use crate::challenges::Challenges;
 use crate::current::{Current, Report};
 use protocol::dial::{Dialer, OPEN_TIMEOUT, SessionEnd};
 use protocol::sessions_client::SessionsClient;
@@ -43,6 +44,7 @@ pub(crate) struct Session {
     /// Where clients reach this edge.
     pub address: String,
     pub current: Arc<Current>,
+    pub challenges: Arc<Challenges>,
     pub standing: Arc<Standing>,
     /// Told where the controller is whose session is open: the one that leads.
     pub leader: watch::Sender<Option<String>>,
@@ -124,6 +126,7 @@ impl Session {
     fn state(&self) -> from_edge::Message {
         let Report { cluster_id, revision, busy } = self.current.report();
         let busy = busy.into_iter().map(|(url, in_flight)| BusyServer { url, in_flight }).collect();
-        from_edge::Message::State(EdgeState { cluster_id, applied_revision: revision, busy, ..EdgeState::default() })
+        let challenges_revision = self.challenges.revision();
+        from_edge::Message::State(EdgeState { cluster_id, applied_revision: revision, busy, challenges_revision })
     }
 }

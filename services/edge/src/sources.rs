@@ -1,5 +1,6 @@
-//! Where routes and certificates come from: prefixes of the store (Roadstead's route documents and certificates, and
-//! vulcand's keys under both of its prefixes), each read and then watched by a task of its own; one assembler makes them into tables.
+//! Where routes and certificates come from: prefixes of the store (Roadstead's route documents and certificates, what
+//! certificate authorities are answered, and vulcand's keys under both of its prefixes), each read and then watched by a task
+//! of its own; one assembler makes them into tables.
 //!
 //! The request path never waits for any of this: when the store is away the last table serves on, and an edge that starts
 //! meanwhile serves the one it kept on disk ([`crate::kept`]). Changes of one revision take effect together within a prefix
@@ -29,10 +30,13 @@ pub(crate) enum Source {
     Vulcand,
     VulcandBare,
     Certificates,
+    /// What certificate authorities are answered.
+    Challenges,
 }
 
 impl Source {
-    pub const ALL: [Self; 4] = [Self::Documents, Self::Vulcand, Self::VulcandBare, Self::Certificates];
+    pub const ALL: [Self; 5] =
+        [Self::Documents, Self::Vulcand, Self::VulcandBare, Self::Certificates, Self::Challenges];
 
     pub fn prefix(self) -> &'static str {
         match self {
@@ -40,6 +44,7 @@ impl Source {
             Self::Vulcand => vulcand::PREFIX,
             Self::VulcandBare => vulcand::BARE_PREFIX,
             Self::Certificates => routing::certificate::CERTIFICATES_PREFIX,
+            Self::Challenges => routing::challenge::CHALLENGES_PREFIX,
         }
     }
 }

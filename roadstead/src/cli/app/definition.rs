@@ -18,6 +18,8 @@ Examples:
     roadstead app run s3pics --image 127.0.0.1:5000/s3pics:2.0 --port 8000 --health / --instances 2
   A command on the node's own files, which listens on the port it is given:
     roadstead app run hello --cmd 'exec python3 -m http.server $PORT0' --health /
+  The same on a name of yours, by HTTPS:
+    roadstead app run s3pics --image 127.0.0.1:5000/s3pics:2.0 --port 8000 --domain pics.example --https
   A Marathon app definition, one field changed:
     roadstead app run --file s3pics.json --instances 20";
 
@@ -54,6 +56,14 @@ pub struct Run {
     /// NAME=VALUE (repeatable)
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
+    /// A host name of yours that the app is served under, instead of <app>.<domain> (repeatable)
+    #[arg(long = "domain", value_name = "NAME")]
+    domains: Vec<String>,
+    /// Serve its names by HTTPS and send plain requests on: `acme` has a certificate asked for, `given` uses one of yours
+    /// (`roadstead cert add`), `off` ends it
+    #[arg(long, value_name = "KIND", value_parser = ["acme", "given", "off"], num_args = 0..=1, require_equals = true,
+        default_missing_value = "acme")]
+    https: Option<String>,
     /// Path of an HTTP health check on the first port
     #[arg(long, value_name = "PATH")]
     health: Option<String>,
@@ -107,7 +117,7 @@ fn definition(run: &Run) -> anyhow::Result<Value> {
     set("cpus", run.cpus.map(|cpus| json!(cpus)));
     set("mem", run.mem.map(|mem| json!(mem)));
     set("env", pairs("--env", &run.env)?);
-    set("labels", pairs("--label", &run.labels)?);
+    set("labels", labels(run)?);
     set("container", container(run));
     set("portDefinitions", (run.image.is_none() && !run.ports.is_empty()).then(|| port_definitions(&run.ports)));
     set("healthChecks", run.health.as_ref().map(|path| json!([{ "protocol": "HTTP", "path": path, "portIndex": 0 }])));
@@ -133,6 +143,15 @@ fn container(run: &Run) -> Option<Value> {
 
 fn port_definitions(ports: &[u16]) -> Value {
     ports.iter().map(|port| json!({ "port": port, "protocol": "tcp" })).collect()
+}
+
+fn labels(run: &Run) -> Result<Option<Value>, ConfigError> {
+    let mut labels = run.labels.clone();
+    if !run.domains.is_empty() {
+        labels.push(format!("roadstead.host={}", run.domains.join(",")));
+    }
+    labels.extend(run.https.iter().map(|kind| format!("roadstead.https={kind}")));
+    pairs("--label", &labels)
 }
 
 fn pairs(flag: &str, pairs: &[String]) -> Result<Option<Value>, ConfigError> {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// `POST /v2/apps`
 pub async fn create(api: &Api, call: &Call) -> Result<Response, Failure> {
-    let app = servable(marathon::app(&call.json()?, None)?)?;
+    let app = servable(api, marathon::app(&call.json()?, None)?)?;
     refuse_clash(api.desk.view().apps.keys(), &app.id)?;
     // Whether it exists is for the leader to say, which answers one request after the other.
     let ask = Ask::Create { app: Box::new(app.clone()), force: call.flag("force", false) };
@@ -37,7 +37,7 @@ pub async fn update(api: &Api, id: &str, call: &Call, is_patch: bool) -> Result<
     if !exists && is_patch {
         return Err(Failure::no_app(change.id().as_str()));
     }
-    let app = applied(&world, &change, call.flag("partialUpdate", true))?;
+    let app = applied(api, &world, &change, call.flag("partialUpdate", true))?;
     if !exists {
         refuse_clash(world.apps.keys(), &app.id)?;
         let answer = put(api, vec![app.clone()], call).await?;
@@ -54,7 +54,7 @@ pub async fn update_all(api: &Api, call: &Call) -> Result<Response, Failure> {
     let is_partial = call.flag("partialUpdate", true);
     let mut apps: Vec<App> = Vec::new();
     for change in marathon::changes(&document)? {
-        let app = applied(&world, &change, is_partial)?;
+        let app = applied(api, &world, &change, is_partial)?;
         if apps.iter().any(|other| other.id == app.id) {
             let error = format!("app {} is given twice", app.id);
             return Err(Rejection::invalid("/", error).into());
@@ -78,7 +78,7 @@ pub async fn restart(api: &Api, id: &str, call: &Call) -> Result<Response, Failu
     Ok(deployment_result(&api.ask(ask).await?))
 }
 
-fn applied(world: &World, change: &Change<'_>, is_partial: bool) -> Result<App, Failure> {
+fn applied(api: &Api, world: &World, change: &Change<'_>, is_partial: bool) -> Result<App, Failure> {
     let existing = world.apps.get(change.id()).map(|record| record.app.as_ref());
     match change {
         Change::Rollback { id, version } => {
@@ -88,14 +88,14 @@ fn applied(world: &World, change: &Change<'_>, is_partial: bool) -> Result<App, 
             let kept = world.versions.get(id).and_then(|versions| versions.get(version));
             kept.map(|app| App::clone(app)).ok_or_else(|| Failure::no_version(id, *version))
         }
-        Change::Fields { id, object } if !is_partial => servable(marathon::app(object, Some(id))?),
-        Change::Fields { .. } => servable(change.onto(existing)?),
+        Change::Fields { id, object } if !is_partial => servable(api, marathon::app(object, Some(id))?),
+        Change::Fields { .. } => servable(api, change.onto(existing)?),
     }
 }
 
 /// Refuses what its edges could not do.
-fn servable(app: App) -> Result<App, Failure> {
-    match routes::check(&app) {
+fn servable(api: &Api, app: App) -> Result<App, Failure> {
+    match routes::check(&app, &api.context.domain) {
         Ok(()) => Ok(app),
         Err(BadLabel { label, message }) => Err(Rejection::invalid(&format!("/labels/{label}"), message).into()),
     }

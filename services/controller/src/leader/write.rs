@@ -1,8 +1,8 @@
 //! Changes made durable, and only then believed.
 
 use super::commit::{self, Batch};
-use super::{Leader, LeaderError};
-use crate::routes::RouteChange;
+use super::{Leader, LeaderError, Settings};
+use crate::routes::{Public, RouteChange};
 use lifecycle::ErrorChain;
 use model::AppId;
 use scheduler::Change;
@@ -31,13 +31,14 @@ impl Leader {
 
     /// The routes that follow from changes.
     pub(super) fn plan_routes(&self, changes: &[Change]) -> Vec<RouteChange> {
-        let (domain, platform) = (&self.settings.domain, &self.settings.platform_routes);
+        let Settings { domain, https_port, platform_routes: platform, .. } = &self.settings;
+        let public = Public { domain, https_port: *https_port };
         if changes.is_empty() {
-            return self.routes.plan(&self.world, domain, platform);
+            return self.routes.plan(&self.world, public, platform);
         }
         let mut after = self.world.clone();
         changes.iter().for_each(|change| after.apply(change));
-        self.routes.plan(&after, domain, platform)
+        self.routes.plan(&after, public, platform)
     }
 
     /// Writes what the store takes. What it refuses of one app holds up no other app; it is planned again with the next

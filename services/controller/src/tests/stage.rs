@@ -198,7 +198,7 @@ async fn leader(
     let (desk, inbox) = Desk::open(loaded.world.clone());
     let (messages, receiver) = mpsc::channel(64);
     let (domain, platform_routes) = ("localhost".to_owned(), Vec::new());
-    let settings = Settings { store, policy: Policy::default(), domain, platform_routes };
+    let settings = Settings { store, policy: Policy::default(), domain, https_port: None, platform_routes };
     let leader = Leader::new(settings, fence, uuids, loaded, inbox, receiver);
     (leader.with_clock(Clock::Manual(clock)).succeeding(former), desk, messages)
 }

@@ -53,6 +53,13 @@ pub(super) fn look(worker: &Worker, peer: &Peer, bytes: &[u8]) -> Option<(Arriva
         let _whichever = shown(&request, peer, |head| current.table.find_position(head));
         return Some((Arrival::Answer(worker.house.probe.answer(), After::Close), bytes.len()));
     }
+    if let Some(expected) = worker.house.challenges.answer(request.method, request.target) {
+        let (used, connection, after) = skip_body(worker, peer, request.framing, request.keep_alive, rest);
+        let headers: [(&str, &[u8]); 1] = [("Content-Type", b"text/plain")];
+        let answer = answer::given(200, &headers, &expected, connection, request.method == "HEAD");
+        worker.house.metrics.unrouted().here().answered(200, Took::at_once(begun.elapsed()));
+        return Some((Arrival::Answer(answer, after), head.len() + used));
+    }
     let scope = peer.face.scope.load();
     let is_out = scope.as_ref().is_some_and(|scope| !shown(&request, peer, |head| scope.matches(head)));
     let admitted =

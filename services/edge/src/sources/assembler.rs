@@ -6,6 +6,7 @@
 use super::documents::Documents;
 use super::{Change, Source, Update};
 use crate::certificates::{Certificate, Certificates, Keeper};
+use crate::challenges::Challenges;
 use crate::current::{Changed, Current, Draft, Routes};
 use crate::limits::RETIRED_INTERVAL;
 use crate::metrics::Metrics;
@@ -18,6 +19,7 @@ use vulcand::{Alias, ListenerSpec, Problem, State};
 pub(crate) struct Assembler {
     current: Arc<Current>,
     metrics: Arc<Metrics>,
+    challenges: Arc<Challenges>,
     documents: Documents,
     vulcand: State,
     /// Of the store the route documents are read from.
@@ -40,10 +42,17 @@ pub(crate) struct Assembler {
 
 impl Assembler {
     /// `keeper` has the certificates of the table on disk, if there are.
-    pub fn new(current: Arc<Current>, metrics: Arc<Metrics>, keeper: Keeper, certificates: Arc<Certificates>) -> Self {
+    pub fn new(
+        current: Arc<Current>,
+        metrics: Arc<Metrics>,
+        keeper: Keeper,
+        certificates: Arc<Certificates>,
+        challenges: Arc<Challenges>,
+    ) -> Self {
         Self {
             current,
             metrics,
+            challenges,
             documents: Documents::default(),
             vulcand: State::default(),
             cluster_id: 0,
@@ -103,6 +112,14 @@ impl Assembler {
         if source == Source::Documents {
             self.cluster_id = cluster_id;
             self.revision = revision;
+        }
+        if source == Source::Challenges {
+            self.told[source as usize] = true;
+            self.challenges.apply(change);
+            self.certificates.publish_challenges(self.challenges.certificates());
+            // Said only now, when both kinds are answered.
+            self.challenges.acknowledge(revision);
+            return false;
         }
         if matches!(&change, Change::Events(events) if events.is_empty()) {
             return false;

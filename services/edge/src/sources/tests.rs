@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::certificates::Keeper;
+use crate::challenges::Challenges;
 use crate::current::{Current, Snapshot};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
@@ -32,7 +33,9 @@ impl House {
         }
         let (contact, tasks) = (Arc::new(Contact::new()), &mut house._tasks);
         let updates = watch_all(&house.store, &metrics, &contact, [false; Source::ALL.len()], &Stop::new(), tasks);
-        tasks.spawn(Assembler::new(house.current.clone(), metrics, Keeper::new(None), Arc::default()).run(updates));
+        let challenges = Arc::new(Challenges::new(None));
+        let assembler = Assembler::new(house.current.clone(), metrics, Keeper::new(None), Arc::default(), challenges);
+        tasks.spawn(assembler.run(updates));
         house.until(|snapshot| snapshot.loaded).await;
         house
     }

@@ -4,6 +4,7 @@ mod accesslog;
 mod api;
 mod balancing;
 mod buffering;
+mod challenges;
 mod failover;
 mod faults;
 mod forwarding;

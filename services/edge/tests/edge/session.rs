@@ -87,6 +87,22 @@ impl Controller {
 }
 
 #[tokio::test]
+async fn the_controller_hears_as_of_when_challenges_are_answered() {
+    let controller = Controller::default();
+    let edge = Edge::start_with(Some(controller.clone().serve().await)).await;
+    for token in ["one", "two"] {
+        let key = format!("/roadstead/acme/challenges/http/{token}");
+        let revision = edge.store.change(&[(&key, Some("thumb"))]).await;
+        eventually("the challenge is acknowledged", || async {
+            (controller.last()?.challenges_revision >= revision).then_some(())
+        })
+        .await;
+        let path = format!("/.well-known/acme-challenge/{token}");
+        assert_eq!(edge.get("a.example", &path).await.body().as_ref(), b"thumb", "what is acknowledged is answered");
+    }
+}
+
+#[tokio::test]
 async fn the_controller_hears_of_revisions_and_of_the_last_request_of_a_server_that_left() {
     let controller = Controller::default();
     let edge = Edge::start_with(Some(controller.clone().serve().await)).await;

@@ -71,6 +71,7 @@ impl Face {
             registrar: None,
             history: None,
             vulcand: None,
+            vault: None,
             stop: Stop::new(),
         };
         let (desk, inbox) = Desk::open(world_with_node());

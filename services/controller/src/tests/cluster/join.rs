@@ -4,7 +4,7 @@ use super::lab::{Got, Lab, Node, leader, until};
 use crate::cluster::{CertificatesAnswer, JoinAnswer, JoinCredential, JoinRequest};
 use crate::keys;
 use http::{Method, StatusCode};
-use identity::{CertificateFiles, JoinToken, Request, Role, Tls, Token, pinned_client};
+use identity::{CertificateFiles, JoinToken, Request, Role, SealKey, Tls, Token, pinned_client};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use store::Members as _;
@@ -47,7 +47,9 @@ async fn refusal(node: &Node, token: &JoinToken, name: &str, port: u16) -> (u16,
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_joins_through_any_node_and_its_certificates_work() {
     let lab = Lab::open().await;
-    let nodes = [lab.start("a", |_| ()).await];
+    let seal_key = SealKey::generate().unwrap();
+    let given = seal_key.clone();
+    let nodes = [lab.start("a", move |config| config.seal_key = Some(given.clone())).await];
     let first = &nodes[leader(&nodes).await];
     until("the founder is written down", || async { lab.store.get(&keys::member("a")).await.unwrap().is_some() }).await;
     let watcher = lab.start("w", |config| config.cluster.as_mut().unwrap().candidate = false).await;
@@ -70,6 +72,7 @@ async fn a_machine_joins_through_any_node_and_its_certificates_work() {
     assert_eq!(lab.members.member_list().await.unwrap().len(), 2, "etcd has been told of it");
     assert_eq!(answer.ca_key.as_deref(), Some(lab.ca.key_pem()));
     assert!(answer.authority.is_some() && answer.access_keys.contains_key("registry"));
+    assert_eq!(answer.seal_key.as_deref(), Some(seal_key.reveal().as_str()));
     assert_eq!(answer.settings.name, "lab");
     let signed: Vec<Role> = answer.certificates.keys().copied().collect();
     assert_eq!(signed, [Role::Agent, Role::Node, Role::Store], "nobody's certificate is a viewer's");
