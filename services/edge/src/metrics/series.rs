@@ -247,8 +247,8 @@ mod tests {
     fn a_histogram_is_cumulative_and_ends_with_everything() {
         let mut routes = Routes::default();
         routes.counts("a").here().answered(200, Took::at_once(std::time::Duration::from_micros(300)));
-        let text = text(&routes, &FAMILIES[6]);
         let name = "edge_route_request_duration_seconds";
+        let text = text(&routes, FAMILIES.iter().find(|family| family.routes == name).unwrap());
         for line in [
             format!("# TYPE {name} histogram"),
             format!("{name}_bucket{{route=\"a\",le=\"0.000256\"}} 0"),
