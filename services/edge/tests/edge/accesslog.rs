@@ -96,11 +96,11 @@ async fn a_request_is_a_line_with_who_asked_for_what_and_how_it_went() {
 async fn requests_that_went_wrong_are_lines_too() {
     let logging = Logging::start(|_| {}).await;
     let edge = &logging.edge;
-    let (good, absent) = (Server::named("good").await, Server::absent().await);
-    edge.route("absent", "absent", &[&absent]).await;
-    edge.route("both", "both", &[&absent, &good]).await;
+    let (good, broken) = (Server::named("good").await, Server::hanging_up().await);
+    edge.route("broken", "broken", &[&broken]).await;
+    edge.route("both", "both", &[&broken, &good]).await;
     assert_eq!(edge.get("nobody", "/1").await.status(), 404);
-    assert_eq!(edge.get("absent", "/2").await.status(), 502);
+    assert_eq!(edge.get("broken", "/2").await.status(), 502);
     // The server that just failed is passed over; a second later its turn comes.
     let retried = eventually("a request goes on to another server", || async {
         assert_eq!(edge.get("both", "/3").await.status(), 200);
@@ -119,7 +119,7 @@ async fn requests_that_went_wrong_are_lines_too() {
     .await;
     let of = |target: &str| lines.iter().find(|line| line["target"] == target).unwrap();
     assert_eq!((&of("/1")["status"], &of("/1")["route"]), (&json!(404), &Value::Null));
-    assert_eq!((&of("/2")["status"], &of("/2")["server"]), (&json!(502), &json!(absent.url())));
+    assert_eq!((&of("/2")["status"], &of("/2")["server"]), (&json!(502), &json!(broken.url())));
     assert!(of("/2")["response_bytes"].as_u64().unwrap() > 0);
     assert!(lines.iter().any(|line| line["nonsense"] == "BAD\u{1} nonsense"), "{lines:?}");
 }
@@ -179,7 +179,7 @@ async fn a_websocket_is_logged_at_its_end() {
 async fn of_a_sample_failures_and_slow_requests_are_always_lines() {
     let slow = Some(Duration::from_millis(100));
     let logging = Logging::start(|log| (log.sample, log.slow) = (NonZeroU64::new(1000).unwrap(), slow)).await;
-    let (edge, absent) = (&logging.edge, Server::absent().await);
+    let (edge, broken) = (&logging.edge, Server::hanging_up().await);
     let server = Server::routing(axum::Router::new().fallback(|request: axum::extract::Request| async move {
         if request.uri().path() == "/slow" {
             tokio::time::sleep(Duration::from_millis(150)).await;
@@ -188,7 +188,7 @@ async fn of_a_sample_failures_and_slow_requests_are_always_lines() {
     }))
     .await;
     edge.route("a", "a", &[&server]).await;
-    edge.route("b", "b", &[&absent]).await;
+    edge.route("b", "b", &[&broken]).await;
     for _ in 0..100 {
         assert_eq!(edge.get("a", "/fast").await.status(), 200);
     }

@@ -241,6 +241,11 @@ impl Server {
         Self { address, task: tokio::spawn(hold) }
     }
 
+    /// Takes connections and ends them. Its port stays its own, unlike that of [`Server::absent`].
+    pub async fn hanging_up() -> Self {
+        Self::raw(|_, stream| async move { drop(stream) }).await
+    }
+
     /// An address where nobody listens.
     pub async fn absent() -> Self {
         let server = Self::raw(|_, _| async {}).await;

@@ -53,9 +53,9 @@ async fn times_are_counted_by_route_and_by_server() {
 #[tokio::test]
 async fn top_has_what_happened_in_the_last_seconds() {
     let edge = Edge::start().await;
-    let (server, absent) = (Server::named("one").await, Server::absent().await);
+    let (server, broken) = (Server::named("one").await, Server::hanging_up().await);
     edge.route("a", "a", &[&server]).await;
-    edge.route("b", "b", &[&absent]).await;
+    edge.route("b", "b", &[&broken]).await;
     let asking = async {
         let top: Value = edge.client.get_json(&format!("http://{}/top", edge.api)).await.unwrap();
         top

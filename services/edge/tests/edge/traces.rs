@@ -76,8 +76,8 @@ fn attribute(span: &Value, key: &str) -> Value {
 async fn a_request_is_a_span_and_each_attempt_one_below_it() {
     let collector = Collector::start(Vec::new()).await;
     let edge = collector.edge(1.0).await;
-    let (good, absent) = (Server::named("good").await, Server::absent().await);
-    edge.route("a", "a", &[&absent, &good]).await;
+    let (good, broken) = (Server::named("good").await, Server::hanging_up().await);
+    edge.route("a", "a", &[&broken, &good]).await;
     let response = ask(&edge, "/x?token=s3same&y=1", &[("traceparent", PARENT)]).await;
     assert_eq!(response.status(), 200);
     let mut spans = collector.spans(2).await;
