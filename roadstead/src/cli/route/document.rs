@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 pub const EXAMPLES: &str = "Examples:
-  roadstead route add shop --rule 'Host(`shop.example`)' --server http://10.0.0.5:8080 --server http://10.0.0.6:8080
+  roadstead route add shop --rule 'Host(`shop.example`)' --to http://10.0.0.5:8080 --to http://10.0.0.6:8080
   roadstead route set shop --file shop.json      the whole document, as docs/routes.md and docs/balancing.md have it";
 
 #[derive(clap::Args)]
@@ -19,8 +19,8 @@ pub struct Set {
     /// Which requests it takes
     #[arg(long, required_unless_present = "file")]
     rule: Option<String>,
-    /// http://HOST:PORT (repeatable)
-    #[arg(long = "server", value_name = "URL", conflicts_with = "file")]
+    /// A server, http://HOST:PORT (repeatable)
+    #[arg(long = "to", value_name = "URL", conflicts_with = "file")]
     servers: Vec<String>,
     /// Higher goes first
     #[arg(long, conflicts_with = "file", allow_negative_numbers = true)]
