@@ -64,6 +64,8 @@ impl Platform {
             node_id: String::new(),
             client_times: edge::ClientTimes::default(),
             vulcand: edge::Vulcand { aliases, api: Some(make) },
+            proxies: Vec::new(),
+            observation: edge::Observation::default(),
         };
         let started = edge::start(config, stop.child()).await.unwrap();
         let (edge, api) = (started.address("").unwrap(), format!("http://{}", started.address("api").unwrap()));
