@@ -8,7 +8,8 @@ use crate::current::Snapshot;
 use crate::limits::{TOP_INTERVAL, TOP_WINDOW};
 use crate::metrics::Metrics;
 use crate::servers::Server;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,7 @@ pub struct Figures {
     /// Now. Of a route: at its servers, whoever else sends there.
     pub in_flight: u64,
     /// By status.
+    #[serde(deserialize_with = "read_codes")]
     pub codes: BTreeMap<u16, u64>,
     pub request_bytes: u64,
     pub response_bytes: u64,
@@ -63,6 +65,13 @@ pub struct Figures {
     pub head: Times,
     /// Until its end.
     pub whole: Times,
+}
+
+/// JSON's names are text, and serde does not read numbers from them inside of what is flattened.
+fn read_codes<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<u16, u64>, D::Error> {
+    let texts = BTreeMap::<String, u64>::deserialize(from)?;
+    let number = |(code, count): (String, u64)| Ok((code.parse().map_err(D::Error::custom)?, count));
+    texts.into_iter().map(number).collect()
 }
 
 /// How long it took.
@@ -302,6 +311,9 @@ mod tests {
         assert_eq!((figures.errors, figures.codes[&503]), (1, 1));
         let (p50, p99) = (figures.whole.p50_s.unwrap(), figures.whole.p99_s.unwrap());
         assert!((0.008..0.0125).contains(&p50) && (0.008..0.0125).contains(&p99), "{p50} {p99}");
+
+        let read: Top = serde_json::from_str(&serde_json::to_string(&top).unwrap()).unwrap();
+        assert_eq!((&read.routes[0].figures.codes, read.window_s), (&figures.codes, top.window_s));
 
         // Another edge's are added.
         let mut sum = top.clone();
