@@ -129,16 +129,21 @@ impl History {
         }
     }
 
-    /// Where the keeper goes on, and what is kept already. A history of another store is of no use here.
+    /// Where the keeper goes on, and what is kept already. A history of another store is of no use here; a new one begins when
+    /// this controller took the lead.
     pub(super) async fn resume(&self) -> Result<(Position, Sizes), WriteError> {
         let cluster_id = self.store.cluster_id().await?;
         let (now, held) = self.store.read_prefix(PREFIX, 0).await?;
+        let begins = match self.fence.target {
+            ::store::Target::ModRevision(revision) => revision,
+            _ => now,
+        };
         let position = held.iter().find(|kv| kv.key == POSITION).and_then(position_of);
         let sizes = held.iter().filter_map(|kv| Some((revision_of(kv)?, kv.value.len())));
         let (position, sizes) = match position {
             Some(position) if position.cluster_id == cluster_id => (position, sizes.collect()),
             _ => {
-                let position = Position { v: 0, cluster_id, since: now, seen: [now; PREFIXES.len()] };
+                let position = Position { v: 0, cluster_id, since: begins, seen: [begins; PREFIXES.len()] };
                 if !held.is_empty() {
                     let records = KeyRange { key: PREFIX.into(), end: POSITION.into() };
                     self.write(Vec::new(), vec![Operation::Delete { range: records, prev_kv: false }]).await?;
