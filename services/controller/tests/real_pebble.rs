@@ -103,6 +103,7 @@ impl Lab {
             client_times: edge::ClientTimes::default(),
             vulcand: edge::Vulcand::default(),
             proxies: Vec::new(),
+            observation: edge::Observation::default(),
         };
         let stop = Stop::new();
         let started = edge::start(config, stop.clone()).await.unwrap();
