@@ -116,11 +116,16 @@ impl SealKey {
     /// Like [`SealKey::read`], with `None` for a file that is not there.
     pub fn read_if_there(path: &Path) -> Result<Option<Self>, SealKeyError> {
         let Some(bytes) = private_file::read_bytes_if_there(path)? else { return Ok(None) };
-        let key = match <[u8; KEY_BYTES]>::try_from(bytes.as_slice()) {
+        let key = Self::from_file_bytes(&bytes).map(Some);
+        key.map_err(|error| SealKeyError::InFile { path: path.to_owned(), source: Box::new(error) })
+    }
+
+    /// What such a file holds.
+    pub fn from_file_bytes(bytes: &[u8]) -> Result<Self, SealKeyError> {
+        match <[u8; KEY_BYTES]>::try_from(bytes) {
             Ok(bytes) => Ok(Self(bytes)),
-            Err(_) => std::str::from_utf8(&bytes).map_err(|_| SealKeyError::Form).and_then(Self::parse),
-        };
-        key.map(Some).map_err(|error| SealKeyError::InFile { path: path.to_owned(), source: Box::new(error) })
+            Err(_) => std::str::from_utf8(bytes).map_err(|_| SealKeyError::Form).and_then(Self::parse),
+        }
     }
 
     /// Only its owner may read the file.

@@ -161,7 +161,7 @@ impl Held {
             (None, None) => None,
             _ => bail!("{} is cut off: it holds half of an authority", path.display()),
         };
-        let seal_key = seal_key.map(|key| anyhow::Ok(SealKey::parse(&text(key)?)?)).transpose()?;
+        let seal_key = seal_key.map(|key| SealKey::from_file_bytes(&key)).transpose()?;
         Ok(Self { state, authority: Authority::from_toml(&text(authority)?)?, ca, seal_key })
     }
 }

@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// Any named condition holds within this time.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 const LIFETIME_S: u64 = 3600;
 
 /// The authority and the state; controllers and edges come and go.

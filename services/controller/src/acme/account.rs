@@ -16,10 +16,13 @@ pub(super) async fn open(vault: &Vault, settings: &Settings, http: &Http) -> Res
     let builder = || Account::builder_with_http(Box::new(http.clone()));
     let kept = vault.account().await?.filter(|record| record.directory == settings.directory);
     let secret = match &kept {
-        Some(record) => {
-            let opened = vault.seal_key()?.open(&record.sealed).map_err(super::VaultError::from)?;
-            Some(serde_json::from_slice(&opened).map_err(|_| OrderError::AccountUnreadable)?)
-        }
+        Some(record) => match vault.seal_key()?.open(&record.sealed) {
+            Ok(opened) => Some(serde_json::from_slice(&opened).map_err(|_| OrderError::AccountUnreadable)?),
+            Err(error) => {
+                tracing::warn!(%error, "the account at the certificate authority is sealed with another key: a new one is made");
+                None
+            }
+        },
         None => None,
     };
     let (account, known_email) = match secret {

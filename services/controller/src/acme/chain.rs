@@ -4,12 +4,15 @@ use model::Timestamp;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use std::time::Duration;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// Names of one certificate (Let's Encrypt's limit).
 const NAMES_MAX: usize = 100;
 /// Certificates in one chain.
 const CHAIN_MAX: usize = 10;
+/// How far the clocks of machines and authorities may be apart.
+const CLOCKS_MAX: Duration = Duration::from_secs(3600);
 /// Bytes of its text.
 pub(crate) const CHAIN_BYTES_MAX: usize = 128 << 10;
 
@@ -42,6 +45,8 @@ pub(crate) enum ChainError {
     NoName,
     #[error("the certificate ended at {0}")]
     Ended(Timestamp),
+    #[error("the certificate does not begin before {0}")]
+    NotYet(Timestamp),
     #[error("the certificate is not for {name}: it names {}", names.join(", "))]
     OtherName { name: String, names: Vec<String> },
 }
@@ -84,6 +89,10 @@ impl Chain {
         let end = Timestamp::from_millis(self.not_after_s.saturating_mul(1000));
         if end <= now {
             return Err(ChainError::Ended(end));
+        }
+        let begin = Timestamp::from_millis(self.not_before_s.saturating_mul(1000));
+        if begin > now.after(CLOCKS_MAX) {
+            return Err(ChainError::NotYet(begin));
         }
         match names.iter().find(|name| !self.covers(name)) {
             Some(name) => Err(ChainError::OtherName { name: name.clone(), names: self.names.clone() }),
@@ -149,6 +158,8 @@ mod tests {
         assert!(matches!(check("a.b.shop.example"), Err(ChainError::OtherName { .. })));
         let late = Timestamp::from_millis(1_900_000_000_000);
         assert!(matches!(chain.check(&[], late), Err(ChainError::Ended(_))));
+        let early = Timestamp::from_millis(1_700_000_000_000);
+        assert!(matches!(chain.check(&[], early), Err(ChainError::NotYet(_))));
     }
 
     #[test]

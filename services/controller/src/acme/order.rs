@@ -124,8 +124,11 @@ impl Orderer<'_> {
 
     /// What was begun is gone on with, where the authority still knows it.
     async fn begin(&self, name: &str, record: &mut OrderRecord) -> Result<(instant_acme::Order, String), OrderError> {
-        if let Some(under_way) = record.under_way.as_ref().filter(|one| one.directory == self.settings.directory) {
-            let key = self.vault.seal_key()?.open(&under_way.sealed_key)?;
+        let seal_key = self.vault.seal_key()?;
+        // One whose key is sealed with a seal key that is lost leads nowhere.
+        let kept = record.under_way.as_ref().filter(|one| one.directory == self.settings.directory);
+        let kept = kept.and_then(|one| Some((one, seal_key.open(&one.sealed_key).ok()?)));
+        if let Some((under_way, key)) = kept {
             match self.account.order(under_way.url.clone()).await {
                 Ok(mut order) => {
                     if order.state().status != OrderStatus::Invalid {
@@ -133,13 +136,14 @@ impl Orderer<'_> {
                         return Ok((order, String::from_utf8_lossy(&key).into_owned()));
                     }
                 }
-                // It is not known there any more.
-                Err(instant_acme::Error::Api(_)) => {}
-                Err(error) => return Err(error.into()),
+                // It is not known there any more, unless the authority only asks for patience.
+                Err(instant_acme::Error::Api(problem))
+                    if !refusal::is_limit(&problem) && problem.status.is_none_or(|status| status < 500) => {}
+                Err(error) => return Err(of_name(name, error)),
             }
         }
         let key_pem = rcgen::KeyPair::generate()?.serialize_pem();
-        let sealed_key = self.vault.seal_key()?.seal(key_pem.as_bytes())?;
+        let sealed_key = seal_key.seal(key_pem.as_bytes())?;
         let identifiers = [Identifier::Dns(name.to_owned())];
         let order = self.account.new_order(&NewOrder::new(&identifiers)).await.map_err(|error| of_name(name, error))?;
         tracing::info!(name, directory = self.settings.directory, "a certificate is asked for");

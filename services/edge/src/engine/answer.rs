@@ -24,6 +24,8 @@ pub(super) enum Failure {
     Reset(#[source] io::Error),
     #[error("the server's streams are all taken")]
     Crowded,
+    #[error("the request cannot be said in HTTP/2, which is what the server speaks")]
+    Unsayable(#[source] io::Error),
     #[error("the server did not answer in time")]
     HeadTimeout,
     #[error("the server's interim responses do not end")]
@@ -78,7 +80,7 @@ impl Failure {
             Self::DialTimeout | Self::Silent(_) | Self::HeadTimeout | Self::BodyTimeout | Self::Deadline => 504,
             Self::RequestTooLarge | Self::Spool(SpoolError::TooLarge) => 413,
             Self::Spool(_) | Self::Crowded => 503,
-            Self::RequestBody | Self::RequestChunk(_) => 400,
+            Self::RequestBody | Self::RequestChunk(_) | Self::Unsayable(_) => 400,
             Self::RequestTimeout => 408,
         }
     }

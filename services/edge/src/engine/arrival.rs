@@ -11,6 +11,7 @@ use crate::count::Took;
 use crate::current::{Admitted, Turns};
 use crate::observation::Told;
 use http1::{Body, Connection, Framing, Parsed, Request, Storage};
+use routing::Scheme;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -117,6 +118,8 @@ fn start(
         };
         match Sent::send(worker, peer, request, journey, admitted, connection, rest) {
             Ok((sent, used)) => return (Start::Sent(sent), used),
+            // Of HTTP/2 there is one connection, which would be taken again.
+            Err(NotSent::Closed(_)) if server.url.scheme() == Scheme::H2c => return (Start::Unsent, 0),
             Err(NotSent::Closed(_)) => {}
             Err(NotSent::Faulty(failure)) => return (Start::Failed(failure), 0),
         }

@@ -15,7 +15,7 @@ use super::thread::Worker;
 use super::unsent::Unsent;
 use super::upload::write_head;
 use crate::current::{Admitted, Turns};
-use crate::limits::{DIAL_TIMEOUT, HEAD_BYTES_MAX, MIRROR_ANSWER_BYTES_MAX, MIRROR_TIMEOUT};
+use crate::limits::{BUFFERED_PIECE_BYTES, DIAL_TIMEOUT, HEAD_BYTES_MAX, MIRROR_ANSWER_BYTES_MAX, MIRROR_TIMEOUT};
 use crate::mirror::{MIRROR_HEADER, Mirror, To};
 use crate::secure::servers::Upstream;
 use crate::servers::Server;
@@ -142,9 +142,14 @@ impl Copy {
         };
         let body = self.body.as_deref().and_then(Stored::in_memory).unwrap_or_default();
         let mut unsent = Unsent::default();
-        unsent.send(&mut connection.line, &self.head, body).map_err(Failure::before_head)?;
-        let flushed = poll_fn(|context| unsent.poll_flush(&mut connection.line, context));
-        flushed.await.map_err(Failure::before_head)?;
+        let mut head = &self.head[..];
+        // Piece by piece: a mirror that takes nothing has one of them copied, not all.
+        let pieces = body.chunks(BUFFERED_PIECE_BYTES);
+        for piece in std::iter::once(&[][..]).chain(pieces) {
+            unsent.send(&mut connection.line, std::mem::take(&mut head), piece).map_err(Failure::before_head)?;
+            let flushed = poll_fn(|context| unsent.poll_flush(&mut connection.line, context));
+            flushed.await.map_err(Failure::before_head)?;
+        }
         if self.pass_answer(worker, &mut connection).await? {
             worker.pool.borrow_mut().put(&self.server, connection, Instant::now());
         }

@@ -213,7 +213,7 @@ async fn attempt(
             Ok(reply) => return Ok(exchange.delivered(reply)),
             // The client has a part of an interim response: nothing else can follow.
             Err(End::Failed(failure)) if is_begun => return Err(End::BrokeOff(failure)),
-            Err(End::Failed(failure)) if is_reused && journey.can_repeat() && failure.is_closed() => {
+            Err(End::Failed(failure)) if is_reused && !is_fresh && journey.can_repeat() && failure.is_closed() => {
                 worker.clear(admitted.server());
                 is_fresh = true;
             }
@@ -271,7 +271,7 @@ async fn send(
                 client.leftover.advance(used);
                 return Ok(sent);
             }
-            Err(NotSent::Closed(_)) if is_reused => is_fresh = true,
+            Err(NotSent::Closed(_)) if is_reused && !is_fresh => is_fresh = true,
             Err(NotSent::Closed(error)) => return Err(Failure::before_head(error)),
             Err(NotSent::Faulty(failure)) => return Err(failure),
         }

@@ -362,6 +362,10 @@ impl Tls {
 
     /// Puts what is pending into the buffer, and behind it `what`, sealed: how much that is.
     fn seal(&mut self, what: What<'_>, out: &mut [u8]) -> io::Result<usize> {
+        // A session that failed is never asked again: it remembers the beginning of what is thrown away.
+        if let Some(fault) = &self.fault {
+            return Err(io_error(fault.clone()));
+        }
         loop {
             let pending = &self.outgoing[self.sent..];
             let filled = pending.len();

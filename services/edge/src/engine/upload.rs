@@ -15,8 +15,8 @@ use crate::observation::Trail;
 use crate::servers::Server;
 use crate::spool::Replay;
 use http1::{Body, Edit, Forward, Forwarded, Framing, Request};
-use routing::Route;
-use std::io;
+use routing::{Route, Scheme};
+use std::io::{self, ErrorKind};
 use std::task::{Context, Poll, ready};
 
 /// A request that was sent, at least its head (or the kernel would not take it yet).
@@ -86,7 +86,10 @@ impl Sent {
         head.clear();
         write_head(worker, peer, request, journey, route, server, None, head);
         let head_bytes = head.len() as u64;
-        unsent.send_all(&mut connection.line, head, &rest[..used]).map_err(NotSent::Closed)?;
+        unsent.send_all(&mut connection.line, head, &rest[..used]).map_err(|error| match error.kind() {
+            ErrorKind::InvalidData if server.url.scheme() == Scheme::H2c => NotSent::Faulty(Failure::Unsayable(error)),
+            _ => NotSent::Closed(error),
+        })?;
         count_bytes(admitted, head_bytes + body.data_bytes());
         // A client that sends its body without being asked to is not waiting.
         let is_held = request.expects_continue && used == 0 && !body.is_done();

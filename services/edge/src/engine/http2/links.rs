@@ -236,7 +236,8 @@ async fn drive(connection: client::Connection<Wire, Piece>, wire: Wire, state: R
         let streams_max = connection.max_concurrent_send_streams().min(H2_LINK_STREAMS_MAX);
         // What the server says first is its settings (RFC 9113 §3.4).
         let was_told = wire.has_heard();
-        if state.streams_max.replace(streams_max) != streams_max || state.was_told.replace(was_told) != was_told {
+        let before = (state.streams_max.replace(streams_max), state.was_told.replace(was_told));
+        if before != (streams_max, was_told) {
             state.changed.notify_waiters();
         }
         match wire.poll_send(context) {
@@ -304,6 +305,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.state.streams.set(self.state.streams.get() - 1);
         self.state.idle_since.set(Instant::now());
-        self.state.changed.notify_one();
+        // Those who wait may want places of different kinds.
+        self.state.changed.notify_waiters();
     }
 }

@@ -10,8 +10,9 @@ use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, Method, Request, Uri};
 use http1::{Limits, Parsed, Storage};
+use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 
 /// Of a head that the edge wrote itself: it has added lines.
@@ -27,6 +28,8 @@ pub(super) enum Malformed {
     Path,
     #[error("the scheme is neither http nor https")]
     Scheme,
+    #[error("the protocol is no token")]
+    Protocol,
 }
 
 /// Writes the head that HTTP/1 has for a request; how its body is to be framed. `has_more` is whether anything follows the
@@ -41,6 +44,9 @@ pub(super) fn write(
     let protocol = request.extensions().get::<Protocol>();
     if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
         return Err(Malformed::Scheme);
+    }
+    if protocol.is_some_and(|protocol| HeaderName::from_bytes(protocol.as_str().as_bytes()).is_err()) {
+        return Err(Malformed::Protocol);
     }
     let named = uri.authority().map(Authority::as_str);
     if let Some(named) = named
@@ -120,7 +126,12 @@ pub(super) fn read(bytes: &[u8], scheme: Scheme, can_upgrade: bool) -> io::Resul
         Err(bad) => return Err(io::Error::new(ErrorKind::InvalidData, bad)),
     };
     let upgrade = can_upgrade && head.upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
-    let uri = Uri::builder().scheme(scheme).authority(head.host).path_and_query(head.target).build();
+    // Clients send these two as they are, and browsers do not mind; URIs have them encoded only (RFC 3986 §2.1).
+    let target = match head.target.contains(['"', '`']) {
+        true => Cow::Owned(head.target.replace('"', "%22").replace('`', "%60")),
+        false => Cow::Borrowed(head.target),
+    };
+    let uri = Uri::builder().scheme(scheme).authority(head.host).path_and_query(&*target).build();
     let mut request = Request::new(());
     *request.uri_mut() = uri.map_err(|_| unfit("the target is no URI of HTTP/2"))?;
     *request.method_mut() = match upgrade {
