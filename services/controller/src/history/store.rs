@@ -4,7 +4,8 @@ use super::record::{Change, PREFIXES, Record};
 use super::rollback::{Plan, Refusal};
 use super::{BYTES_MAX, RECORDS_MAX};
 use ::store::{
-    Compare, KeyRange, KeyValue, Operation, OperationResponse, RangeRequest, Revision, Store, StoreError, TxnRequest,
+    Compare, KeyRange, KeyValue, Operation, OperationResponse, RangeRequest, RefusalCode, Revision, Store, StoreError,
+    TxnRequest,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -90,6 +91,9 @@ impl History {
                 }
                 held.insert(key, kv);
             }
+            if seen == 0 || self.has_unseen_deletes(prefix, seen, &held).await? {
+                return Ok(Err(Refusal::Behind));
+            }
         }
         // Read later: it holds all that was seen of those.
         let (since, records) = self.read().await?;
@@ -99,6 +103,25 @@ impl History {
             revision if revision > now => Err(Refusal::NotYet { revision, now }),
             revision => Plan::new(revision, &records, &held),
         })
+    }
+
+    /// Whether a key of people's that was there when the prefix was seen last is not there now: a delete leaves no revision at
+    /// its key. Where the store has compacted that moment, a delete of the last milliseconds may be missed.
+    async fn has_unseen_deletes(
+        &self,
+        prefix: &str,
+        seen: Revision,
+        held: &BTreeMap<String, KeyValue>,
+    ) -> Result<bool, StoreError> {
+        let then = match self.store.read_prefix(prefix, seen).await {
+            Err(StoreError::Refused { code: RefusalCode::OutOfRange, .. }) => return Ok(false),
+            read => read?.1,
+        };
+        Ok(then
+            .iter()
+            .filter(|kv| kv.lease == 0)
+            .filter_map(|kv| std::str::from_utf8(&kv.key).ok())
+            .any(|key| !held.contains_key(key) && !super::record::is_controllers(key)))
     }
 
     /// Does what was planned, all at once, if nobody changed any of it meanwhile.
