@@ -1,7 +1,7 @@
 //! HTTP/2 to servers.
 
 use super::{ask, connect, read, request};
-use crate::harness::{DEADLINE, Edge, eventually, json_of};
+use crate::harness::{DEADLINE, Edge, eventually, exchange, json_of};
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
@@ -106,6 +106,24 @@ async fn requests_share_a_connection_to_their_server() {
     // And from a client of HTTP/1.
     let answer = edge.call(Method::POST, "a", "/", "hello").await;
     assert_eq!((answer.status().as_u16(), json_of(&answer)["body"].as_str()), (200, Some("hello")));
+}
+
+/// Twice each: with and without a connection to the server. A request that was taken for one whose connection had closed was
+/// tried for ever.
+#[tokio::test]
+async fn what_http2_has_no_words_for_is_said_otherwise_or_refused() {
+    let edge = Edge::start().await;
+    route(&edge, serving(Builder::new(), |_, link| echoing(link)).await).await;
+    let many = "X: 1\r\n".repeat(252);
+    for _ in 0..2 {
+        let get = |target: &str, fields: &str| {
+            format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n")
+        };
+        let answer = exchange(edge.address, &get("/a`b?q=\"x\"", "")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("/a%60b?q=%22x%22"), "{answer}");
+        let answer = exchange(edge.address, &get("/", &many)).await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("cannot be said in HTTP/2"), "{answer}");
+    }
 }
 
 #[tokio::test]
