@@ -123,7 +123,7 @@ async fn slow_bodies_that_are_kept_are_on_disk_and_not_in_memory() {
     const CLIENTS: usize = 100;
     const BLOCK: usize = 64 * 1024;
     const BLOCKS: usize = 16;
-    const GROWTH_BYTES_MAX: usize = 32 << 20;
+    const GROWTH_BYTES_MAX: usize = 56 << 20;
     let _alone = MEASURING.lock().await;
     let edge = Edge::start().await;
     let server = Server::raw(|_, mut stream| async move {

@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Nothing a test waits for takes longer.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until `condition` gives something; fails by name.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(name: &str, mut condition: impl FnMut() -> F) -> T {
