@@ -133,7 +133,7 @@ impl Observer {
     #[cold]
     fn trail(&self, request: &Request<'_>, trusts: bool, begun: Instant) -> Box<Trail> {
         let trace = self.traces.as_ref().map(|traces| {
-            let parent = request.header("traceparent").and_then(TraceContext::parse);
+            let parent = request.header("traceparent").filter(|_| trusts).and_then(TraceContext::parse);
             TraceContext::below(parent, |trace_id| traces.samples(trace_id))
         });
         let request_id = (self.request_ids != RequestIds::Off).then(|| {

@@ -58,6 +58,22 @@ async fn edge_that(observation: Observation) -> Edge {
     Edge::of(edge::Config { observation, ..config(store.clone()) }, store).await
 }
 
+/// Serves `Host(a)`, and believes what its clients say of themselves.
+async fn trusting(edge: &Edge, servers: &[&Server]) {
+    let settings = json!({ "TrustForwardHeader": true });
+    let frontend = json!({ "Type": "http", "BackendId": "b", "Route": "Host(`a`)", "Settings": settings });
+    let mut values = vec![
+        ("/vulcand/backends/b/backend".to_owned(), json!({ "Type": "http" }).to_string()),
+        ("/vulcand/frontends/a/frontend".to_owned(), frontend.to_string()),
+    ];
+    for (number, server) in servers.iter().enumerate() {
+        values.push((format!("/vulcand/backends/b/servers/s{number}"), json!({ "URL": server.url() }).to_string()));
+    }
+    let keys: Vec<_> = values.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))).collect();
+    let revision = edge.store.change(&keys).await;
+    edge.applied(revision).await;
+}
+
 async fn ask(edge: &Edge, target: &str, headers: &[(&str, &str)]) -> Response<Bytes> {
     let mut request = Request::get(format!("http://{}{target}", edge.address)).header("host", "a");
     for (name, value) in headers {
@@ -77,7 +93,7 @@ async fn a_request_is_a_span_and_each_attempt_one_below_it() {
     let collector = Collector::start(Vec::new()).await;
     let edge = collector.edge(1.0).await;
     let (good, broken) = (Server::named("good").await, Server::hanging_up().await);
-    edge.route("a", "a", &[&broken, &good]).await;
+    trusting(&edge, &[&broken, &good]).await;
     let response = ask(&edge, "/x?token=s3same&y=1", &[("traceparent", PARENT)]).await;
     assert_eq!(response.status(), 200);
     let mut spans = collector.spans(2).await;
@@ -88,7 +104,10 @@ async fn a_request_is_a_span_and_each_attempt_one_below_it() {
     }
     let (server, attempts): (Vec<_>, Vec<_>) = spans.into_iter().partition(|span| span["kind"] == 2);
     let server = &server[0];
-    assert_eq!((&server["name"], &server["traceId"]), (&json!("GET a"), &json!("4bf92f3577b34da6a3ce929d0e0e4736")));
+    assert_eq!(
+        (&server["name"], &server["traceId"]),
+        (&json!("GET a@vulcand"), &json!("4bf92f3577b34da6a3ce929d0e0e4736"))
+    );
     assert_eq!(server["parentSpanId"], "00f067aa0ba902b7");
     for (key, value) in [
         ("http.request.method", json!("GET")),
@@ -98,7 +117,7 @@ async fn a_request_is_a_span_and_each_attempt_one_below_it() {
         ("url.scheme", json!("http")),
         ("server.address", json!("a")),
         ("client.address", json!("127.0.0.1")),
-        ("roadstead.route", json!("a")),
+        ("roadstead.route", json!("a@vulcand")),
     ] {
         assert_eq!(attribute(server, key), value, "{key} of {server}");
     }
@@ -136,7 +155,7 @@ async fn what_is_not_sampled_is_not_sent_and_servers_are_told() {
     let collector = Collector::start(Vec::new()).await;
     let edge = collector.edge(0.0).await;
     let server = Server::named("one").await;
-    edge.route("a", "a", &[&server]).await;
+    trusting(&edge, &[&server]).await;
     let told = received(&ask(&edge, "/1", &[]).await, "traceparent");
     assert!(told.len() == 1 && told[0].ends_with("-00"), "{told:?}");
     // What the parent decided holds, either way.
@@ -148,6 +167,25 @@ async fn what_is_not_sampled_is_not_sent_and_servers_are_told() {
     assert!(spans.iter().all(|span| span["traceId"] == PARENT[3..35]), "{spans:?}");
     edge.end().await;
     assert_eq!(collector.spans.lock().unwrap().len(), 2);
+}
+
+/// Neither is its trace gone on with, nor is it sampled because it says so, or not because it says so.
+#[tokio::test]
+async fn a_strangers_parent_changes_nothing() {
+    let unsampled = format!("{}00", &PARENT[..PARENT.len() - 2]);
+    for (sample, parent, flags) in [(0.0, PARENT, "-00"), (1.0, &unsampled, "-01")] {
+        let collector = Collector::start(Vec::new()).await;
+        let edge = collector.edge(sample).await;
+        let server = Server::named("one").await;
+        edge.route("a", "a", &[&server]).await;
+        let told = received(&ask(&edge, "/", &[("traceparent", parent)]).await, "traceparent");
+        assert!(told.len() == 1 && told[0].ends_with(flags) && !told[0].contains(&PARENT[3..35]), "{told:?}");
+        edge.end().await;
+        let spans = collector.spans.lock().unwrap().clone();
+        assert_eq!(spans.len(), if sample > 0.0 { 2 } else { 0 }, "{spans:?}");
+        let begins = |span: &Value| span["kind"] != 2 || span["parentSpanId"] == "";
+        assert!(spans.iter().all(begins), "{spans:?}");
+    }
 }
 
 #[tokio::test]
