@@ -70,9 +70,15 @@ fn rows_of(revision: &Value) -> Vec<Vec<String>> {
     let changes = revision["changes"].as_array().map_or(&[][..], Vec::as_slice);
     let row = |(place, change): (usize, &Value)| {
         let first = |text: &str| if place == 0 { text.to_owned() } else { String::new() };
-        vec![first(&number), first(&when), text(&change["change"]), text(&change["key"])]
+        vec![first(&number), first(&when), text(&change["change"]), plain(&change["key"])]
     };
     changes.iter().enumerate().map(row).collect()
+}
+
+/// A key whose control characters are escaped: whoever may write one writes nothing else to a terminal.
+fn plain(key: &Value) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text(key).chars().map(escaped).collect()
 }
 
 fn when(at_ms: &Value) -> String {
@@ -100,7 +106,7 @@ fn report(answer: &Value) -> String {
     lines.extend(changes(answer));
     let controllers = answer["controllers"].as_array().map_or(&[][..], Vec::as_slice);
     if !controllers.is_empty() {
-        let keys = controllers.iter().map(text).collect::<Vec<_>>().join(" ");
+        let keys = controllers.iter().map(plain).collect::<Vec<_>>().join(" ");
         lines.push(format!("\nLeft as they are, since apps decide them: {keys}"));
         lines.push("`roadstead app versions APP` lists what an app was; `roadstead app run` brings it back.".into());
     }
@@ -110,7 +116,7 @@ fn report(answer: &Value) -> String {
 fn changes(of: &Value) -> Vec<String> {
     let changes = of["changes"].as_array().map_or(&[][..], Vec::as_slice);
     let one = |change: &Value| {
-        let mut lines = vec![format!("\n{}", text(&change["key"]))];
+        let mut lines = vec![format!("\n{}", plain(&change["key"]))];
         lines.extend(differences(&change["before"], &change["after"]));
         lines
     };
@@ -193,6 +199,16 @@ large
         );
         let gap = rows_of(&json!({ "revision": 7, "at_ms": 0, "changes": [], "unseen_after": 3 }));
         assert_eq!(gap[0][2..], ["not seen", "what changed after revision 3"]);
+    }
+
+    #[test]
+    fn no_key_writes_to_the_terminal() {
+        let change = json!({ "key": "/é\u{1b}[2J\n\u{9b}x", "change": "made", "before": null, "after": "1" });
+        let record = json!({ "revision": 7, "at_ms": 0, "to": 3, "changes": [change], "controllers": ["\r"] });
+        let shown = r"/é\u{1b}[2J\n\u{9b}x";
+        assert_eq!(rows_of(&record)[0][3], shown);
+        assert!(describe(&record).contains(shown));
+        assert!(report(&record).contains(shown) && report(&record).contains(r"decide them: \r"));
     }
 
     #[test]
