@@ -14,8 +14,9 @@ pub const PEER_COMMON_NAME: &str = "store";
 
 /// Clients may probe their connections this often (etcd's own: 5 s).
 const CLIENT_PROBE_MIN: Duration = Duration::from_millis(500);
-/// The past that can still be read, and watched from.
-const HISTORY: Duration = Duration::from_secs(10 * 60);
+/// The past that can still be read, and watched from. Watchers of quiet keys hear of progress every ten minutes, and must
+/// still find what came after it.
+const HISTORY: Duration = Duration::from_secs(60 * 60);
 /// Entries of the log that are kept for followers which lag; each costs memory (etcd's own before 3.6: 100 000).
 const SNAPSHOT_ENTRIES: u32 = 10_000;
 /// A database that is larger takes no more writes (etcd's own limit).

@@ -11,6 +11,9 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use std::time::Duration;
 
+/// A watch without events tells how far the store is this often.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
+
 #[async_trait]
 impl Store for Embedded {
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, StoreError> {
@@ -71,6 +74,10 @@ async fn next_batch(subscription: &mut Subscription, stop: &lifecycle::Stop) -> 
                 return Ok(WatchBatch { revision: read.upto, events: convert::events(read.events) });
             }
         }
-        stop.or(subscription.changed()).await.ok_or_else(super::closed)?;
+        let changed = tokio::time::timeout(PROGRESS_INTERVAL, subscription.changed());
+        let is_quiet = stop.or(changed).await.ok_or_else(super::closed)?.is_err();
+        if is_quiet && let Some(revision) = subscription.progress() {
+            return Ok(WatchBatch { revision, events: Vec::new() });
+        }
     }
 }

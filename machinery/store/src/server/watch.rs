@@ -24,8 +24,8 @@ use tonic::{Request, Response, Status, Streaming};
 const RESPONSES_QUEUED_MAX: usize = 16;
 /// Watchers of one stream.
 const WATCHERS_PER_STREAM_MAX: usize = 10_000;
-/// A watcher that asked for it hears of the store's progress this often (etcd's default).
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+/// A watcher that asked for it hears of the store's progress this often (etcd's default is ten minutes).
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
 /// The id in a response that is about no watcher or about all of them.
 const NO_WATCHER: i64 = -1;
 
