@@ -117,14 +117,18 @@ pub fn router(desk: Desk, context: Context) -> Router {
 }
 
 /// Whether a role may make a request: administrators all, people who watch and the parts that show only read (who may
-/// join is for administrators); a machine renews its certificates; the others have no business here.
+/// join is for administrators, and so is what holds the secrets of middlewares); a machine renews its certificates; the others have no business here.
 pub fn allowed(role: Role, method: &Method, path: &str) -> bool {
     let reads = method == Method::GET || method == Method::HEAD;
     let route = path::route(path);
     match role {
         Role::Admin => true,
         Role::Viewer | Role::Console | Role::Edge | Role::Controller => {
-            reads && !matches!(route, Some(Route::JoinTokens | Route::JoinToken(_)))
+            reads
+                && !matches!(
+                    route,
+                    Some(Route::JoinTokens | Route::JoinToken(_) | Route::RoutesRevision(_) | Route::Documents)
+                )
         }
         Role::Node if route == Some(Route::Certificates) => method == Method::POST,
         Role::Agent | Role::Registry | Role::Node | Role::Store | Role::Vip => reads && route == Some(Route::Ping),

@@ -3,7 +3,7 @@
 use crate::Config;
 use crate::ask::{Ask, bounded_body, json_body};
 use crate::failure::{Failure, message};
-use crate::objects::{Objects, Sort};
+use crate::objects::{IN_PATH, Objects, Sort, checked_id};
 use crate::top::Query;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -74,12 +74,20 @@ fn one_of(sort: Sort) -> MethodRouter<Arc<Objects>> {
     })
 }
 
+/// A slash that comes as `%2F` would name other keys.
+fn checked_parent(parent: &str) -> Result<(), Failure> {
+    if parent.is_empty() { Ok(()) } else { checked_id(IN_PATH, parent).map(drop) }
+}
+
 async fn list(objects: &Objects, sort: Sort, parent: &str) -> Answer {
+    checked_parent(parent)?;
     let all = objects.list(sort, parent).await?.into_iter().map(|(_, object)| object);
     Ok(Json(json!({ sort.plural(): all.collect::<Vec<_>>() })))
 }
 
 async fn show(objects: &Objects, sort: Sort, parent: &str, id: &str) -> Answer {
+    checked_parent(parent)?;
+    checked_id(IN_PATH, id)?;
     Ok(Json(Value::Object(objects.show(&sort.kind(parent, id)).await?)))
 }
 
@@ -98,6 +106,8 @@ async fn upsert(
 }
 
 async fn delete(objects: &Objects, sort: Sort, parent: &str, id: &str) -> Answer {
+    checked_parent(parent)?;
+    checked_id(IN_PATH, id)?;
     objects.delete(&sort.kind(parent, id)).await?;
     Ok(Json(json!({ "message": match sort {
         Sort::Host => format!("Host '{id}' deleted"),

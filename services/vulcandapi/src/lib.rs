@@ -23,6 +23,7 @@ mod ask;
 mod failure;
 mod host;
 mod objects;
+mod secret;
 mod storage;
 mod top;
 

@@ -3,7 +3,7 @@
 use crate::ask::Ask;
 use crate::failure::Failure;
 use crate::storage::{Change, Place, Storage};
-use crate::{Config, host};
+use crate::{Config, host, secret};
 use identity::SealKey;
 use serde_json::Value;
 use std::sync::Arc;
@@ -16,6 +16,9 @@ use vulcand::{Kind, Prefix, objects};
 const ATTEMPTS_MAX: usize = 16;
 /// Bytes one id may have (as the edge reads them).
 const ID_BYTES_MAX: usize = 512;
+
+/// Where an id that is no field comes from.
+pub(crate) const IN_PATH: &str = "the path";
 
 pub(crate) struct Objects {
     storage: Storage,
@@ -137,7 +140,7 @@ impl Objects {
             Some(_) => return Err(Failure::field(id_field, "expected a string")),
         };
         if !parent.is_empty() {
-            checked_id("the path", parent)?;
+            checked_id(IN_PATH, parent)?;
         }
         let kind = sort.kind(parent, id);
         for _ in 0..ATTEMPTS_MAX {
@@ -150,7 +153,7 @@ impl Objects {
         Err(Failure::Contended)
     }
 
-    async fn upsert_once(&self, kind: &Kind, given: Object) -> Result<(Change, Object), Failure> {
+    async fn upsert_once(&self, kind: &Kind, mut given: Object) -> Result<(Change, Object), Failure> {
         let owner = match kind {
             Kind::Server { backend, .. } => Some(Kind::Backend { id: backend.clone() }),
             Kind::Middleware { frontend, .. } => Some(Kind::Frontend { id: frontend.clone() }),
@@ -180,6 +183,12 @@ impl Objects {
         };
         let place = &own[at];
         let stored = place.held().map_or_else(Object::new, |held| object_of(held).unwrap_or_default());
+        if matches!(kind, Kind::Middleware { .. })
+            && let Some(settings) = given.get_mut("Middleware")
+        {
+            let stored = shape::named(kind.fields(), stored.clone());
+            secret::restore(settings, stored.get("Middleware"), "Middleware")?;
+        }
         let mut changed = shape::changed(kind, stored.clone(), given.clone())?;
         if matches!(kind, Kind::Host { .. }) {
             host::seal(&mut changed, &given, &shape::named(kind.fields(), stored), self.seal_key.as_ref())?;
@@ -255,6 +264,11 @@ impl Objects {
         if matches!(kind, Kind::Host { .. }) {
             host::redact(&mut shown, self.seal_key.as_ref());
         }
+        if matches!(kind, Kind::Middleware { .. })
+            && let Some(settings) = shown.get_mut("Middleware")
+        {
+            secret::redact(settings);
+        }
         shown
     }
 }
@@ -273,7 +287,7 @@ fn check(kind: &Kind, value: &[u8]) -> Result<(), Failure> {
 }
 
 /// What one segment of a key can be.
-fn checked_id<'a>(field: &str, id: &'a str) -> Result<&'a str, Failure> {
+pub(crate) fn checked_id<'a>(field: &str, id: &'a str) -> Result<&'a str, Failure> {
     match id {
         "" => Err(Failure::field(field, "is empty")),
         id if id.len() > ID_BYTES_MAX => Err(Failure::field(field, format!("longer than {ID_BYTES_MAX} bytes"))),

@@ -357,6 +357,10 @@ fn each_role_may_do_what_its_duties_need() {
             assert!(!may(role, &method, "/v2/apps"), "{role} {method}");
         }
     }
+    for secret in ["/v1/routes/history/7", "/v1/routes/documents", "/v1/join-tokens"] {
+        assert!(may(Role::Admin, &Method::GET, secret) && !may(Role::Viewer, &Method::GET, secret), "{secret}");
+    }
+    assert!(may(Role::Viewer, &Method::GET, "/v1/routes/history"));
     assert!(may(Role::Admin, &Method::DELETE, "/v2/apps/a"));
     for role in [Role::Agent, Role::Registry] {
         assert!(may(role, &Method::GET, "//ping/") && !may(role, &Method::GET, "/v2/apps"));

@@ -91,6 +91,7 @@ pub async fn check(store: Arc<dyn Store>) {
     every_object_is_made_shown_listed_and_deleted(&api).await;
     what_is_wrong_is_refused_by_name(&api).await;
     what_vulcand_does_not_know_stays(&api).await;
+    a_middlewares_secret_is_never_shown(&api).await;
     deleting_touches_nothing_else(&api).await;
     keys_of_either_prefix_and_form_are_one_object(&api).await;
     what_lives_for_a_while_goes(&api).await;
@@ -222,6 +223,13 @@ async fn what_is_wrong_is_refused_by_name(api: &Api) {
     let (status, _) = api.send(Method::POST, "/v2/hosts", "application/json", &long).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(api.send(Method::POST, "/v2/hosts", "application/json", "{").await.0, BAD);
+    for path in
+        ["/v2/backends/b1%2Fservers%2Fs", "/v2/backends/b1%2Fservers/servers/s", "/v2/backends/b1/servers/a%2Fb"]
+    {
+        assert_eq!(api.get(path).await.0, BAD, "{path}");
+        assert_eq!(api.send(Method::DELETE, path, form, "").await.0, BAD, "{path}");
+    }
+    assert_eq!(api.get("/v2/frontends/f1%2Fx/middlewares").await.0, BAD);
     let unknown = json!({ "message": "Object not found" });
     assert_eq!(api.get("/v2/nothing").await, (NOT_FOUND, unknown));
     assert_eq!(api.send(Method::PATCH, "/v2/hosts", form, "").await.0, StatusCode::METHOD_NOT_ALLOWED);
@@ -230,6 +238,27 @@ async fn what_is_wrong_is_refused_by_name(api: &Api) {
     assert_eq!(api.send(Method::PUT, "/v2/log/severity", form, "severity=loud").await.0, BAD);
     assert_eq!(api.send(Method::PUT, "/v2/log/severity", form, "").await.0, BAD);
     assert!(api.get("/v2/log/severity").await.1["severity"].is_string());
+}
+
+async fn a_middlewares_secret_is_never_shown(api: &Api) {
+    api.clear().await;
+    api.must("/v2/backends", backend("b1")).await;
+    api.must("/v2/frontends", frontend("f1", "b1")).await;
+    let auth = |password: &str| {
+        let settings = json!({ "Username": "ann", "Password": password });
+        json!({ "Middleware": { "Id": "a", "Type": "auth", "Priority": 1, "Middleware": settings } })
+    };
+    let (path, key) = ("/v2/frontends/f1/middlewares", "/vulcand/frontends/f1/middlewares/a");
+    assert_eq!(api.post(path, auth("(redacted)")).await.0, BAD, "there is none that could stay");
+    let written = api.must(path, auth("hunter2")).await;
+    let shown = api.get(&format!("{path}/a")).await.1;
+    let listed = api.get(path).await.1;
+    for answer in [&written, &shown, &listed] {
+        let text = answer.to_string();
+        assert!(text.contains("(redacted)") && !text.contains("hunter2"), "{text}");
+    }
+    api.must(path, json!({ "Middleware": shown })).await;
+    assert_eq!(api.stored(key).await["Middleware"]["Password"], "hunter2", "sent back as it is shown, it stays");
 }
 
 async fn what_vulcand_does_not_know_stays(api: &Api) {
