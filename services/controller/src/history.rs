@@ -29,9 +29,7 @@ mod store;
 pub(crate) use keeper::keep;
 pub(crate) use record::{Change, Record};
 pub(crate) use rollback::{Plan, Refusal};
-pub(crate) use store::{History, WriteError};
+pub(crate) use store::{History, Limits, WriteError};
 
-/// Revisions that are kept at most…
-pub(crate) const RECORDS_MAX: usize = 1_000;
-/// …and their bytes in all.
-pub(crate) const BYTES_MAX: usize = 16 << 20;
+/// What is kept at most. (A record stays below what the store takes at once.)
+pub(crate) const LIMITS: Limits = Limits { records: 1_000, bytes: 16 << 20, record_bytes: 1 << 20 };

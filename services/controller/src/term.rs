@@ -150,7 +150,7 @@ pub(crate) async fn open(settings: TermSettings, fence: Fence, lead: &Lead, stop
     let (desk, inbox) = Desk::open(loaded.world.clone());
     let (messages, messages_receiver) = mpsc::channel(MESSAGES_QUEUED_MAX);
     let registrar = settings.cluster.map(|shared| Arc::new(Registrar::new(shared, fence.clone())));
-    let history = Arc::new(History::new(settings.leader.store.clone(), fence.compare()));
+    let history = Arc::new(History::new(settings.leader.store.clone(), fence.compare(), history::LIMITS));
     let vault = Arc::new(Vault::new(settings.leader.store.clone(), fence.clone(), settings.seal_key));
     let context = api::Context {
         framework_id: fence.framework_id.clone(),

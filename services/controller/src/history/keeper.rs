@@ -1,6 +1,6 @@
 //! Watches what people own of the routes, for as long as this controller leads, and keeps each change.
 
-use super::record::{Change, PREFIXES, Record};
+use super::record::{Change, PREFIXES};
 use super::store::{History, Position, Sizes, WriteError};
 use ::store::{Event, KeyRange, Revision, StoreError, WatchBatch, WatchRequest};
 use futures::StreamExt;
@@ -9,12 +9,15 @@ use lifecycle::{ErrorChain, Stop};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A store that is away is asked again after this time.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// Where nothing changes, the position follows the store this far behind, so that a later leader needs nothing the store has
 /// forgotten.
 const POSITION_LAG_MAX: Revision = 1_000;
+/// …or so long.
+const POSITION_AGE_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 enum Ended {
@@ -54,9 +57,7 @@ async fn follow(history: &History) -> Result<(), Ended> {
                 "changes of routes were not seen"
             );
             position.seen[place] = compact_revision.saturating_sub(1);
-            let at_ms = jiff::Timestamp::now().as_millisecond();
-            let gap = Record { unseen_after: Some(after), ..Record::new(compact_revision, at_ms, Vec::new()) };
-            Ok(history.keep_record(&gap, &mut position, &mut sizes).await?)
+            Ok(history.keep_gap(after, compact_revision, &mut position, &mut sizes).await?)
         }
         ended => ended,
     }
@@ -73,7 +74,7 @@ async fn watch(history: &History, position: &mut Position, sizes: &mut Sizes) ->
         let ended = futures::stream::once(async { None });
         batches.push(stream.map(Some).chain(ended).map(move |batch| (place, batch)).boxed());
     }
-    let mut written = position.clone();
+    let (mut written, mut written_at) = (position.clone(), Instant::now());
     while let Some((place, batch)) = batches.next().await {
         let WatchBatch { revision, events } =
             batch.ok_or(Ended::Watch)?.map_err(|source| Ended::Failed { place, source })?;
@@ -81,13 +82,14 @@ async fn watch(history: &History, position: &mut Position, sizes: &mut Sizes) ->
             // Should this end here, the rest of the revision is seen again.
             position.seen[place] = at;
             history.keep(at, changes, position, sizes).await?;
-            written = position.clone();
+            (written, written_at) = (position.clone(), Instant::now());
         }
         position.seen[place] = position.seen[place].max(revision);
         history.saw(place, position.seen[place]);
-        if position.seen[place] - written.seen[place] > POSITION_LAG_MAX {
+        let lag = position.seen[place] - written.seen[place];
+        if lag > POSITION_LAG_MAX || (lag > 0 && written_at.elapsed() >= POSITION_AGE_MAX) {
             history.keep_position(position).await?;
-            written = position.clone();
+            (written, written_at) = (position.clone(), Instant::now());
         }
     }
     Ok(())

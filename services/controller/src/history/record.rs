@@ -5,6 +5,7 @@ use ::store::{Event, KeyValue, Revision};
 use routing::document::ROUTES_PREFIX;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// Bytes of one value; of a larger one only its size is kept.
 const VALUE_BYTES_MAX: usize = 128 << 10;
@@ -104,12 +105,20 @@ impl Record {
 
     /// What the watch of another prefix saw of the same revision belongs to it.
     pub fn merge(mut self, changes: Vec<Change>) -> Self {
-        for change in changes {
-            if !self.changes.iter().any(|known| known.key == change.key) {
-                self.changes.push(change);
-            }
-        }
+        let known: HashSet<String> = self.changes.iter().map(|known| known.key.clone()).collect();
+        self.changes.extend(changes.into_iter().filter(|change| !known.contains(&change.key)));
         self.bounded()
+    }
+
+    /// What changed after a revision, up to this one, was not seen.
+    pub fn unseen_after(self, after: Revision) -> Self {
+        Self { unseen_after: Some(self.unseen_after.map_or(after, |known| known.min(after))), ..self }
+    }
+
+    /// Without its changes: they are too large to be kept.
+    pub fn without_changes(self) -> Self {
+        let after = self.revision - 1;
+        Self { changes: Vec::new(), ..self }.unseen_after(after)
     }
 
     fn bounded(mut self) -> Self {

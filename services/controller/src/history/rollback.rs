@@ -32,7 +32,9 @@ pub(crate) enum Refusal {
     TooOld { since: Revision },
     #[error("revision {revision} is not there yet: the store is at {now}")]
     NotYet { revision: Revision, now: Revision },
-    #[error("changes between the revisions {after} and {until} were not seen: the store had compacted them")]
+    #[error(
+        "changes between the revisions {after} and {until} were not seen, as the store had compacted them, or were too large to be kept"
+    )]
     Unseen { after: Revision, until: Revision },
     #[error("the value {key} had then is not kept: it has {bytes} bytes")]
     Omitted { key: String, bytes: usize },

@@ -2,7 +2,6 @@
 
 use super::record::{Change, PREFIXES, Record};
 use super::rollback::{Plan, Refusal};
-use super::{BYTES_MAX, RECORDS_MAX};
 use ::store::{
     Compare, KeyRange, KeyValue, Operation, OperationResponse, RangeRequest, RefusalCode, Revision, Store, StoreError,
     TxnRequest,
@@ -33,8 +32,19 @@ pub(crate) struct Position {
 pub(crate) struct History {
     store: Arc<dyn Store>,
     fence: Compare,
+    limits: Limits,
     /// [`Position::seen`] of now, which is not written each time.
     seen: [AtomicI64; PREFIXES.len()],
+}
+
+/// How much is kept at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub records: usize,
+    /// Of all records.
+    pub bytes: usize,
+    /// Of one; of a larger one it is only kept that there was something.
+    pub record_bytes: usize,
 }
 
 /// How large each record is.
@@ -51,8 +61,8 @@ pub(crate) enum WriteError {
 }
 
 impl History {
-    pub fn new(store: Arc<dyn Store>, fence: Compare) -> Self {
-        Self { store, fence, seen: Default::default() }
+    pub fn new(store: Arc<dyn Store>, fence: Compare, limits: Limits) -> Self {
+        Self { store, fence, limits, seen: Default::default() }
     }
 
     pub(super) fn store(&self) -> &dyn Store {
@@ -193,22 +203,55 @@ impl History {
             Some(record) => record.merge(changes),
             None => Record::new(revision, at_ms, changes),
         };
-        self.keep_record(&record, position, sizes).await
+        self.keep_record(record, position, sizes).await
     }
 
-    pub(super) async fn keep_record(
+    /// Keeps that the changes between two revisions were not seen.
+    pub(super) async fn keep_gap(
         &self,
-        record: &Record,
+        after: Revision,
+        until: Revision,
         position: &mut Position,
         sizes: &mut Sizes,
     ) -> Result<(), WriteError> {
-        let value = serde_json::to_vec(record).expect("strings and numbers are always JSON");
+        let known = if sizes.contains_key(&until) { self.one(until).await? } else { None };
+        let at_ms = jiff::Timestamp::now().as_millisecond();
+        let record = known.unwrap_or_else(|| Record::new(until, at_ms, Vec::new()));
+        self.keep_record(record.unseen_after(after), position, sizes).await
+    }
+
+    async fn keep_record(&self, record: Record, position: &mut Position, sizes: &mut Sizes) -> Result<(), WriteError> {
+        let mut value = value_of(&record);
+        if value.len() > self.limits.record_bytes {
+            value = value_of(&record.clone().without_changes());
+        }
+        match self.put_record(record.revision, value, position, sizes).await {
+            // It would be refused again and again, and nothing after it be kept.
+            Err(WriteError::Store(StoreError::Refused { code: RefusalCode::InvalidArgument, message })) => {
+                tracing::warn!(revision = record.revision, message, "changes of routes are too large to be kept");
+                self.put_record(record.revision, value_of(&record.without_changes()), position, sizes).await
+            }
+            put => put,
+        }
+    }
+
+    async fn put_record(
+        &self,
+        revision: Revision,
+        value: Vec<u8>,
+        position: &mut Position,
+        sizes: &mut Sizes,
+    ) -> Result<(), WriteError> {
         let mut after = sizes.clone();
-        after.insert(record.revision, value.len());
-        let mut operations = vec![Operation::put(key(record.revision), value)];
+        after.insert(revision, value.len());
         let mut last_gone = None;
-        while after.len() > RECORDS_MAX || after.values().sum::<usize>() > BYTES_MAX {
+        while after.len() > self.limits.records || after.values().sum::<usize>() > self.limits.bytes {
             last_gone = after.pop_first().map(|(revision, _)| revision);
+        }
+        let mut operations = Vec::new();
+        // No transaction puts and deletes the same key.
+        if after.contains_key(&revision) {
+            operations.push(Operation::put(key(revision), value));
         }
         if let Some(last) = last_gone {
             position.since = position.since.max(last);
@@ -224,6 +267,10 @@ impl History {
     pub(super) async fn keep_position(&self, position: &Position) -> Result<(), WriteError> {
         self.write(Vec::new(), vec![put_position(position)]).await.map(drop)
     }
+}
+
+fn value_of(record: &Record) -> Vec<u8> {
+    serde_json::to_vec(record).expect("strings and numbers are always JSON")
 }
 
 fn put_position(position: &Position) -> Operation {
@@ -245,4 +292,64 @@ fn record_of(kv: &KeyValue) -> Option<Record> {
 
 fn position_of(kv: &KeyValue) -> Option<Position> {
     serde_json::from_slice(&kv.value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Kept;
+    use super::*;
+
+    async fn open(limits: Limits) -> (tempfile::TempDir, History, Position, Sizes) {
+        let data = tempfile::tempdir().unwrap();
+        let store = Arc::new(::store::Embedded::open(data.path().to_owned()).await.unwrap());
+        let history = History::new(store, Compare::absent("leader"), limits);
+        let (position, sizes) = history.resume().await.unwrap();
+        (data, history, position, sizes)
+    }
+
+    fn made(key: &str, value: &str) -> Vec<Change> {
+        vec![Change { key: key.to_owned(), before: Kept::Absent, after: Kept::Text(value.to_owned()) }]
+    }
+
+    async fn revisions(history: &History) -> Vec<Revision> {
+        history.read().await.unwrap().1.iter().map(|record| record.revision).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_older_than_all_that_is_kept_is_let_go_at_once() {
+        let (_data, history, mut position, mut sizes) = open(Limits { records: 2, ..super::super::LIMITS }).await;
+        for revision in [10, 20, 30, 5, 20] {
+            history.keep(revision, made("a", "1"), &mut position, &mut sizes).await.unwrap();
+        }
+        assert_eq!((revisions(&history).await, position.since), (vec![20, 30], 10));
+        let (resumed, kept) = history.resume().await.unwrap();
+        assert_eq!((resumed, kept), (position, sizes), "what is written is what is known");
+    }
+
+    #[tokio::test]
+    async fn a_record_that_is_too_large_is_a_gap() {
+        let (_data, history, mut position, mut sizes) =
+            open(Limits { record_bytes: 1_000, ..super::super::LIMITS }).await;
+        history.keep(7, made("a", &"x".repeat(2_000)), &mut position, &mut sizes).await.unwrap();
+        let record = history.one(7).await.unwrap().unwrap();
+        assert_eq!((record.changes, record.unseen_after), (Vec::new(), Some(6)));
+        // Larger than the store takes at all.
+        let (_data, history, mut position, mut sizes) =
+            open(Limits { record_bytes: usize::MAX, ..super::super::LIMITS }).await;
+        let long = made(&"k".repeat(2 << 20), "1");
+        history.keep(7, long, &mut position, &mut sizes).await.unwrap();
+        assert_eq!(history.one(7).await.unwrap().unwrap().unseen_after, Some(6));
+    }
+
+    #[tokio::test]
+    async fn a_gap_leaves_what_is_known_of_its_revision() {
+        let (_data, history, mut position, mut sizes) = open(super::super::LIMITS).await;
+        history.keep(7, made("a", "1"), &mut position, &mut sizes).await.unwrap();
+        for after in [4, 3, 5] {
+            history.keep_gap(after, 7, &mut position, &mut sizes).await.unwrap();
+        }
+        history.keep(7, made("b", "1"), &mut position, &mut sizes).await.unwrap();
+        let record = history.one(7).await.unwrap().unwrap();
+        assert_eq!((record.changes.len(), record.unseen_after), (2, Some(3)));
+    }
 }
