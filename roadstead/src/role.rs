@@ -23,9 +23,14 @@ use lifecycle::{Started, Stop};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
 
 /// A role that ends with this code would end again, however often it were started (`EX_UNAVAILABLE` of sysexits.h).
 pub const EXIT_OVER: u8 = 69;
+
+/// What a supervisor that will be replaced says to a role that goes on.
+pub const STAY: &[u8] = b"stay\n";
 
 /// The bucket that holds the registry's bytes.
 pub const REGISTRY_BUCKET: &str = "registry";
@@ -81,7 +86,10 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             serve(arguments.supervised, async |stop| controller::start(arguments, stop).await)
         }
         Command::Agent(arguments) => serve(arguments.supervised, async |stop| agent::start(arguments, stop).await),
-        Command::Edge(arguments) => serve(arguments.supervised, async |stop| edge::start(arguments, stop).await),
+        Command::Edge(arguments) => {
+            let stays = arguments.stays();
+            serve_left(arguments.supervised, stays, async |stop| edge::start(arguments, stop).await)
+        }
         Command::Objects(arguments) => serve(arguments.supervised, async |stop| objects::start(arguments, stop).await),
         Command::Registry(arguments) => {
             serve(arguments.supervised, async |stop| registry::start(arguments, stop).await)
@@ -131,6 +139,15 @@ fn raise_descriptor_limit() {
 
 /// Starts services, says where they listen, and works until a signal (or, when supervised, the end of standard input).
 fn serve(supervised: bool, start: impl AsyncFnOnce(Stop) -> anyhow::Result<Services>) -> anyhow::Result<ExitCode> {
+    serve_left(supervised, Duration::ZERO, start)
+}
+
+/// The same; `stays` is for how long after its supervisor, when that has said [`STAY`].
+fn serve_left(
+    supervised: bool,
+    stays: Duration,
+    start: impl AsyncFnOnce(Stop) -> anyhow::Result<Services>,
+) -> anyhow::Result<ExitCode> {
     lifecycle::logs::install(lifecycle::logs::Format::Text, "info");
     raise_descriptor_limit();
     let runtime = tokio::runtime::Runtime::new()?;
@@ -138,7 +155,7 @@ fn serve(supervised: bool, start: impl AsyncFnOnce(Stop) -> anyhow::Result<Servi
         let stop = Stop::new();
         stop.on_signals()?;
         if supervised {
-            stop_with_standard_input(stop.clone());
+            stop_with_standard_input(stop.clone(), stays);
         }
         let services = start(stop.clone()).await?;
         let mut output = std::io::stdout().lock();
@@ -168,12 +185,17 @@ fn serve(supervised: bool, start: impl AsyncFnOnce(Stop) -> anyhow::Result<Servi
     result
 }
 
-/// A supervised role ends with its supervisor, however that ends: its standard input closes.
-fn stop_with_standard_input(stop: Stop) {
+/// A supervised role ends with its supervisor, however that ends: its standard input closes. One that was told to stay is
+/// taken over by what the next supervisor starts, or ends in time.
+fn stop_with_standard_input(stop: Stop, stays: Duration) {
     tokio::spawn(async move {
-        let mut input = tokio::io::stdin();
-        let read = tokio::io::copy(&mut input, &mut tokio::io::sink()).await;
-        tracing::debug!(?read, "standard input closed: the supervisor is gone");
+        let mut said = Vec::new();
+        let read = tokio::io::stdin().take(STAY.len() as u64).read_to_end(&mut said).await;
+        tracing::debug!(?read, "standard input: the supervisor has said its last");
+        if said == STAY {
+            tracing::info!(?stays, "the supervisor leaves; another one is to come");
+            stop.or(tokio::time::sleep(stays)).await;
+        }
         stop.request();
     });
 }

@@ -5,6 +5,7 @@ mod child;
 mod flags;
 mod platform;
 mod programs;
+mod replace;
 mod routes;
 
 pub use flags::{Arguments, JoinArguments, parse_time};
@@ -50,6 +51,8 @@ pub fn join(arguments: JoinArguments) -> anyhow::Result<ExitCode> {
 
 fn work(run: impl AsyncFnOnce(Stop) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     lifecycle::logs::install(lifecycle::logs::Format::Text, "info");
+    replace::binary()?;
+    replace::await_what_was_left();
     tokio::runtime::Runtime::new()?.block_on(async {
         let stop = Stop::new();
         stop.on_signals().context("watch for signals")?;
@@ -72,13 +75,20 @@ async fn run_platform(config: Config, membership: Option<Membership>, stop: Stop
         tokio::spawn(async move { cluster::upkeep(data, membership, stop).await })
     });
     greet(&platform);
-    stop.requested().await;
-    tracing::info!("stopping; running tasks stay and are taken back by the next `roadstead up`");
-    platform.finished().await;
+    let replaced = stop.or(replace::asked()).await.transpose().context("watch for SIGUSR2")?.is_some();
+    let left = if replaced {
+        tracing::info!("another binary takes this one's place; the edge and running tasks stay");
+        Some(platform.leave().await)
+    } else {
+        tracing::info!("stopping; running tasks stay and are taken back by the next `roadstead up`");
+        platform.finished().await;
+        None
+    };
+    stop.request();
     if let Some(upkeep) = upkeep {
         upkeep.await?;
     }
-    Ok(ExitCode::SUCCESS)
+    left.map_or(Ok(ExitCode::SUCCESS), |left| Err(replace::replace(&left)))
 }
 
 fn greet(platform: &Platform) {

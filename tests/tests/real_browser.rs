@@ -65,6 +65,8 @@ impl Story {
             client_times: edge::ClientTimes::default(),
             vulcand: edge::Vulcand::default(),
             observation: edge::Observation::default(),
+            take_over: false,
+            drain: std::time::Duration::ZERO,
         };
         let edge = edge::start(config, stop.child()).await.unwrap();
         let (port, api) = (edge.address("").unwrap().port(), edge.address("api").unwrap());

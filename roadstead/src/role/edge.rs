@@ -3,12 +3,14 @@
 mod observation;
 
 use super::{Services, credentials, etcd, only, vulcand};
+use crate::up::parse_time;
 use ::vulcand::Alias;
 use identity::SealKey;
 use lifecycle::Stop;
 use routing::Network;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -42,12 +44,29 @@ pub struct Arguments {
     /// FROM=TO: a frontend with FROM in its route also takes what the route says with TO (repeatable; vulcand's -aliases)
     #[arg(long = "alias", alias = "aliases", value_name = "FROM=TO")]
     aliases: Vec<Alias>,
+    /// Take the listening sockets of the edge that runs with the same --data; it serves its connections to their end, and
+    /// ends. Where none runs, bind them (docs/upgrade.md)
+    #[arg(long, requires = "data")]
+    take_over: bool,
+    /// How long connections stay after another process has taken over from this one
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "10s")]
+    drain: Duration,
     #[command(flatten)]
     credentials: credentials::CredentialFlags,
     #[command(flatten)]
     observation: observation::ObservationFlags,
     #[arg(long, hide = true)]
     pub supervised: bool,
+}
+
+/// For the next supervisor to start an edge that takes over.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(60);
+
+impl Arguments {
+    /// How long this edge works without a supervisor: until it is taken over, and has drained.
+    pub fn stays(&self) -> Duration {
+        TAKEN_OVER_WITHIN + self.drain
+    }
 }
 
 pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services> {
@@ -75,6 +94,8 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         client_times: ::edge::ClientTimes::default(),
         vulcand: ::edge::Vulcand { aliases: arguments.aliases, api: Some(api) },
         observation: arguments.observation.observation(),
+        take_over: arguments.take_over,
+        drain: arguments.drain,
     };
     Ok(only("edge", ::edge::start(config, stop).await?))
 }

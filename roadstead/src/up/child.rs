@@ -1,14 +1,15 @@
 //! One child process: started, read until it is ready, restarted when it ends (unless it says that it is over), ended with
 //! the supervisor.
 
-use crate::role::EXIT_OVER;
+use super::replace::{Leaving, binary};
+use crate::role::{EXIT_OVER, STAY};
 use anyhow::{Context, bail};
 use lifecycle::Stop;
 use lifecycle::logs::FILTER_VARIABLE;
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
@@ -32,6 +33,8 @@ pub struct Program {
     pub log: String,
     /// Lines of `ready` that must be seen.
     pub listeners: Vec<Listener>,
+    /// It goes on when the supervisor is replaced, and is taken over.
+    pub stays: bool,
     /// Whether anything waits for them. A member of the state is ready when most of the others are, which may be never.
     pub is_awaited: bool,
 }
@@ -47,7 +50,11 @@ pub struct Listener {
 pub type ReadyAddresses = BTreeMap<String, String>;
 
 /// Starts a child, waits until it is ready, and keeps it running until `stop`.
-pub async fn supervise(mut program: Program, stop: Stop) -> anyhow::Result<(ReadyAddresses, JoinHandle<()>)> {
+pub async fn supervise(
+    mut program: Program,
+    stop: Stop,
+    leaving: Leaving,
+) -> anyhow::Result<(ReadyAddresses, JoinHandle<()>)> {
     let mut running = Running::start(&program).await?;
     let ready = match running.ready(&program).await {
         Ok(ready) => ready,
@@ -60,11 +67,11 @@ pub async fn supervise(mut program: Program, stop: Stop) -> anyhow::Result<(Read
     for listener in &mut program.listeners {
         listener.address.clone_from(&ready[listener.ready]);
     }
-    let keeper = tokio::spawn(keep(program, running, stop));
+    let keeper = tokio::spawn(keep(program, running, stop, leaving));
     Ok((ready, keeper))
 }
 
-async fn keep(program: Program, first: Running, stop: Stop) {
+async fn keep(program: Program, first: Running, stop: Stop, leaving: Leaving) {
     let mut running = Some(first);
     let mut pause = RESTART_PAUSE_MIN;
     while !stop.is_requested() {
@@ -72,7 +79,10 @@ async fn keep(program: Program, first: Running, stop: Stop) {
             let started = tokio::time::Instant::now();
             match stop.or(current.child.wait()).await {
                 None => {
-                    current.end().await;
+                    match program.stays && leaving.is_so() {
+                        true => current.leave(&leaving).await,
+                        false => current.end().await,
+                    }
                     return;
                 }
                 Some(Ok(status)) if status.code() == Some(EXIT_OVER.into()) => {
@@ -121,15 +131,14 @@ async fn restart(program: &Program) -> Option<Running> {
 
 struct Running {
     child: Child,
-    /// Held, not used: it closes when the supervisor ends (and `Child::wait` would close it at once).
-    _input: Option<ChildStdin>,
+    /// Held: it closes when the supervisor ends (and `Child::wait` would close it at once).
+    input: Option<ChildStdin>,
     output: Option<Lines<BufReader<ChildStdout>>>,
 }
 
 impl Running {
     async fn start(program: &Program) -> anyhow::Result<Self> {
-        let binary = std::env::current_exe().context("find this binary")?;
-        let mut command = Command::new(binary);
+        let mut command = Command::new(binary()?);
         command.arg(program.name).args(&program.arguments);
         for listener in &program.listeners {
             command.args([listener.flag, &listener.address]);
@@ -145,7 +154,7 @@ impl Running {
         let mut child = command.spawn().with_context(|| format!("start {}", program.name))?;
         let output = child.stdout.take().map(|output| BufReader::new(output).lines());
         let input = child.stdin.take();
-        Ok(Self { child, _input: input, output })
+        Ok(Self { child, input, output })
     }
 
     async fn ready(&mut self, program: &Program) -> anyhow::Result<ReadyAddresses> {
@@ -175,6 +184,18 @@ impl Running {
         // Whatever else it prints must not block it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(seen)
+    }
+
+    /// Goes on without this supervisor.
+    async fn leave(mut self, leaving: &Leaving) {
+        let Some(input) = &mut self.input else { return self.end().await };
+        if let Err(error) = input.write_all(STAY).await {
+            tracing::warn!(%error, "tell a process that it stays");
+            return self.end().await;
+        }
+        leaving.left(self.child.id());
+        // Dropped, it would be killed.
+        std::mem::forget(self.child);
     }
 
     /// SIGTERM, grace, SIGKILL.

@@ -2,6 +2,7 @@
 
 use super::child::{Program, ReadyAddresses, supervise};
 use super::programs::Programs;
+use super::replace::Leaving;
 use super::routes;
 use crate::cluster::{self, Membership};
 use crate::config::Config;
@@ -107,6 +108,14 @@ impl Platform {
         self.children.end_in_reverse().await;
     }
 
+    /// Ends what has to be for another supervisor to begin; returns what is left.
+    pub async fn leave(self) -> Leaving {
+        let leaving = self.children.leaving.clone();
+        leaving.begin();
+        self.children.end_in_reverse().await;
+        leaving
+    }
+
     /// State, data, edge, agent: in the order they need each other.
     async fn start_alone(
         config: &Config,
@@ -170,20 +179,23 @@ impl Platform {
 
 /// In starting order, each with the stop that ends it.
 #[derive(Default)]
-struct Children(Vec<(Stop, JoinHandle<()>)>);
+struct Children {
+    started: Vec<(Stop, JoinHandle<()>)>,
+    leaving: Leaving,
+}
 
 impl Children {
     async fn start(&mut self, program: Program) -> anyhow::Result<ReadyAddresses> {
         // Not a child of the platform's stop: the order of ending is ours.
         let own = Stop::new();
-        let (ready, keeper) = supervise(program, own.clone()).await?;
-        self.0.push((own, keeper));
+        let (ready, keeper) = supervise(program, own.clone(), self.leaving.clone()).await?;
+        self.started.push((own, keeper));
         Ok(ready)
     }
 
     /// The last started first, so that none loses what it needs while it drains.
     async fn end_in_reverse(self) {
-        for (stop, keeper) in self.0.into_iter().rev() {
+        for (stop, keeper) in self.started.into_iter().rev() {
             stop.request();
             if let Err(error) = keeper.await {
                 tracing::error!(%error, "the keeper of a child failed");

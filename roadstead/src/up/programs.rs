@@ -104,6 +104,7 @@ impl Programs<'_> {
         }
         arguments.extend(["--data".into(), self.config.data.join("edge").display().to_string()]);
         arguments.extend(self.config.edge.observation.arguments());
+        arguments.push("--take-over".into());
         let seal_key = seal_key_path(&self.config.data);
         if seal_key.exists() {
             arguments.extend(["--seal-key".into(), seal_key.display().to_string()]);
@@ -115,7 +116,7 @@ impl Programs<'_> {
         if let Some(https) = self.config.edge.https {
             listeners.push(listener("--listen-tls", "edge.https", self.hearing_cluster(https)));
         }
-        self.program("edge", arguments, listeners)
+        Program { stays: true, ..self.program("edge", arguments, listeners) }
     }
 
     fn hearing_cluster(&self, listen: SocketAddr) -> SocketAddr {
@@ -161,7 +162,15 @@ impl Programs<'_> {
     }
 
     fn program(&self, name: &'static str, arguments: Vec<String>, listeners: Vec<Listener>) -> Program {
-        Program { name, arguments, secrets: Vec::new(), log: self.config.log.clone(), listeners, is_awaited: true }
+        Program {
+            name,
+            arguments,
+            secrets: Vec::new(),
+            log: self.config.log.clone(),
+            listeners,
+            stays: false,
+            is_awaited: true,
+        }
     }
 
     fn data(&self) -> Vec<String> {

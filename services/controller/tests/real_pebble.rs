@@ -104,6 +104,8 @@ impl Lab {
             vulcand: edge::Vulcand::default(),
             proxies: Vec::new(),
             observation: edge::Observation::default(),
+            take_over: false,
+            drain: std::time::Duration::ZERO,
         };
         let stop = Stop::new();
         let started = edge::start(config, stop.clone()).await.unwrap();

@@ -9,6 +9,7 @@ use crate::listeners::ListenerProblems;
 use crate::metrics::{Format, Metrics};
 use crate::quiesce::Quiesce;
 use crate::ready::Readiness;
+use crate::succession::Reports;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
@@ -30,6 +31,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) struct Api {
     pub current: Arc<Current>,
+    pub reports: Reports,
     pub listeners: ListenerProblems,
     pub metrics: Arc<Metrics>,
     pub activity: Arc<Activity>,
@@ -67,7 +69,7 @@ pub(crate) fn router(api: Api, vulcands: Option<Router>, verifier: Verifier) -> 
 
 async fn status(State(api): State<Api>) -> Json<Value> {
     let snapshot = api.current.load();
-    let Report { cluster_id, revision, busy } = api.current.report();
+    let Report { cluster_id, revision, busy } = api.reports.now();
     let mut problems = snapshot.problems.to_vec();
     problems.extend(api.listeners.all());
     let busy: Vec<Value> =

@@ -33,6 +33,7 @@ use arc_swap::ArcSwap;
 use lifecycle::ErrorChain;
 use middleware::Chain;
 use routing::{Picked, RequestHead, Route, Service, SetCookie, Table, TcpTable};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -119,7 +120,7 @@ impl Default for Routes {
 type Lists = HashMap<*const routing::Server, Arc<[Arc<Server>]>>;
 
 /// What is true at one moment.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub cluster_id: u64,
     /// The revision that serves.

@@ -96,6 +96,7 @@ use crate::per_thread::threads;
 use crate::quiesce::Quiesce;
 use crate::ready::Probe;
 use crate::spool::Spool;
+use crate::succession::{Sockets, Use};
 use arc_swap::ArcSwapOption;
 use lifecycle::Stop;
 use line::Line;
@@ -108,7 +109,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tls::Tls;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// What all threads share.
 pub(crate) struct House {
@@ -124,6 +125,9 @@ pub(crate) struct House {
     pub client_times: ClientTimes,
     pub spool: Arc<Spool>,
     pub copies: Arc<CopyCounts>,
+    /// False until this process may accept connections.
+    pub accepts: watch::Receiver<bool>,
+    pub sockets: Arc<Sockets>,
     pub stop: Stop,
 }
 
@@ -167,11 +171,14 @@ enum Command {
     Open(std::net::TcpListener, Arc<Face>),
     /// The sender is dropped once the address is left.
     Close(Arc<Face>, mpsc::Sender<()>),
+    /// Another process accepts whoever comes to any face. The sender is dropped once nobody is connected any more.
+    Retire(mpsc::Sender<()>),
 }
 
 /// The threads. They end with the stop, or when this is dropped.
 pub(crate) struct Engine {
     threads: Vec<Thread>,
+    sockets: Arc<Sockets>,
 }
 
 struct Thread {
@@ -203,18 +210,23 @@ impl Engine {
             thread::start(index, house.clone(), heard, runs)?;
             Ok(Thread { commands, running })
         };
-        Ok(Self { threads: (0..threads()).map(start).collect::<io::Result<_>>()? })
+        let threads = (0..threads()).map(start).collect::<io::Result<_>>()?;
+        Ok(Self { threads, sockets: house.sockets.clone() })
     }
 
     /// Listens on an address.
     pub async fn open(&self, spec: FaceSpec) -> io::Result<Arc<Face>> {
         let FaceSpec { address, kind, scope, tls, proxy_header } = spec;
-        let sockets = socket::listen(address, self.threads.len())?;
+        let sockets = match self.sockets.take(Use::Service, address) {
+            Some(inherited) => socket::at_least(inherited, self.threads.len())?,
+            None => socket::listen(address, self.threads.len())?,
+        };
+        self.sockets.keep(Use::Service, address, &sockets)?;
         let (closes, cut) = (AtomicBool::new(false), AtomicBool::new(false));
         let (scope, tls) = (ArcSwapOption::new(scope), ArcSwapOption::new(tls));
         let address = sockets[0].local_addr()?;
         let face = Arc::new(Face { address, kind, scope, tls, proxy_header, closes, cut });
-        for (thread, socket) in self.threads.iter().zip(sockets) {
+        for (thread, socket) in self.threads.iter().cycle().zip(sockets) {
             // A thread that has ended serves no more.
             let _ended = thread.commands.send(Command::Open(socket, face.clone())).await;
         }
@@ -224,6 +236,7 @@ impl Engine {
     /// Stops listening; requests in flight end. When it returns the address is free.
     pub async fn close(&self, face: &Arc<Face>) {
         face.closes.store(true, Relaxed);
+        self.sockets.forget(face.address);
         let (closed, mut open) = mpsc::channel(1);
         for thread in &self.threads {
             let _ended = thread.commands.send(Command::Close(face.clone(), closed.clone())).await;
@@ -232,8 +245,20 @@ impl Engine {
         while open.recv().await.is_some() {}
     }
 
+    /// Accepts nobody any more; returns once everybody has left.
+    pub async fn retire(&self) {
+        self.sockets.forget_all();
+        let (left, mut connected) = mpsc::channel(1);
+        for thread in &self.threads {
+            let _ended = thread.commands.send(Command::Retire(left.clone())).await;
+        }
+        drop(left);
+        while connected.recv().await.is_some() {}
+    }
+
     /// Waits until all threads have ended, which the stop makes them do within the grace.
     pub async fn ended(mut self) {
+        self.sockets.forget_all();
         for thread in &mut self.threads {
             while thread.running.recv().await.is_some() {}
         }

@@ -6,7 +6,7 @@
 //! client ──▶ engine ── admit ─────────────────────┘              └──▶ session ──▶ the controller that leads
 //!              │ ▲ └──▶ server of the route                           (what serves, who still drains)
 //!              │ └───── ready (the edge asks itself)
-//!              └─ a thread per core; listeners tells them where to listen
+//!              └─ a thread per core; listeners tells them where to listen, succession gives the sockets to the next process
 //! ```
 //!
 //! Routing itself is `core/routing`, vulcand's keys are `core/vulcand`, HTTP/1 is `machinery/http1`, all pure; here are
@@ -40,6 +40,7 @@ mod servers;
 mod session;
 mod sources;
 mod spool;
+mod succession;
 mod traces;
 mod vulcands;
 
@@ -67,9 +68,10 @@ use crate::quiesce::Quiesce;
 use crate::ready::{Listener, Probe, Readiness};
 pub use crate::secure::SecureError;
 use crate::secure::TicketKeys;
-use crate::session::{CONTROLLERS_FILE, Session, Standing};
+use crate::session::{CONTROLLERS_FILE, Session, Standing, Voice};
 use crate::sources::{Assembler, Contact, Source};
 use crate::spool::{Spool, SpoolMetrics};
+use crate::succession::{Giver, Reports, Sockets, Use};
 use crate::vulcands::{Onward, Recent};
 use lifecycle::{Started, Stop};
 use protocol::dial::{self, Dialer};
@@ -77,10 +79,12 @@ use routing::{ListenerTls, Network};
 use rustls::ServerConfig;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -117,6 +121,11 @@ pub struct Config {
     pub vulcand: Vulcand,
     /// What is told of each request.
     pub observation: Observation,
+    /// Another process that runs with this `data` hands over its listening sockets, and ends. Where none does this one binds
+    /// its own.
+    pub take_over: bool,
+    /// How long this process serves its connections on after another one has taken over.
+    pub drain: Duration,
 }
 
 /// How long clients may take.
@@ -157,6 +166,8 @@ pub enum Error {
     Secure(#[source] SecureError),
     #[error("start a thread")]
     Thread(#[source] io::Error),
+    #[error("take over")]
+    TakeOver(#[from] succession::TakeError),
 }
 
 /// Binds, and serves until the stop; parts are `""` for each listener, `https` for each over TLS, and `api`.
@@ -164,6 +175,21 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     if let Some(api) = config.api {
         config.verifier.may_guard(api)?;
     }
+    // Requested as well when another process has taken over.
+    let stop = stop.child();
+    let taken = match &config.data {
+        Some(data) if config.take_over => succession::take(data).await?,
+        _ => None,
+    };
+    let sockets = match &taken {
+        Some(taken) => taken.sockets.clone(),
+        None => Sockets::new(config.data.is_some()),
+    };
+    let (accept, accepts) = watch::channel(taken.is_none());
+    let probe = match &taken {
+        Some(taken) => Probe::inherited(taken.probe.clone()),
+        None => Probe::new().map_err(Error::Random)?,
+    };
     let current = Arc::new(Current::new());
     // Without a data directory what does not fit into memory goes where temporary files do.
     let spool = Spool::new(config.data.clone().unwrap_or_else(std::env::temp_dir));
@@ -173,7 +199,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     metrics.collect(CopyMetrics(copies.clone()));
     metrics.collect(CheckMetrics(current.checks.clone()));
     let metrics = Arc::new(metrics);
-    let (quiesce, probe) = (Quiesce::new(metrics.clone()), Arc::new(Probe::new().map_err(Error::Random)?));
+    let (quiesce, probe) = (Quiesce::new(metrics.clone()), Arc::new(probe));
     let observer = Arc::new(Observer::start(config.observation, &config.edge_id)?);
     observer.show_dropped(&metrics);
     let challenges = Arc::new(Challenges::new(config.seal_key.clone()));
@@ -187,6 +213,8 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         outside: Outside::start().map_err(Error::Random)?,
         observer: observer.clone(),
         client_times: config.client_times,
+        accepts,
+        sockets: sockets.clone(),
         spool,
         copies,
         stop: stop.clone(),
@@ -207,7 +235,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     }
     let dialer = Dialer::new(dial::Config {
         controllers: config.controllers,
-        remembered: config.data.map(|data| data.join(CONTROLLERS_FILE)),
+        remembered: config.data.as_ref().map(|data| data.join(CONTROLLERS_FILE)),
         tls: config.tls,
         credentials,
     })?;
@@ -236,24 +264,52 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         addresses.push(("https", face.address));
     }
     let api = match config.api {
-        Some(address) => Some(web::bind(address).await.map_err(Error::Bind)?),
+        Some(address) => Some(api_listener(&sockets, address).await.map_err(Error::Bind)?),
         None => None,
     };
     if let Some(listener) = &api {
         addresses.push(("api", listener.local_addr().map_err(Error::Bind)?));
     }
     let problems = ListenerProblems::default();
-    let listeners = Listeners::new(engine, proxies.clone(), certificates.clone(), tickets, &problems);
+    let mut listeners = Listeners::new(engine, proxies.clone(), certificates.clone(), tickets, &problems);
 
     // Ends with the stop or with this set, whichever comes first.
     let mut background = JoinSet::new();
-    let (contact, standing) = (Arc::new(Contact::new()), Arc::<Standing>::default());
+    let standing = Arc::new(Standing::new(taken.as_ref().is_some_and(|taken| taken.is_draining)));
+    let contact = Arc::new(Contact::new());
     let updates = sources::watch_all(&config.store, &metrics, &contact, held, &stop, &mut background);
     background.spawn(current.checks.clone().run());
     let assembler = Assembler::new(current.clone(), metrics.clone(), keeper, certificates, challenges.clone());
     background.spawn(assembler.with_aliases(config.vulcand.aliases).run(updates));
+    let (before, said_before) = watch::channel(None);
+    if let Some(mut taken) = taken {
+        before.send_replace(Some(taken.settle(&current).await?));
+        listeners.follow(&current.load()).await;
+        taken.serving(before).await?;
+        accept.send_replace(true);
+        sockets.close_inherited();
+        tracing::info!("took over from the process before this one");
+    }
+    let reports = Reports::new(current.clone(), said_before);
+    let (voice, retired) = (Arc::<Voice>::default(), watch::Sender::new(false));
+    let mut has_retired = retired.subscribe();
+    // What must not go on once another process serves.
+    let unretired = stop.child();
     if let Some(kept) = kept {
-        background.spawn(kept.keep(current.clone()));
+        let (kept, unretired) = (kept.keep(current.clone()), unretired.clone());
+        background.spawn(async move {
+            unretired.or(kept).await;
+        });
+    }
+    if let Some(data) = &config.data {
+        match Giver::listen(data) {
+            Ok(listener) => {
+                let (probe, reports) = (probe.secret().to_owned(), reports.clone());
+                let (standing, voice) = (standing.clone(), voice.clone());
+                background.spawn(Giver { listener, sockets, probe, standing, voice, reports, retired }.run());
+            }
+            Err(error) => tracing::warn!(%error, data = %data.display(), "nobody can take over from this process"),
+        }
     }
     let leader = watch::Sender::new(None);
     if let Some(listener) = api {
@@ -265,25 +321,30 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
             Arc::new(Readiness::new(current.clone(), standing.clone(), contact, probe, Listener::new(first, &proxies)));
         let api = Api {
             current: current.clone(),
+            reports: reports.clone(),
             listeners: problems,
             activity,
-            metrics,
+            metrics: metrics.clone(),
             readiness,
-            quiesce,
+            quiesce: quiesce.clone(),
             edge_id: config.edge_id.clone(),
         };
         let router = api::router(api, vulcands, config.verifier);
-        background.spawn(web::serve(listener, router, web::Bounds::default(), stop.clone()));
+        background.spawn(web::serve(listener, router, web::Bounds::default(), unretired.clone()));
     }
     if dialer.knows_a_controller() {
         let (edge_id, node_id, address) = (config.edge_id, config.node_id, first.to_string());
-        background.spawn(
-            Session { dialer, edge_id, node_id, address, current: current.clone(), challenges, standing, leader }.run(),
-        );
+        let session = Session { dialer, edge_id, node_id, address, reports, challenges, standing, voice, leader };
+        background.spawn(session.run());
     }
 
     let done = async move {
-        listeners.run(current, stop).await;
+        let engine = listeners.run(current, &stop, has_retired.clone()).await;
+        if *has_retired.borrow_and_update() {
+            unretired.request();
+            succession::retire(&engine, &quiesce, &metrics, config.drain, &stop).await;
+        }
+        engine.ended().await;
         // The session told the controller until now that requests were still in flight.
         background.shutdown().await;
         observer.finish().await;
@@ -296,4 +357,14 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
 
 fn own_face(address: SocketAddr, tls: Option<Arc<ServerConfig>>, proxies: &Arc<[Network]>) -> FaceSpec {
     FaceSpec { address, kind: Kind::Http, scope: None, tls, proxy_header: own_proxy_header(proxies) }
+}
+
+/// The API's, which may have been handed over.
+async fn api_listener(sockets: &Sockets, address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = match sockets.take(Use::Api, address).and_then(|mut inherited| inherited.pop()) {
+        Some(inherited) => TcpListener::from_std(inherited)?,
+        None => web::bind(address).await?,
+    };
+    sockets.keep(Use::Api, address, &[listener.as_fd().try_clone_to_owned()?.into()])?;
+    Ok(listener)
 }

@@ -15,6 +15,7 @@ use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
 use vulcand::Problem;
 
 /// Opens and closes what the store asks for.
@@ -73,23 +74,24 @@ impl Listeners {
         Self { engine, proxies, certificates, tickets, problems: problems.0.clone(), open: BTreeMap::new() }
     }
 
-    /// Follows the store's listeners until the stop, then waits for all connections, within the grace.
-    pub async fn run(mut self, current: Arc<Current>, stop: Stop) {
+    /// Follows the store's listeners until the stop, or until another process does.
+    pub async fn run(mut self, current: Arc<Current>, stop: &Stop, mut retired: watch::Receiver<bool>) -> Engine {
         let mut changes = current.changes();
-        while !stop.is_requested() {
+        while !stop.is_requested() && !*retired.borrow_and_update() {
             changes.borrow_and_update();
             self.follow(&current.load()).await;
             let retry = !lock(&self.problems).is_empty();
             tokio::select! {
                 () = stop.requested() => {}
+                Ok(()) = retired.changed() => {}
                 changed = changes.changed() => if changed.is_err() { stop.requested().await },
                 () = tokio::time::sleep(LISTENER_RETRY), if retry => {}
             }
         }
-        self.engine.ended().await;
+        self.engine
     }
 
-    async fn follow(&mut self, snapshot: &Snapshot) {
+    pub async fn follow(&mut self, snapshot: &Snapshot) {
         let wanted = self.wanted(snapshot);
         let is_wanted =
             |id: &Id, open: &Open| wanted.iter().any(|(known, wanted)| known == id && wanted.is_as(&open.wanted));

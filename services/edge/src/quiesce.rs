@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use socket2::{SockFilter, SockRef};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
@@ -39,15 +40,29 @@ pub(crate) struct Quiesce {
     phase: watch::Sender<Phase>,
     metrics: Arc<Metrics>,
     one_at_a_time: Mutex<()>,
+    /// It does not open again.
+    retired: AtomicBool,
 }
 
 impl Quiesce {
     pub fn new(metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { phase: watch::Sender::default(), metrics, one_at_a_time: Mutex::default() })
+        Arc::new(Self {
+            phase: watch::Sender::default(),
+            metrics,
+            one_at_a_time: Mutex::default(),
+            retired: AtomicBool::new(false),
+        })
     }
 
     pub fn phases(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
+    }
+
+    /// Every answer closes its connection from now on.
+    pub async fn retire(&self) {
+        let _one_at_a_time = self.one_at_a_time.lock().await;
+        self.retired.store(true, Relaxed);
+        self.phase.send_replace(Phase::Closing);
     }
 
     /// Returns when the edge is quiet, or is not and will not be waited for: how many connections are left.
@@ -76,7 +91,8 @@ struct Reopen(Arc<Quiesce>);
 
 impl Drop for Reopen {
     fn drop(&mut self) {
-        self.0.phase.send_replace(Phase::Open);
+        let phase = if self.0.retired.load(Relaxed) { Phase::Closing } else { Phase::Open };
+        self.0.phase.send_replace(phase);
     }
 }
 

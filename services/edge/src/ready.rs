@@ -34,6 +34,15 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
+    /// With the secret of the process before this one: as long as both accept either may answer.
+    pub fn inherited(secret: String) -> Self {
+        Self { secret }
+    }
+
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
     pub fn new() -> io::Result<Self> {
         let mut random = [0; PROBE_RANDOM_BYTES];
         getrandom::fill(&mut random).map_err(io::Error::other)?;

@@ -9,7 +9,8 @@
 //! What the controller says of the edge's node is kept in [`Standing`] until it says otherwise, across sessions.
 
 use crate::challenges::Challenges;
-use crate::current::{Current, Report};
+use crate::current::Report;
+use crate::succession::Reports;
 use protocol::dial::{Dialer, OPEN_TIMEOUT, SessionEnd};
 use protocol::sessions_client::SessionsClient;
 use protocol::{
@@ -17,7 +18,7 @@ use protocol::{
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
@@ -31,6 +32,11 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
+    /// As a process before this one was told.
+    pub fn new(is_draining: bool) -> Self {
+        Self { draining: AtomicBool::new(is_draining) }
+    }
+
     pub fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
     }
@@ -43,29 +49,69 @@ pub(crate) struct Session {
     pub node_id: String,
     /// Where clients reach this edge.
     pub address: String,
-    pub current: Arc<Current>,
+    pub reports: Reports,
     pub challenges: Arc<Challenges>,
     pub standing: Arc<Standing>,
     /// Told where the controller is whose session is open: the one that leads.
     pub leader: watch::Sender<Option<String>>,
+    pub voice: Arc<Voice>,
+}
+
+/// Whether this process speaks for its edge, or another one does.
+#[derive(Debug)]
+pub(crate) struct Voice {
+    allowed: watch::Sender<bool>,
+    /// Held while it speaks.
+    speaking: Mutex<()>,
+}
+
+impl Voice {
+    pub fn allow(&self) {
+        self.allowed.send_replace(true);
+    }
+
+    /// Returns when not a word follows.
+    pub async fn silence(&self) {
+        self.allowed.send_replace(false);
+        drop(self.speaking.lock().await);
+    }
+}
+
+impl Default for Voice {
+    fn default() -> Self {
+        Self { allowed: watch::Sender::new(true), speaking: Mutex::default() }
+    }
 }
 
 impl Session {
     /// Keeps a session open for ever.
     pub async fn run(mut self) {
+        let voice = self.voice.clone();
+        let mut allowed = voice.allowed.subscribe();
         loop {
-            let channel = self.dialer.dial().await;
-            let end = self.hold(channel).await;
-            self.leader.send_replace(None);
-            self.dialer.ended(&end);
+            if allowed.wait_for(|allowed| *allowed).await.is_err() {
+                return;
+            }
+            let _speaking = voice.speaking.lock().await;
+            tokio::select! {
+                biased;
+                _ = allowed.wait_for(|allowed| !*allowed) => {}
+                () = self.speak() => {}
+            }
         }
+    }
+
+    async fn speak(&mut self) {
+        let channel = self.dialer.dial().await;
+        let end = self.hold(channel).await;
+        self.leader.send_replace(None);
+        self.dialer.ended(&end);
     }
 
     /// One session, until it breaks.
     async fn hold(&mut self, channel: Channel) -> SessionEnd {
         let (messages, queue) = mpsc::channel(SESSION_QUEUE_MAX);
         let say = |message| messages.try_send(FromEdge { message: Some(message) }).is_ok();
-        let mut changes = self.current.changes();
         if !(say(self.hello()) && say(self.state())) {
             return SessionEnd::Stalled;
         }
@@ -82,8 +128,7 @@ impl Session {
         let mut interval = tokio::time::interval(EDGE_REPORT_INTERVAL);
         loop {
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return SessionEnd::Closed },
-                () = self.current.servers.drained.notified() => {}
+                () = self.reports.changed() => {}
                 _ = interval.tick() => {}
                 message = inbound.message() => match message {
                     Ok(Some(message)) => {
@@ -124,7 +169,7 @@ impl Session {
     }
 
     fn state(&self) -> from_edge::Message {
-        let Report { cluster_id, revision, busy } = self.current.report();
+        let Report { cluster_id, revision, busy } = self.reports.now();
         let busy = busy.into_iter().map(|(url, in_flight)| BusyServer { url, in_flight }).collect();
         let challenges_revision = self.challenges.revision();
         from_edge::Message::State(EdgeState { cluster_id, applied_revision: revision, busy, challenges_revision })

@@ -139,6 +139,8 @@ impl Edge {
             client_times: edge::ClientTimes::default(),
             vulcand: edge::Vulcand::default(),
             observation: edge::Observation::default(),
+            take_over: false,
+            drain: std::time::Duration::ZERO,
         };
         let stop = Stop::new();
         let started = edge::start(config, stop.clone()).await.unwrap();

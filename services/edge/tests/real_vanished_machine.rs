@@ -152,6 +152,8 @@ async fn story(proxy: &Machine, one: &Machine, two: &Machine) {
         client_times: edge::ClientTimes::default(),
         vulcand: edge::Vulcand::default(),
         observation: edge::Observation::default(),
+        take_over: false,
+        drain: std::time::Duration::ZERO,
     };
     let stop = Stop::new();
     let stopping = stop.clone();

@@ -48,6 +48,8 @@ async fn edge(node: &Node, stores: Vec<String>) {
                 client_times: edge::ClientTimes::default(),
                 vulcand: edge::Vulcand::default(),
                 observation: edge::Observation::default(),
+                take_over: false,
+                drain: std::time::Duration::ZERO,
             };
             let started = edge::start(config, lifecycle::Stop::new()).await.unwrap();
             bound.send(()).unwrap();

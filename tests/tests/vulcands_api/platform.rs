@@ -66,6 +66,8 @@ impl Platform {
             vulcand: edge::Vulcand { aliases, api: Some(make) },
             proxies: Vec::new(),
             observation: edge::Observation::default(),
+            take_over: false,
+            drain: std::time::Duration::ZERO,
         };
         let started = edge::start(config, stop.child()).await.unwrap();
         let (edge, api) = (started.address("").unwrap(), format!("http://{}", started.address("api").unwrap()));

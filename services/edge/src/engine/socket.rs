@@ -5,13 +5,32 @@
 //! then opens the address to its siblings. The next edge's first socket fails in turn, whoever comes first.
 
 use crate::limits::{BACKLOG, CLIENT_KEEP_ALIVE_IDLE, CLIENT_KEEP_ALIVE_INTERVAL};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 /// Binds and listens `count` times; the error names the address.
 pub(super) fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     listen_all(address, count).map_err(|error| io::Error::new(error.kind(), format!("listen on {address}: {error}")))
+}
+
+/// Sockets that another process listened on, and as many more as it takes for `count`. What is in the queue of any of them
+/// is served, so none is left out.
+pub(super) fn at_least(mut sockets: Vec<TcpListener>, count: usize) -> io::Result<Vec<TcpListener>> {
+    let Some(first) = sockets.first() else { return Ok(sockets) };
+    let address = first.local_addr()?;
+    for socket in &sockets {
+        // The other one may have stopped to hear new clients.
+        let _hears_already = SockRef::from(socket).detach_filter();
+    }
+    while sockets.len() < count {
+        let sibling = self::socket(address)?;
+        sibling.set_reuse_port(true)?;
+        sibling.bind(&address.into())?;
+        sibling.listen(BACKLOG)?;
+        sockets.push(sibling.into());
+    }
+    Ok(sockets)
 }
 
 fn listen_all(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
@@ -59,6 +78,16 @@ mod tests {
         assert_eq!(listen(everywhere, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(sockets);
         listen(address, 2).unwrap();
+    }
+
+    #[test]
+    fn sockets_of_another_process_are_kept_and_joined_by_more() {
+        let given = listen(SocketAddr::from(([127, 0, 0, 1], 0)), 3).unwrap();
+        let address = given[0].local_addr().unwrap();
+        assert_eq!(at_least(given.iter().map(|socket| socket.try_clone().unwrap()).collect(), 2).unwrap().len(), 3);
+        let more = at_least(given, 5).unwrap();
+        assert!(more.len() == 5 && more.iter().all(|socket| socket.local_addr().unwrap() == address));
+        assert_eq!(listen(address, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse, "a stranger is refused still");
     }
 
     /// A client whose machine vanished says nothing, and a tunnel waits for nothing else.

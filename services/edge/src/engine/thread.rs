@@ -111,8 +111,7 @@ impl Worker {
                 _ = housekeeping.tick() => self.expire(Instant::now()),
             }
         }
-        open.iter().for_each(Open::close);
-        drop(open);
+        drop(open.into_iter().map(Open::close).collect::<Vec<_>>());
         self.stops.set(true);
         self.connections.wake_all();
         if timeout(DRAIN_GRACE, self.emptied()).await.is_err() {
@@ -162,6 +161,20 @@ impl Worker {
                 }
                 Err(error) => tracing::error!(address = %face.address, %error, "a thread does not listen"),
             },
+            Command::Retire(left) => {
+                // The sockets are another process' as well, which hears new clients whatever this one did.
+                open.iter().for_each(|open| hear(&open.listener, Phase::Open));
+                let accepting: Vec<JoinHandle<()>> = open.drain(..).map(Open::close).collect();
+                let worker = self.clone();
+                spawn_local(async move {
+                    // Whom a task has accepted is entered when it has ended.
+                    for accepting in accepting {
+                        let _aborted = accepting.await;
+                    }
+                    worker.emptied().await;
+                    drop(left);
+                });
+            }
             Command::Close(face, closed) => {
                 for Open { accepting, listener, .. } in open.extract_if(.., |open| Arc::ptr_eq(&open.face, &face)) {
                     drop(listener);
@@ -195,6 +208,9 @@ impl Worker {
     }
 
     async fn accept(self: Rc<Self>, listener: Rc<TcpListener>, face: Arc<Face>) {
+        if self.house.accepts.clone().wait_for(|accepts| *accepts).await.is_err() {
+            return;
+        }
         let connections_max = CONNECTIONS_MAX.div_ceil(per_thread::threads());
         loop {
             while self.connections.len() >= connections_max {
@@ -245,8 +261,10 @@ impl Worker {
 }
 
 impl Open {
-    fn close(&self) {
+    /// The task ends soon.
+    fn close(self) -> JoinHandle<()> {
         self.accepting.abort();
+        self.accepting
     }
 }
 

@@ -55,6 +55,8 @@ pub fn config(store: Arc<dyn Store>) -> edge::Config {
         client_times: edge::ClientTimes::default(),
         vulcand: edge::Vulcand::default(),
         observation: edge::Observation::default(),
+        take_over: false,
+        drain: DEADLINE,
     }
 }
 

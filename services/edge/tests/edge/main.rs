@@ -26,4 +26,5 @@ mod session;
 mod tcp;
 mod tls;
 mod traces;
+mod upgrade;
 mod vulcands_suites;

@@ -1,0 +1,57 @@
+//! A binary upgrade without a lost connection: a new process of the edge takes the listening sockets of the old one, the
+//! very same, so that no queue of waiting connections is ever closed (Linux drops what waits in the queue of a socket with
+//! `SO_REUSEPORT` when that is closed).
+//!
+//! The two talk over a Unix socket in the edge's data directory, which only their user may open. Each message is a length
+//! and JSON; the first ones have the version of all this.
+//!
+//! | the new one | | the old one |
+//! |---|---|---|
+//! | *Hello* | → | |
+//! | listens on all of them, accepts nobody yet, reads the table | ← | *Sockets*, then their descriptors |
+//! | *Ready* | → | says nothing to the controller any more |
+//! | waits until its table is as new | ← | *Report*, and from now on after every change |
+//! | accepts; *Serving* | → | accepts nobody any more, drains, ends |
+//!
+//! Until *Serving* the old one serves as if nothing were: if the other fails it goes on as before.
+//!
+//! # The controller's view
+//! Both processes are one edge to it. What the new one reports is what is true of both: the lesser revision, and whom either
+//! is busy with ([`Reports`]). The old one's word comes over the same Unix socket until that closes, which it does when the
+//! old one has ended. In between nobody speaks for the edge, so nothing is promised; and since the new one does not accept
+//! before its table is as new as the old one's last word, no server that was reported drained is reached by it.
+//!
+//! Not handed over: connections, counts, and what middlewares and balancing remember.
+
+mod descriptors;
+mod give;
+mod message;
+mod reports;
+mod retire;
+mod sockets;
+mod take;
+
+pub(crate) use give::Giver;
+pub(crate) use reports::Reports;
+pub(crate) use retire::retire;
+pub(crate) use sockets::{Sockets, Use};
+pub use take::TakeError;
+pub(crate) use take::take;
+
+use std::time::Duration;
+
+/// In the edge's data directory.
+const SOCKET_FILE: &str = "succession.sock";
+/// Of the messages; whoever has another is refused.
+const VERSION: u32 = 0;
+/// Of one message: some hundred thousand busy servers.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Sockets that are handed over: listeners, and for each as many as threads.
+const SOCKETS_MAX: usize = 65_536;
+/// For any step of the other one. The supervisor gives a process 30 s until it is ready.
+const STEP_TIMEOUT: Duration = Duration::from_secs(20);
+/// For the table to be as new as the old process' last word. The new one gives up before the old one does, so that never
+/// both believe that they serve.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+const _: () = assert!(SETTLE_TIMEOUT.as_secs() < STEP_TIMEOUT.as_secs());

@@ -1,0 +1,151 @@
+//! The old process.
+
+use super::message::{Described, Message, read, write};
+use super::sockets::Sockets;
+use super::{Reports, SOCKET_FILE, STEP_TIMEOUT, VERSION, descriptors};
+use crate::limits::ACCEPT_PAUSE;
+use crate::session::{Standing, Voice};
+use lifecycle::ErrorChain;
+use nix::unistd::geteuid;
+use protocol::EDGE_REPORT_INTERVAL;
+use std::fs::{Permissions, rename, set_permissions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process;
+use std::sync::Arc;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::time::{interval, timeout};
+
+/// Hands over what this process listens on, to whoever of its user asks.
+pub(crate) struct Giver {
+    pub listener: UnixListener,
+    pub sockets: Arc<Sockets>,
+    pub probe: String,
+    pub standing: Arc<Standing>,
+    pub voice: Arc<Voice>,
+    pub reports: Reports,
+    /// Set once another process serves.
+    pub retired: watch::Sender<bool>,
+}
+
+/// Why nothing was handed over.
+#[derive(Debug, thiserror::Error)]
+enum GiveError {
+    #[error("talk to the process that asks")]
+    Talk(#[from] io::Error),
+    #[error("the user {0} asks")]
+    Stranger(u32),
+    #[error("the process that asks speaks version {0} of the succession, not {VERSION}")]
+    Version(u32),
+    #[error("the process that asks says something unexpected")]
+    Unexpected,
+    #[error("the process that asks was not ready within {STEP_TIMEOUT:?}")]
+    Slow,
+}
+
+impl Giver {
+    /// Listens in the data directory; a process before this one that still drains does so no more.
+    pub fn listen(data: &Path) -> io::Result<UnixListener> {
+        let path = data.join(SOCKET_FILE);
+        // Bound beside it: there is no moment in which others could open it.
+        let beside = data.join(format!("{SOCKET_FILE}.{}", process::id()));
+        match std::fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&beside)?;
+        set_permissions(&beside, Permissions::from_mode(0o600))?;
+        rename(&beside, &path)?;
+        Ok(listener)
+    }
+
+    /// Until another process has taken over and this one has ended.
+    pub async fn run(mut self) {
+        loop {
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "accept whoever wants to take over");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            match self.give(stream).await {
+                Ok(successor) => {
+                    tracing::info!("another process serves now; this one drains");
+                    drop(self.listener);
+                    self.retired.send_replace(true);
+                    return tell(successor, self.reports).await;
+                }
+                Err(error) => {
+                    tracing::warn!(error = %ErrorChain(&error), "nothing is handed over; this process goes on");
+                    self.voice.allow();
+                }
+            }
+        }
+    }
+
+    /// Everything up to the word that the other one serves.
+    async fn give(&mut self, mut stream: UnixStream) -> Result<UnixStream, GiveError> {
+        let asker = stream.peer_cred()?.uid();
+        if asker != geteuid().as_raw() {
+            return Err(GiveError::Stranger(asker));
+        }
+        match within(read(&mut stream)).await? {
+            Message::Hello { v: VERSION, program } => tracing::info!(program, "another process asks to take over"),
+            Message::Hello { v, .. } => {
+                let reason = format!("it speaks version {VERSION} of the succession, not {v}");
+                within(write(&mut stream, &Message::Refused { reason })).await?;
+                return Err(GiveError::Version(v));
+            }
+            _ => return Err(GiveError::Unexpected),
+        }
+        let listeners = self.sockets.to_hand_over()?;
+        let described = |listener: &super::sockets::Listener| Described {
+            of: listener.of,
+            asked: listener.asked,
+            count: listener.sockets.len(),
+        };
+        let announced = Message::Sockets {
+            v: VERSION,
+            sockets: listeners.iter().map(described).collect(),
+            probe: self.probe.clone(),
+            is_draining: self.standing.is_draining(),
+        };
+        within(write(&mut stream, &announced)).await?;
+        for listener in &listeners {
+            let borrowed: Vec<BorrowedFd<'_>> = listener.sockets.iter().map(AsFd::as_fd).collect();
+            within(descriptors::send(&stream, &borrowed)).await?;
+        }
+        drop(listeners);
+        // It reads the table, and opens what that asks for.
+        let Message::Ready = within(read(&mut stream)).await? else { return Err(GiveError::Unexpected) };
+        self.voice.silence().await;
+        within(write(&mut stream, &Message::Report(self.reports.now()))).await?;
+        // Reports of this process wait until the other one serves, which has the newest then.
+        let Message::Serving = within(read(&mut stream)).await? else { return Err(GiveError::Unexpected) };
+        Ok(stream)
+    }
+}
+
+async fn within<T>(step: impl Future<Output = io::Result<T>>) -> Result<T, GiveError> {
+    Ok(timeout(STEP_TIMEOUT, step).await.map_err(|_| GiveError::Slow)??)
+}
+
+/// Reports until this process ends, or nobody hears it any more.
+async fn tell(mut successor: UnixStream, mut reports: Reports) {
+    let mut interval = interval(EDGE_REPORT_INTERVAL);
+    loop {
+        if let Err(error) = write(&mut successor, &Message::Report(reports.now())).await {
+            tracing::warn!(%error, "the process that took over does not hear this one any more");
+            return;
+        }
+        tokio::select! {
+            () = reports.changed() => {}
+            _ = interval.tick() => {}
+        }
+    }
+}
