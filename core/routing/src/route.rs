@@ -33,6 +33,9 @@ pub struct RouteSpec {
     /// 0: no limit.
     pub body_bytes_max: u64,
     pub dial_timeout: Option<Duration>,
+    /// For TLS with a server, once it is reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handshake_timeout: Option<Duration>,
     /// Until the head of the response.
     pub head_timeout: Option<Duration>,
     /// Why requests must be refused instead of served, e.g. a protection was asked for that the edge does not have.
@@ -68,6 +71,7 @@ pub struct Route {
     pub app: Option<String>,
     pub body_bytes_max: u64,
     pub dial_timeout: Option<Duration>,
+    pub handshake_timeout: Option<Duration>,
     pub head_timeout: Option<Duration>,
     pub service: Service,
     pub balance: Balance,
@@ -176,6 +180,7 @@ impl Route {
             app: spec.app,
             body_bytes_max: spec.body_bytes_max,
             dial_timeout: spec.dial_timeout,
+            handshake_timeout: spec.handshake_timeout,
             head_timeout: spec.head_timeout,
             service: spec.refuse.map_or(Service::Serve, Service::Refuse),
             balance,
@@ -267,6 +272,7 @@ impl Route {
             app: self.app.clone(),
             body_bytes_max: self.body_bytes_max,
             dial_timeout: self.dial_timeout,
+            handshake_timeout: self.handshake_timeout,
             head_timeout: self.head_timeout,
             refuse: match &self.service {
                 Service::Serve => None,
@@ -346,6 +352,7 @@ mod tests {
             failover_predicate: "IsNetworkError() && Attempts() < 3".into(),
             body_bytes_max: 9,
             dial_timeout: Some(Duration::from_millis(1500)),
+            handshake_timeout: Some(Duration::from_millis(700)),
             refuse: Some("not now".into()),
             ..RouteSpec::of_document("a", document).unwrap()
         };

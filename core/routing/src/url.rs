@@ -1,5 +1,5 @@
-//! Where a server is, and how it is spoken to: `http://host:port`, `https://host:port` over TLS, or `h2c://host:port`. As in
-//! vulcand, the rest of the URL plays no part in forwarding.
+//! Where a server is, and how it is spoken to: `http://host:port`, `https://host:port` over TLS, or by HTTP/2, `h2://host:port`
+//! over TLS and `h2c://host:port` in the clear. As in vulcand, the rest of the URL plays no part in forwarding.
 
 use crate::expression::HOST_BYTES_MAX;
 use std::fmt;
@@ -23,26 +23,29 @@ pub enum Scheme {
     Http,
     /// HTTP/1.1 over TLS.
     Https,
+    /// HTTP/2 over TLS if the server agrees to it (ALPN, RFC 9113 §3.2), else HTTP/1.1.
+    H2,
     /// HTTP/2 without TLS, from the first byte on (prior knowledge, RFC 9113 §3.3).
     H2c,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    #[error("server URL {url:?}: expected http://host:port, https://host:port or h2c://host:port")]
+    #[error("server URL {url:?}: expected http://host:port, https://host:port, h2://host:port or h2c://host:port")]
     Form { url: String },
     #[error("server URL {url:?}: {port:?} is not a port")]
     Port { url: String, port: String },
 }
 
 impl Scheme {
-    const ALL: [Self; 3] = [Self::Http, Self::Https, Self::H2c];
+    const ALL: [Self; 4] = [Self::Http, Self::Https, Self::H2, Self::H2c];
 
     /// With what stands behind it.
     fn prefix(self) -> &'static str {
         match self {
             Self::Http => "http://",
             Self::Https => "https://",
+            Self::H2 => "h2://",
             Self::H2c => "h2c://",
         }
     }
@@ -51,7 +54,7 @@ impl Scheme {
     fn usual_port(self) -> &'static str {
         match self {
             Self::Http | Self::H2c => "80",
-            Self::Https => "443",
+            Self::Https | Self::H2 => "443",
         }
     }
 }
@@ -107,7 +110,7 @@ impl ServerUrl {
 
     /// Whether it is spoken to over TLS.
     pub fn is_secure(&self) -> bool {
-        self.scheme == Scheme::Https
+        matches!(self.scheme, Scheme::Https | Scheme::H2)
     }
 
     /// The host, without brackets.
@@ -147,6 +150,8 @@ mod tests {
         assert!(secure.is_secure() && !six.is_secure());
         let two = ServerUrl::parse("H2C://a:1/ignored").unwrap();
         assert_eq!((two.as_str(), two.host(), two.port(), two.scheme()), ("h2c://a:1", "a", 1, Scheme::H2c));
+        let agreed = ServerUrl::parse("h2://a/ignored").unwrap();
+        assert_eq!((agreed.as_str(), agreed.scheme(), agreed.is_secure()), ("h2://a:443", Scheme::H2, true));
         assert_eq!(six.with_scheme(Scheme::H2c).as_str(), "h2c://[::1]:8080");
         assert_eq!(two.with_scheme(Scheme::Http).authority(), "a:1");
         assert_ne!(two, ServerUrl::parse("http://a:1").unwrap());

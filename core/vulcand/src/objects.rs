@@ -103,6 +103,11 @@ pub struct BackendTimeouts {
     pub read: String,
     #[serde(rename(serialize = "Dial", deserialize = "dial"), skip_serializing_if = "String::is_empty")]
     pub dial: String,
+    #[serde(
+        rename(serialize = "TLSHandshake", deserialize = "tlshandshake"),
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub tls_handshake: String,
 }
 
 /// `/vulcand/frontends/<id>/frontend`
@@ -240,6 +245,7 @@ impl Backend {
         let backend = Self { id: id.to_owned(), ..read(bytes)? };
         check_type(&backend.kind)?;
         backend.dial_timeout()?;
+        backend.handshake_timeout()?;
         backend.read_timeout()?;
         backend.tls()?;
         Ok(backend)
@@ -252,6 +258,10 @@ impl Backend {
 
     pub fn dial_timeout(&self) -> Result<Option<Duration>, ObjectError> {
         timeout("Timeouts.Dial", &self.settings.timeouts.dial)
+    }
+
+    pub fn handshake_timeout(&self) -> Result<Option<Duration>, ObjectError> {
+        timeout("Timeouts.TLSHandshake", &self.settings.timeouts.tls_handshake)
     }
 
     pub fn read_timeout(&self) -> Result<Option<Duration>, ObjectError> {
@@ -402,6 +412,8 @@ mod tests {
         assert!(matches!(Backend::parse("b", b"[]"), Err(ObjectError::Json(_))));
         assert!(matches!(Backend::parse("b", br#"{"Type":"tcp"}"#), Err(ObjectError::Type { .. })));
         let timeouts = br#"{"Type":"http","Settings":{"Timeouts":{"Dial":"x"}}}"#;
+        assert!(matches!(Backend::parse("b", timeouts), Err(ObjectError::Duration { .. })));
+        let timeouts = br#"{"Type":"http","Settings":{"Timeouts":{"TLSHandshake":"x"}}}"#;
         assert!(matches!(Backend::parse("b", timeouts), Err(ObjectError::Duration { .. })));
         let route = br#"{"Type":"http","BackendId":"b","Route":"nonsense"}"#;
         assert!(matches!(Frontend::parse("f", route), Err(ObjectError::Route { .. })));

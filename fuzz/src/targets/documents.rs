@@ -49,6 +49,7 @@ pub const WORDS: &[&str] = &[
 pub const URL_WORDS: &[&str] = &[
     "http://",
     "https://",
+    "h2://",
     "h2c://",
     "a.example",
     "127.0.0.1",

@@ -11,6 +11,7 @@
 //! verdict.
 
 use crate::limits::{HEALTH_ANSWER_BYTES_MAX, HEALTH_AT_ONCE_MAX, HEALTH_CHECKS_MAX, HEALTH_SPREAD_MAX};
+use crate::secure::ALPN_HTTP2;
 use crate::secure::servers::Upstream;
 use crate::servers::{lock, process_micros};
 use http1::{Asked, Limits, Parsed, Response, Storage};
@@ -198,24 +199,28 @@ async fn ask(url: &ServerUrl, spec: &HealthSpec) -> Result<(), Bad> {
         return Ok(());
     }
     if !url.is_secure() {
-        return ask_over(stream, url, spec).await;
+        return ask_over(stream, url, spec, url.scheme() == Scheme::H2c).await;
     }
     // Whom its certificate names is for requests to find out.
     let anybody = ServerTls { insecure_skip_verify: true, ..ServerTls::default() };
     let upstream = Upstream::of(&anybody).map_err(|error| Bad::Tls(error.into()))?;
     let name = upstream.name_of(url).map_err(|error| Bad::Tls(error.into()))?;
-    let secured = TlsConnector::from(upstream.config()).connect(name, stream).await;
-    ask_over(secured.map_err(|error| Bad::Tls(error.into()))?, url, spec).await
+    let config = upstream.config(url.scheme() == Scheme::H2);
+    let secured = TlsConnector::from(config).connect(name, stream).await.map_err(|error| Bad::Tls(error.into()))?;
+    let is_http2 = secured.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
+    ask_over(secured, url, spec, is_http2).await
 }
 
 async fn ask_over(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     url: &ServerUrl,
     spec: &HealthSpec,
+    is_http2: bool,
 ) -> Result<(), Bad> {
     let host = spec.host.as_deref().unwrap_or(url.authority());
-    if url.scheme() == Scheme::H2c {
-        return match ask_http2(stream, host, &spec.path).await? {
+    if is_http2 {
+        let scheme = if url.is_secure() { "https" } else { "http" };
+        return match ask_http2(stream, &format!("{scheme}://{host}{}", spec.path)).await? {
             status if spec.status.contains(status) => Ok(()),
             status => Err(Bad::Status(status)),
         };
@@ -240,9 +245,9 @@ async fn ask_over(
 }
 
 /// The status of what a server of HTTP/2 answers.
-async fn ask_http2(stream: impl AsyncRead + AsyncWrite + Unpin, host: &str, path: &str) -> Result<u16, Bad> {
+async fn ask_http2(stream: impl AsyncRead + AsyncWrite + Unpin, uri: &str) -> Result<u16, Bad> {
     let broken = |error: h2::Error| Bad::Broken(io::Error::other(error));
-    let request = http::Request::get(format!("http://{host}{path}")).header("user-agent", "roadstead-health");
+    let request = http::Request::get(uri).header("user-agent", "roadstead-health");
     let request = request.body(()).map_err(|_| Bad::Nonsense)?;
     let (mut sender, connection) = h2::client::handshake::<_>(stream).await.map_err(broken)?;
     let (response, _) = sender.send_request(request, true).map_err(broken)?;

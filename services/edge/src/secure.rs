@@ -18,7 +18,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 use std::sync::Arc;
 
-/// HTTP/1.1's name in the handshake (ALPN, RFC 7301).
+/// The names of both HTTPs in the handshake (ALPN, RFC 7301).
 pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 pub(crate) const ALPN_HTTP1: &[u8] = b"http/1.1";
 /// Of a certificate authority that looks whether a host is ours (RFC 8737).

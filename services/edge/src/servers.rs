@@ -11,7 +11,7 @@ use crate::per_thread::{self, PerThread};
 use routing::ServerUrl;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -29,6 +29,8 @@ pub(crate) struct Server {
     paused: Pause,
     /// How often it met silence: connections kept before are as dead.
     silences: AtomicU64,
+    /// It chose HTTP/1.1 when it was offered HTTP/2, too, the last time.
+    chose_http1: AtomicBool,
     host: Arc<Host>,
     slots: Arc<Mutex<Slots>>,
     /// Woken when a server that is not listed has no request left.
@@ -125,6 +127,15 @@ impl Server {
         self.silences.load(Relaxed)
     }
 
+    /// Which HTTP it chose of both; the next new connection is offered both again.
+    pub fn chose(&self, is_http2: bool) {
+        self.chose_http1.store(!is_http2, Relaxed);
+    }
+
+    pub fn chose_http1(&self) -> bool {
+        self.chose_http1.load(Relaxed)
+    }
+
     pub fn is_listed(&self) -> bool {
         self.listings.load(SeqCst) > 0
     }
@@ -186,6 +197,7 @@ impl Servers {
             listings: AtomicUsize::new(0),
             paused: Pause::default(),
             silences: AtomicU64::new(0),
+            chose_http1: AtomicBool::new(false),
             host: host.host.clone(),
             slots: self.slots.clone(),
             idle_after_leaving: self.drained.clone(),

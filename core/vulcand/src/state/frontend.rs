@@ -62,6 +62,7 @@ impl Keys {
             failover_predicate: frontend.settings.failover_predicate.clone(),
             body_bytes_max: u64::try_from(frontend.settings.limits.max_body_bytes).unwrap_or(0),
             dial_timeout: backend.and_then(|backend| backend.dial_timeout().ok().flatten()),
+            handshake_timeout: backend.and_then(|backend| backend.handshake_timeout().ok().flatten()),
             head_timeout: backend.and_then(|backend| backend.read_timeout().ok().flatten()),
             refuse,
             balance: balance(frontend),

@@ -42,7 +42,10 @@ fn keys_become_a_route_in_any_order_of_writing() {
     let translation = state(&[
         ("/vulcand/frontends/f1/frontend", FRONTEND),
         ("/vulcand/backends/b1/servers/s1", SERVER),
-        ("/vulcand/backends/b1/backend", r#"{"Type":"http","Settings":{"Timeouts":{"Read":"2s","Dial":"100ms"}}}"#),
+        (
+            "/vulcand/backends/b1/backend",
+            r#"{"Type":"http","Settings":{"Timeouts":{"Read":"2s","TLSHandshake":"1s"}}}"#,
+        ),
         ("/vulcand/backends/b10/servers/s1", r#"{"URL":"http://127.0.0.1:6000"}"#),
     ])
     .translate();
@@ -51,7 +54,8 @@ fn keys_become_a_route_in_any_order_of_writing() {
     assert_eq!(route.id, "f1@vulcand");
     assert_eq!(route.servers.len(), 1, "the servers of b10 are not those of b1");
     assert_eq!(route.servers[0].url.as_str(), "http://127.0.0.1:5000");
-    assert_eq!(route.head_timeout, Some(std::time::Duration::from_secs(2)));
+    let seconds = std::time::Duration::from_secs;
+    assert_eq!((route.head_timeout, route.handshake_timeout), (Some(seconds(2)), Some(seconds(1))));
     assert!(!route.pass_host_header);
 }
 

@@ -11,7 +11,6 @@ use crate::count::Took;
 use crate::current::{Admitted, Turns};
 use crate::observation::Told;
 use http1::{Body, Connection, Framing, Parsed, Request, Storage};
-use routing::Scheme;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -107,19 +106,20 @@ fn start(
     admitted: &Admitted,
     rest: &[u8],
 ) -> (Start, usize) {
-    let (server, patience) = (admitted.server(), journey.patience());
+    let (server, want) = (admitted.server(), journey.want(admitted));
     if admitted.route().send_proxy.is_some() {
         return (Start::Unsent, 0);
     }
     loop {
-        let kept = worker.kept(server, admitted.upstream(), patience, reuse(journey), journey.begun);
+        let kept = worker.kept(server, want, reuse(journey), journey.begun);
         let Some(connection) = kept else {
             return (Start::Unsent, 0);
         };
+        let is_stream = connection.line.is_stream();
         match Sent::send(worker, peer, request, journey, admitted, connection, rest) {
             Ok((sent, used)) => return (Start::Sent(sent), used),
             // Of HTTP/2 there is one connection, which would be taken again.
-            Err(NotSent::Closed(_)) if server.url.scheme() == Scheme::H2c => return (Start::Unsent, 0),
+            Err(NotSent::Closed(_)) if is_stream => return (Start::Unsent, 0),
             Err(NotSent::Closed(_)) => {}
             Err(NotSent::Faulty(failure)) => return (Start::Failed(failure), 0),
         }

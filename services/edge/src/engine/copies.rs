@@ -7,7 +7,7 @@
 
 use super::answer::Failure;
 use super::client::Peer;
-use super::dial::{Connection, Patience};
+use super::dial::{Connection, DialTimes, Patience, Want};
 use super::exchange;
 use super::journey::{Journey, LIMITS, shown};
 use super::pool::Reuse;
@@ -15,7 +15,9 @@ use super::thread::Worker;
 use super::unsent::Unsent;
 use super::upload::write_head;
 use crate::current::{Admitted, Turns};
-use crate::limits::{BUFFERED_PIECE_BYTES, DIAL_TIMEOUT, HEAD_BYTES_MAX, MIRROR_ANSWER_BYTES_MAX, MIRROR_TIMEOUT};
+use crate::limits::{
+    BUFFERED_PIECE_BYTES, DIAL_TIMEOUT, HEAD_BYTES_MAX, MIRROR_ANSWER_BYTES_MAX, MIRROR_TIMEOUT, TLS_HANDSHAKE_TIMEOUT,
+};
 use crate::mirror::{MIRROR_HEADER, Mirror, To};
 use crate::secure::servers::Upstream;
 use crate::servers::Server;
@@ -134,11 +136,12 @@ pub(super) async fn run(worker: Rc<Worker>, mut copies: mpsc::Receiver<Copy>) {
 impl Copy {
     /// Sends it, and waits for the end of the answer, so that the connection can be used again.
     async fn send(&self, worker: &Worker) -> Result<(), Failure> {
-        let upstream = self.upstream.as_ref();
-        let kept = worker.kept(&self.server, upstream, self.patience, Reuse::Recent, Instant::now());
+        let want = Want { upstream: self.upstream.as_ref(), patience: self.patience, switches: false };
+        let times = DialTimes { dial: DIAL_TIMEOUT, handshake: TLS_HANDSHAKE_TIMEOUT };
+        let kept = worker.kept(&self.server, want, Reuse::Recent, Instant::now());
         let mut connection = match kept {
             Some(connection) => connection,
-            None => exchange::dial(worker, &self.server, upstream, self.patience, DIAL_TIMEOUT).await?,
+            None => exchange::dial(worker, &self.server, want, times).await?,
         };
         let body = self.body.as_deref().and_then(Stored::in_memory).unwrap_or_default();
         let mut unsent = Unsent::default();

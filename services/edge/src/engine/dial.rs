@@ -18,10 +18,11 @@ use super::answer::Failure;
 use super::line::Line;
 use super::thread::Worker;
 use super::tls::Tls;
-use crate::limits::{KEEP_ALIVE_INTERVAL, TLS_HANDSHAKE_TIMEOUT, UNACKED_MAX, UNACKED_MAX_FOR_BODY};
+use crate::limits::{KEEP_ALIVE_INTERVAL, UNACKED_MAX, UNACKED_MAX_FOR_BODY};
+use crate::secure::ALPN_HTTP2;
 use crate::secure::servers::Upstream;
 use lifecycle::BoxError;
-use routing::ServerUrl;
+use routing::{Scheme, ServerUrl};
 use socket2::{SockRef, TcpKeepalive};
 use std::future::poll_fn;
 use std::io;
@@ -50,15 +51,43 @@ pub(super) enum Patience {
     Long,
 }
 
+/// What a request asks of its connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Want<'a> {
+    /// How its server is spoken to over TLS, if it is.
+    pub upstream: Option<&'a Arc<Upstream>>,
+    pub patience: Patience,
+    /// It would switch protocols, which every server that does so knows of HTTP/1.1.
+    pub switches: bool,
+}
+
+/// How long it may take to make one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DialTimes {
+    pub dial: Duration,
+    /// For TLS, behind that.
+    pub handshake: Duration,
+}
+
+impl Want<'_> {
+    /// Whether it may be a stream among others of a connection to this server.
+    pub fn takes_http2(self, url: &ServerUrl) -> bool {
+        match url.scheme() {
+            Scheme::Http | Scheme::Https => false,
+            Scheme::H2 => !self.switches,
+            Scheme::H2c => true,
+        }
+    }
+
+    /// Whether it may take a connection of this kind.
+    pub fn is_met_by(self, upstream: Option<&Arc<Upstream>>, patience: Patience) -> bool {
+        self.patience == patience && self.upstream.map(Arc::as_ptr) == upstream.map(Arc::as_ptr)
+    }
+}
+
 impl Connection {
-    pub async fn dial(
-        worker: &Worker,
-        url: &ServerUrl,
-        upstream: Option<&Arc<Upstream>>,
-        patience: Patience,
-        time: Duration,
-    ) -> Result<Self, Failure> {
-        Self::dial_plain(url, patience, time).await?.introduced(worker, url, upstream, &[]).await
+    pub async fn dial(worker: &Worker, url: &ServerUrl, want: Want<'_>, times: DialTimes) -> Result<Self, Failure> {
+        Self::dial_plain(url, want.patience, times.dial).await?.introduced(worker, url, want, times, &[]).await
     }
 
     pub async fn dial_plain(url: &ServerUrl, patience: Patience, time: Duration) -> Result<Self, Failure> {
@@ -71,17 +100,18 @@ impl Connection {
         mut self,
         worker: &Worker,
         url: &ServerUrl,
-        upstream: Option<&Arc<Upstream>>,
+        want: Want<'_>,
+        times: DialTimes,
         header: &[u8],
     ) -> Result<Self, Failure> {
         // A new connection takes it at once, or is closed already.
         if !header.is_empty() && self.line.try_write(header, &[]).map_err(Failure::Dial)? < header.len() {
             return Err(Failure::Dial(io::ErrorKind::WriteZero.into()));
         }
-        let Some(upstream) = upstream else { return Ok(self) };
+        let Some(upstream) = want.upstream else { return Ok(self) };
         let counts = &worker.house.metrics.busy().server_handshakes;
         // Boxed, since most connections do not need it.
-        let secured = Box::pin(self.secured(url, upstream)).await;
+        let secured = Box::pin(self.secured(url, upstream, want.takes_http2(url), times.handshake)).await;
         match &secured {
             Ok(connection) => counts.succeeded(&connection.line),
             Err(_) => counts.failed.add(1),
@@ -90,22 +120,34 @@ impl Connection {
     }
 
     /// Over TLS from here on. The server's machine is there, so that this has its own time.
-    async fn secured(self, url: &ServerUrl, upstream: &Arc<Upstream>) -> Result<Self, Failure> {
+    async fn secured(
+        self,
+        url: &ServerUrl,
+        upstream: &Arc<Upstream>,
+        offers_http2: bool,
+        time: Duration,
+    ) -> Result<Self, Failure> {
         let refused = |error: BoxError| Failure::Handshake(io::Error::other(error));
         let Line::Plain(stream) = self.line else { return Ok(self) };
         let name = upstream.name_of(url).map_err(|error| refused(error.into()))?;
-        let tls = Tls::connect(stream, upstream.clone(), name).map_err(|error| refused(error.into()))?;
+        let tls = Tls::connect(stream, upstream.clone(), name, offers_http2).map_err(|error| refused(error.into()))?;
         let mut line = Line::Tls(Box::new(tls));
-        match timeout(TLS_HANDSHAKE_TIMEOUT, poll_fn(|context| line.poll_handshake(context))).await {
+        match timeout(time, poll_fn(|context| line.poll_handshake(context))).await {
             Ok(Ok(())) => Ok(Self { line, ..self }),
             Ok(Err(error)) => Err(Failure::Handshake(error)),
             Err(_) => Err(Failure::Handshake(io::ErrorKind::TimedOut.into())),
         }
     }
 
+    /// A new one to a server that [takes](Want::takes_http2) HTTP/2: whether that is what it is for. In the clear nobody is
+    /// asked.
+    pub fn is_http2(&self) -> bool {
+        self.line.tls().is_none_or(|tls| tls.agreed().alpn_protocol() == Some(ALPN_HTTP2))
+    }
+
     /// Whether a request may take it that asks for this.
-    pub fn is_for(&self, upstream: Option<&Arc<Upstream>>, patience: Patience) -> bool {
-        self.patience == patience && self.line.upstream().map(Arc::as_ptr) == upstream.map(Arc::as_ptr)
+    pub fn is_for(&self, want: Want<'_>) -> bool {
+        want.is_met_by(self.line.upstream(), self.patience)
     }
 }
 

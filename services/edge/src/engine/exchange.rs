@@ -3,7 +3,7 @@
 use super::answer::{self, Failure};
 use super::client::{After, Client, Counted};
 use super::copies;
-use super::dial::{Connection, Patience};
+use super::dial::{Connection, DialTimes, Want};
 use super::download::Reply;
 use super::guard::Guard;
 use super::http2;
@@ -16,12 +16,12 @@ use super::unsent::Unsent;
 use super::upload::{NotSent, Sent, Upload, reuse};
 use crate::count::Took;
 use crate::current::Admitted;
-use crate::limits::{DIAL_TIMEOUT, EXPECT_TIMEOUT, FAILED_SERVER_PAUSE, LAST_DIAL_TIMEOUT, RESPONSE_HEAD_TIMEOUT};
-use crate::secure::servers::Upstream;
+use crate::limits::{
+    DIAL_TIMEOUT, EXPECT_TIMEOUT, FAILED_SERVER_PAUSE, LAST_DIAL_TIMEOUT, RESPONSE_HEAD_TIMEOUT, TLS_HANDSHAKE_TIMEOUT,
+};
 use crate::servers::Server;
 use lifecycle::ErrorChain;
 use middleware::Finish;
-use routing::Scheme;
 use std::future::poll_fn;
 use std::mem;
 use std::sync::Arc;
@@ -241,25 +241,24 @@ async fn send(
     admitted: &Admitted,
     mut is_fresh: bool,
 ) -> Result<Sent, Failure> {
-    let (server, patience) = (admitted.server(), journey.patience());
+    let (server, want, send_proxy) = (admitted.server(), journey.want(admitted), admitted.route().send_proxy);
     loop {
-        let (upstream, send_proxy) = (admitted.upstream(), admitted.route().send_proxy);
         let kept = match is_fresh || send_proxy.is_some() {
             true => None,
-            false => worker.kept(server, upstream, patience, reuse(journey), Instant::now()),
+            false => worker.kept(server, want, reuse(journey), Instant::now()),
         };
-        let time = dial_timeout(journey, admitted);
+        let times = dial_times(journey, admitted);
         let connection = match (kept, send_proxy) {
             (Some(connection), _) => connection,
-            (None, None) => dial(worker, server, upstream, patience, time).await?,
+            (None, None) => dial(worker, server, want, times).await?,
             (None, Some(version)) => {
                 let (peer, at, mut header) = (&client.peer, client.line.local_address(), Vec::new());
                 write_header(version, peer.socket_address(), at.unwrap_or(peer.face.address), &mut header);
-                let dialled = Connection::dial_plain(&server.url, patience, time).await?;
-                let introduced = dialled.introduced(worker, &server.url, upstream, &header).await?;
-                match server.url.scheme() {
-                    Scheme::H2c => http2::alone(worker, server, introduced).await?,
-                    Scheme::Http | Scheme::Https => introduced,
+                let dialled = Connection::dial_plain(&server.url, want.patience, times.dial).await?;
+                let introduced = dialled.introduced(worker, &server.url, want, times, &header).await?;
+                match want.takes_http2(&server.url) && introduced.is_http2() {
+                    true => http2::alone(worker, server, introduced).await?,
+                    false => introduced,
                 }
             }
         };
@@ -282,13 +281,12 @@ async fn send(
 pub(super) async fn dial(
     worker: &Worker,
     server: &Arc<Server>,
-    upstream: Option<&Arc<Upstream>>,
-    patience: Patience,
-    time: Duration,
+    want: Want<'_>,
+    times: DialTimes,
 ) -> Result<Connection, Failure> {
-    match server.url.scheme() {
-        Scheme::H2c => http2::connect(worker, server, patience, time).await,
-        Scheme::Http | Scheme::Https => Connection::dial(worker, &server.url, upstream, patience, time).await,
+    match want.takes_http2(&server.url) {
+        true => http2::connect(worker, server, want, times).await,
+        false => Connection::dial(worker, &server.url, want, times).await,
     }
 }
 
@@ -351,11 +349,12 @@ pub(super) fn head_timeout(journey: &Journey, admitted: &Admitted) -> Duration {
     asked.or(admitted.route().head_timeout).unwrap_or(RESPONSE_HEAD_TIMEOUT)
 }
 
-fn dial_timeout(journey: &Journey, admitted: &Admitted) -> Duration {
+fn dial_times(journey: &Journey, admitted: &Admitted) -> DialTimes {
     let route = admitted.route();
     let is_last = journey.tried.len() + 1 >= route.servers.len();
     let asked = journey.orders.as_ref().and_then(|orders| orders.limits.timeouts.dial);
-    asked.or(route.dial_timeout).unwrap_or(if is_last { LAST_DIAL_TIMEOUT } else { DIAL_TIMEOUT })
+    let dial = asked.or(route.dial_timeout).unwrap_or(if is_last { LAST_DIAL_TIMEOUT } else { DIAL_TIMEOUT });
+    DialTimes { dial, handshake: route.handshake_timeout.unwrap_or(TLS_HANDSHAKE_TIMEOUT) }
 }
 
 /// Others are told of a server that failed.

@@ -1,7 +1,7 @@
 //! A request on its way, whichever server it goes to, and how one is found.
 
 use super::client::Peer;
-use super::dial::Patience;
+use super::dial::{Patience, Want};
 use super::orders::Orders;
 use super::thread::Worker;
 use crate::count::CountsOf;
@@ -152,6 +152,11 @@ impl Journey {
             Framing::Chunked | Framing::UntilClose => false,
         };
         if is_small && !self.asked.upgrade { Patience::Short } else { Patience::Long }
+    }
+
+    /// What it asks of a connection to the server that it was admitted to.
+    pub fn want<'a>(&self, admitted: &'a Admitted) -> Want<'a> {
+        Want { upstream: admitted.upstream(), patience: self.patience(), switches: self.asked.upgrade }
     }
 
     /// Admits it to another server after an attempt that ended with this status, if it may go there and there is one.

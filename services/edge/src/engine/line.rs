@@ -72,6 +72,11 @@ impl Line {
         }
     }
 
+    /// One request of a connection of HTTP/2.
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
     /// To a server over TLS: it carries requests of routes that ask for the same.
     pub fn upstream(&self) -> Option<&Arc<Upstream>> {
         match self {

@@ -1,10 +1,9 @@
 //! Connections to servers that wait for their next request: per thread and server, the last used first, so that those
 //! beyond what the load needs grow old and are closed.
 
-use super::dial::{Connection, Patience};
+use super::dial::{Connection, Want};
 use super::line::Line;
 use crate::limits::{IDLE_CONNECTION_MAX, IDLE_CONNECTION_MAX_FOR_BODY, IDLE_CONNECTIONS_MAX};
-use crate::secure::servers::Upstream;
 use crate::servers::Server;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,20 +41,13 @@ pub(super) enum Reuse {
 
 impl Pool {
     /// A connection that is not known to be dead.
-    pub fn take(
-        &mut self,
-        server: &Arc<Server>,
-        upstream: Option<&Arc<Upstream>>,
-        patience: Patience,
-        reuse: Reuse,
-        now: Instant,
-    ) -> Option<Connection> {
+    pub fn take(&mut self, server: &Arc<Server>, want: Want<'_>, reuse: Reuse, now: Instant) -> Option<Connection> {
         let Kept { silences, idle, .. } = self.kept.get_mut(server.slot)?.as_mut()?;
         if *silences != server.silences() {
             *silences = server.silences();
             idle.clear();
         }
-        while let Some(position) = idle.iter().rposition(|kept| kept.connection.is_for(upstream, patience)) {
+        while let Some(position) = idle.iter().rposition(|kept| kept.connection.is_for(want)) {
             let Idle { mut connection, since } = idle.remove(position);
             if now.saturating_duration_since(since) < reuse.idle_max() && reuse.is_live(&mut connection) {
                 connection.is_reused = true;
@@ -120,6 +112,7 @@ impl Reuse {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dial::Patience;
     use super::*;
     use crate::servers::Servers;
     use std::io::Write;
@@ -141,7 +134,8 @@ mod tests {
             accepted.write_all(b"body").unwrap();
             let mut pool = Pool::default();
             pool.put(&server, connection, Instant::now());
-            let taken = pool.take(&server, None, Patience::Short, Reuse::Any, Instant::now());
+            let want = Want { upstream: None, patience: Patience::Short, switches: false };
+            let taken = pool.take(&server, want, Reuse::Any, Instant::now());
             assert_eq!(taken.is_none(), is_doubted);
         }
     }

@@ -1,7 +1,7 @@
 //! One thread: its runtime, its listeners, its connections, and what they share.
 
 use super::copies::{self, Copy};
-use super::dial::{Connection, Patience};
+use super::dial::{Connection, Want};
 use super::http2::Http2;
 use super::pool::{Pool, Reuse};
 use super::proxy_header;
@@ -12,9 +12,7 @@ use super::{Command, Face, House};
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, COPIES_QUEUE_MAX, DRAIN_GRACE, HOUSEKEEPING_INTERVAL};
 use crate::per_thread;
 use crate::quiesce::{self, Phase};
-use crate::secure::servers::Upstream;
 use crate::servers::Server;
-use routing::Scheme;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
@@ -120,18 +118,10 @@ impl Worker {
     }
 
     /// A connection to a server that is not known to be dead.
-    pub fn kept(
-        &self,
-        server: &Arc<Server>,
-        upstream: Option<&Arc<Upstream>>,
-        patience: Patience,
-        reuse: Reuse,
-        now: Instant,
-    ) -> Option<Connection> {
-        match server.url.scheme() {
-            Scheme::H2c => self.http2.links.borrow_mut().take(server, patience),
-            Scheme::Http | Scheme::Https => self.pool.borrow_mut().take(server, upstream, patience, reuse, now),
-        }
+    pub fn kept(&self, server: &Arc<Server>, want: Want<'_>, reuse: Reuse, now: Instant) -> Option<Connection> {
+        let takes_http2 = want.takes_http2(&server.url);
+        let shared = takes_http2.then(|| self.http2.links.borrow_mut().take(server, want)).flatten();
+        shared.or_else(|| self.pool.borrow_mut().take(server, want, reuse, now))
     }
 
     /// What is kept of its connections is dead, as one of them was.

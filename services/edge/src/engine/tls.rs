@@ -75,8 +75,9 @@ impl Tls {
         stream: TcpStream,
         upstream: Arc<Upstream>,
         name: ServerName<'static>,
+        offers_http2: bool,
     ) -> Result<Self, rustls::Error> {
-        let session = UnbufferedClientConnection::new(upstream.config(), name)?;
+        let session = UnbufferedClientConnection::new(upstream.config(offers_http2), name)?;
         Ok(Self { upstream: Some(upstream), ..Self::new(stream, Session::Client(session)) })
     }
 

@@ -15,7 +15,7 @@ use crate::observation::Trail;
 use crate::servers::Server;
 use crate::spool::Replay;
 use http1::{Body, Edit, Forward, Forwarded, Framing, Request};
-use routing::{Route, Scheme};
+use routing::Route;
 use std::io::{self, ErrorKind};
 use std::task::{Context, Poll, ready};
 
@@ -87,7 +87,7 @@ impl Sent {
         write_head(worker, peer, request, journey, route, server, None, head);
         let head_bytes = head.len() as u64;
         unsent.send_all(&mut connection.line, head, &rest[..used]).map_err(|error| match error.kind() {
-            ErrorKind::InvalidData if server.url.scheme() == Scheme::H2c => NotSent::Faulty(Failure::Unsayable(error)),
+            ErrorKind::InvalidData if connection.line.is_stream() => NotSent::Faulty(Failure::Unsayable(error)),
             _ => NotSent::Closed(error),
         })?;
         count_bytes(admitted, head_bytes + body.data_bytes());

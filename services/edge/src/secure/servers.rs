@@ -1,7 +1,7 @@
 //! Configurations for connections to servers. Routes that ask for the same have the same one, and with it the sessions
 //! that can be resumed, and the connections that are kept.
 
-use super::{SecureError, authorities, provider, versions};
+use super::{ALPN_HTTP1, ALPN_HTTP2, SecureError, authorities, provider, versions};
 use crate::limits::TLS_SERVER_SESSIONS_MAX;
 use crate::servers::lock;
 use lifecycle::ErrorChain;
@@ -18,6 +18,8 @@ use std::sync::{Arc, LazyLock, Mutex, Weak};
 #[derive(Debug)]
 pub(crate) struct Upstream {
     config: Arc<ClientConfig>,
+    /// The same, and HTTP/2 is offered beside HTTP/1.1.
+    with_http2: Arc<ClientConfig>,
     /// Whom certificates name, if not the URL's host.
     name: Option<ServerName<'static>>,
 }
@@ -50,11 +52,14 @@ impl Upstream {
         };
         config.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(TLS_SERVER_SESSIONS_MAX)));
         let name = Some(&settings.server_name).filter(|name| !name.is_empty());
-        Ok(Self { config: Arc::new(config), name: name.map(|name| server_name(name)).transpose()? })
+        let name = name.map(|name| server_name(name)).transpose()?;
+        let mut with_http2 = config.clone();
+        with_http2.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
+        Ok(Self { config: Arc::new(config), with_http2: Arc::new(with_http2), name })
     }
 
-    pub fn config(&self) -> Arc<ClientConfig> {
-        self.config.clone()
+    pub fn config(&self, offers_http2: bool) -> Arc<ClientConfig> {
+        if offers_http2 { self.with_http2.clone() } else { self.config.clone() }
     }
 
     /// Whom the certificate of this server has to name.

@@ -1,5 +1,6 @@
 //! HTTP/2 in front, as a client that speaks it sees it.
 
+mod agreed;
 mod floods;
 mod grpc;
 mod servers;

@@ -5,4 +5,4 @@ mod front;
 mod hostile;
 mod servers;
 
-pub use client::{Authority, certificate, edge as secure_edge, https, seal_key, shown};
+pub use client::{Authority, certificate, edge as secure_edge, https, parts, seal_key, shown};

@@ -1,12 +1,18 @@
 //! Connections of HTTP/2 to servers: per thread and server as many as its limit of concurrent streams asks for, each driven
 //! by a task of its own. A request takes a [`Place`] on one of them.
 //!
-//! They follow the ways of kept connections ([`super::super::pool`]): they are of two kinds of patience, end when their
-//! server leaves the table and carries no request any more, when they have idled, and take no more requests when the
-//! server met silence or said that it goes away.
+//! They follow the ways of kept connections ([`super::super::pool`]): they are of two kinds of patience, and of routes that
+//! ask for the same TLS; they end when their server leaves the table and carries no request any more, when they have idled,
+//! and take no more requests when the server met silence or said that it goes away.
+//!
+//! # A server that has the choice (`h2://`)
+//! Every new connection offers both HTTPs (ALPN) and becomes what the server picks. The first request finds out while those
+//! beside it wait for its connection; what was picked is remembered for all threads. A server that picked HTTP/1.1 has
+//! nobody wait: each request makes the connection it needs, as with any server of HTTP/1.1, and once one of them is HTTP/2
+//! the server is one that speaks HTTP/2.
 
 use super::super::answer::Failure;
-use super::super::dial::{Connection, Patience};
+use super::super::dial::{Connection, DialTimes, Patience, Want};
 use super::super::line::Line;
 use super::super::thread::Worker;
 use super::piece::{Piece, Sending};
@@ -17,12 +23,13 @@ use crate::limits::{
     H2_CONNECTION_WINDOW_BYTES, H2_LINK_STREAMS_MAX, H2_LINKS_MAX, H2_STREAM_UNSENT_BYTES_MAX, H2_STREAM_WINDOW_BYTES,
     HEAD_BYTES_MAX, IDLE_CONNECTION_MAX,
 };
+use crate::secure::servers::Upstream;
 use crate::servers::Server;
 use h2::SendStream;
 use h2::client::{self, Builder, ResponseFuture, SendRequest};
 use http::Request;
 use http::uri::Scheme;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -45,16 +52,23 @@ struct OfServer {
     /// How often the server had met silence when the first of these was made.
     silences: u64,
     links: Vec<Link>,
-    /// Somebody makes one more, of short and of long patience.
-    dialing: [Rc<Cell<bool>>; 2],
+    /// Of these kinds somebody makes one more.
+    dialing: Rc<RefCell<Vec<Kind>>>,
     changed: Rc<Notify>,
 }
 
 /// A connection, until its last request has ended once this is dropped.
 struct Link {
     handle: SendRequest<Piece>,
-    patience: Patience,
+    kind: Kind,
     state: Rc<State>,
+}
+
+/// Which requests may take a connection.
+#[derive(Clone)]
+struct Kind {
+    upstream: Option<Arc<Upstream>>,
+    patience: Patience,
 }
 
 struct State {
@@ -80,14 +94,14 @@ pub(super) struct Place {
 
 impl Links {
     /// A place for a request on a connection that is not known to be dead.
-    pub fn take(&mut self, server: &Arc<Server>, patience: Patience) -> Option<Connection> {
+    pub fn take(&mut self, server: &Arc<Server>, want: Want<'_>) -> Option<Connection> {
         let of = self.of.get_mut(server.slot)?.as_mut()?;
         if of.silences != server.silences() {
             of.silences = server.silences();
             of.links.clear();
         }
         of.links.retain_mut(|link| link.is_live());
-        of.links.iter().find(|link| link.patience == patience && link.state.has_place()).map(Link::take)
+        of.links.iter().find(|link| link.kind.is_for(want) && link.state.has_place()).map(Link::take)
     }
 
     /// Forgets those that were closed.
@@ -118,7 +132,7 @@ impl Links {
             server: server.clone(),
             silences: server.silences(),
             links: Vec::new(),
-            dialing: Default::default(),
+            dialing: Rc::default(),
             changed: Rc::default(),
         })
     }
@@ -126,60 +140,95 @@ impl Links {
 
 /// Whose turn it is to make a connection, until this is dropped.
 struct Turn {
-    dialing: Rc<Cell<bool>>,
+    dialing: Rc<RefCell<Vec<Kind>>>,
+    kind: Kind,
     changed: Rc<Notify>,
 }
 
+impl Kind {
+    fn of(want: Want<'_>) -> Self {
+        Self { upstream: want.upstream.cloned(), patience: want.patience }
+    }
+
+    fn is_for(&self, want: Want<'_>) -> bool {
+        want.is_met_by(self.upstream.as_ref(), self.patience)
+    }
+
+    fn want(&self) -> Want<'_> {
+        Want { upstream: self.upstream.as_ref(), patience: self.patience, switches: false }
+    }
+}
+
 impl OfServer {
-    /// One is made at a time, and the next one once the server has said how many streams it allows on the last.
-    fn turn(&self, patience: Patience) -> Option<Turn> {
-        let dialing = &self.dialing[usize::from(patience == Patience::Long)];
-        let mut links = self.links.iter().filter(|link| link.patience == patience);
-        if links.clone().count() >= H2_LINKS_MAX || links.any(|link| !link.state.was_told.get()) || dialing.get() {
+    /// One of a kind is made at a time, and the next one once the server has said how many streams it allows on the last.
+    fn turn(&self, want: Want<'_>) -> Option<Turn> {
+        let mut links = self.links.iter().filter(|link| link.kind.is_for(want));
+        let is_dialed = self.dialing.borrow().iter().any(|kind| kind.is_for(want));
+        if links.clone().count() >= H2_LINKS_MAX || links.any(|link| !link.state.was_told.get()) || is_dialed {
             return None;
         }
-        dialing.set(true);
-        Some(Turn { dialing: dialing.clone(), changed: self.changed.clone() })
+        let kind = Kind::of(want);
+        self.dialing.borrow_mut().push(kind.clone());
+        Some(Turn { dialing: self.dialing.clone(), kind, changed: self.changed.clone() })
+    }
+
+    /// Keeps it for others; one too many is for the request that made it.
+    fn keep(&mut self, link: Link) {
+        if self.links.iter().filter(|known| known.kind.is_for(link.kind.want())).count() < H2_LINKS_MAX {
+            self.links.push(link);
+        }
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.dialing.set(false);
+        self.dialing.borrow_mut().retain(|kind| !kind.is_for(self.kind.want()));
         self.changed.notify_waiters();
     }
 }
 
-/// A place on a connection that is there, or is made, within a time.
+/// A place on a connection that is there, or is made, within these times; or a connection of HTTP/1.1, if that is what the
+/// server picked.
 pub(in super::super) async fn connect(
     worker: &Worker,
     server: &Arc<Server>,
-    patience: Patience,
-    time: Duration,
+    want: Want<'_>,
+    times: DialTimes,
 ) -> Result<Connection, Failure> {
-    let deadline = Instant::now() + time;
-    loop {
-        let (turn, changed) = {
+    let begun = Instant::now();
+    let others_handshake = if want.upstream.is_some() { times.handshake } else { Duration::ZERO };
+    let deadline = begun + times.dial + others_handshake;
+    let _turn = loop {
+        let changed = {
             let links = &mut *worker.http2.links.borrow_mut();
-            if let Some(connection) = links.take(server, patience) {
+            if let Some(connection) = links.take(server, want) {
                 return Ok(connection);
             }
-            let of = links.of(server);
-            (of.turn(patience), of.changed.clone())
-        };
-        let Some(_turn) = turn else {
-            if timeout_at(deadline, changed.notified()).await.is_err() {
-                return Err(Failure::Crowded);
+            if server.chose_http1() {
+                break None;
             }
-            continue;
+            let of = links.of(server);
+            if let Some(turn) = of.turn(want) {
+                break Some(turn);
+            }
+            of.changed.clone()
         };
-        let dialed =
-            Connection::dial_plain(&server.url, patience, deadline.saturating_duration_since(Instant::now())).await?;
-        let link = make(worker, server, dialed).await?;
-        let place = link.take();
-        worker.http2.links.borrow_mut().of(server).links.push(link);
-        return Ok(place);
+        if timeout_at(deadline, changed.notified()).await.is_err() {
+            return Err(Failure::Crowded);
+        }
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let dialled =
+        Connection::dial(worker, &server.url, want, DialTimes { dial: times.dial.min(left), ..times }).await?;
+    let is_http2 = dialled.is_http2();
+    server.chose(is_http2);
+    if !is_http2 {
+        return Ok(dialled);
     }
+    let link = make(worker, server, dialled).await?;
+    let place = link.take();
+    worker.http2.links.borrow_mut().of(server).keep(link);
+    Ok(place)
 }
 
 /// The one place on a connection that is for one client.
@@ -194,6 +243,7 @@ pub(in super::super) async fn alone(
 /// Makes a connection one of HTTP/2.
 async fn make(worker: &Worker, server: &Arc<Server>, connection: Connection) -> Result<Link, Failure> {
     let Connection { line, patience, .. } = connection;
+    let kind = Kind { upstream: line.upstream().cloned(), patience };
     let Http2 { spare, links, .. } = &worker.http2;
     let scheme = if line.is_secure() { Scheme::HTTPS } else { Scheme::HTTP };
     let wire = Wire::to_server(line, spare.clone());
@@ -212,7 +262,7 @@ async fn make(worker: &Worker, server: &Arc<Server>, connection: Connection) -> 
         changed,
     });
     spawn_local(drive(connection, wire, state.clone()));
-    Ok(Link { handle, patience, state })
+    Ok(Link { handle, kind, state })
 }
 
 fn builder() -> Builder {
@@ -258,7 +308,7 @@ impl Link {
         let is_reused = state.was_used.replace(true);
         let place = Place { handle: self.handle.clone(), state };
         let line = Line::Stream(Box::new(Stream::ToServer(ToServer::new(place))));
-        Connection { line, patience: self.patience, is_reused, is_doubted: false }
+        Connection { line, patience: self.kind.patience, is_reused, is_doubted: false }
     }
 
     /// Whether new requests may take it.

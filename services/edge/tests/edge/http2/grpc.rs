@@ -1,15 +1,18 @@
 //! gRPC from end to end: a client and a server of tonic, with the edge between them.
 
+use super::agreed::Speaker;
 use crate::harness::{DEADLINE, Edge};
+use crate::tls::Authority;
 use futures::Stream;
 use http::uri::PathAndQuery;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
@@ -100,8 +103,12 @@ async fn served() -> SocketAddr {
 }
 
 async fn client(edge: &Edge) -> Client<Channel> {
-    let url = format!("h2c://{}", served().await);
-    let document = json!({ "v": 0, "rule": "PathPrefix(`/test.Echo/`)", "servers": [{ "id": "s", "url": url }] });
+    client_to(edge, &format!("h2c://{}", served().await), json!({})).await
+}
+
+async fn client_to(edge: &Edge, url: &str, tls: Value) -> Client<Channel> {
+    let servers = json!([{ "id": "s", "url": url }]);
+    let document = json!({ "v": 0, "rule": "PathPrefix(`/test.Echo/`)", "servers": servers, "server_tls": tls });
     let revision = edge.store.change(&[("/roadstead/routes/grpc", Some(&document.to_string()))]).await;
     edge.applied(revision).await;
     let channel = Channel::from_shared(format!("http://{}", edge.address)).unwrap().connect().await.unwrap();
@@ -172,4 +179,29 @@ async fn streams_go_down_and_up_and_both_ways_at_once() {
     }
     drop(say);
     assert_eq!(timeout(DEADLINE, both.message()).await.unwrap().unwrap(), None);
+}
+
+/// The server has TLS in front of it, and speaks HTTP/2 only.
+#[tokio::test]
+async fn calls_go_to_a_server_over_tls_with_their_trailers() {
+    let (edge, authority) = (Edge::start().await, Authority::new());
+    let behind = served().await;
+    let server = Speaker::start(&authority, &[b"h2"], move |_, mut stream| async move {
+        let mut behind = TcpStream::connect(behind).await.unwrap();
+        let _ended = copy_bidirectional(&mut stream, &mut behind).await;
+    })
+    .await;
+    let mut client = client_to(&edge, &server.url, json!({ "authorities": authority.pem() })).await;
+    for _ in 0..10 {
+        let call = client.unary(Request::new("hello".to_owned()), path("/test.Echo/Unary"), Codec::default());
+        assert_eq!(timeout(DEADLINE, call).await.unwrap().unwrap().get_ref(), "HELLO");
+        client.ready().await.unwrap();
+    }
+    let down = client.server_streaming(Request::new("20".to_owned()), path("/test.Echo/Down"), Codec::default());
+    let mut down = down.await.unwrap().into_inner();
+    for number in 0..20 {
+        assert_eq!(timeout(DEADLINE, down.message()).await.unwrap().unwrap(), Some(format!("word {number}")));
+    }
+    assert_eq!(timeout(DEADLINE, down.message()).await.unwrap().unwrap_err().code(), Code::ResourceExhausted);
+    assert_eq!(server.heard(), (1, 0), "one connection");
 }

@@ -48,7 +48,7 @@ async fn route(edge: &Edge, address: SocketAddr) {
 }
 
 /// Answers with what was asked, and with its body behind it.
-async fn echo(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+pub async fn echo(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     let (parts, body) = request.into_parts();
     let headers: Vec<(String, String)> =
         parts.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();

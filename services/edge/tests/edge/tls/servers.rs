@@ -7,10 +7,14 @@ use rustls::ServerConfig;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+/// For a handshake, if nobody says otherwise.
+const DEFAULT: Duration = Duration::from_secs(5);
 
 /// A server that speaks TLS under a certificate for these names; its handler gets the connections.
 async fn server<F: Future<Output = ()> + Send + 'static>(
@@ -103,6 +107,29 @@ async fn vulcands_backends_speak_tls_as_their_settings_say() {
     eventually("it serves", || async { (edge.get("a", "/").await.status() == 200).then_some(()) }).await;
     edge.store.change(&[("/vulcand/backends/b/backend", Some(&backend(json!({}))))]).await;
     eventually("it is not believed", || async { (edge.get("a", "/").await.status() == 502).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_server_that_dawdles_has_as_long_for_the_handshake_as_its_backend_says() {
+    let edge = Edge::start().await;
+    let silent =
+        Server::raw(|_, mut stream| async move { while stream.read(&mut [0; 512]).await.is_ok_and(|n| n > 0) {} });
+    let url = json!({ "URL": format!("https://{}", silent.await.address) }).to_string();
+    let backend = json!({ "Type": "http", "Settings": { "Timeouts": { "TLSHandshake": "100ms" } } }).to_string();
+    let frontend = json!({ "Type": "http", "BackendId": "b", "Route": "Host(`a`)" }).to_string();
+    edge.store
+        .change(&[
+            ("/vulcand/backends/b/backend", Some(&backend)),
+            ("/vulcand/backends/b/servers/s", Some(&url)),
+            ("/vulcand/frontends/f/frontend", Some(&frontend)),
+        ])
+        .await;
+    let begun = eventually("it is asked", || async {
+        let begun = Instant::now();
+        (edge.get("a", "/").await.status() == 502).then_some(begun)
+    })
+    .await;
+    assert!(begun.elapsed() < DEFAULT, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
