@@ -114,12 +114,13 @@ impl Assembler {
             self.revision = revision;
         }
         if source == Source::Challenges {
-            self.told[source as usize] = true;
+            let is_first = !std::mem::replace(&mut self.told[source as usize], true);
             self.challenges.apply(change);
             self.certificates.publish_challenges(self.challenges.certificates());
             // Said only now, when both kinds are answered.
             self.challenges.acknowledge(revision);
-            return false;
+            // They are in no table; but what was read first may be the last that a table waited for.
+            return is_first;
         }
         if matches!(&change, Change::Events(events) if events.is_empty()) {
             return false;

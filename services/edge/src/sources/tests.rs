@@ -3,7 +3,7 @@
 use super::*;
 use crate::certificates::Keeper;
 use crate::challenges::Challenges;
-use crate::current::{Current, Snapshot};
+use crate::current::{Current, Draft, Snapshot};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 use store::{Embedded, Operation, TxnRequest};
@@ -151,6 +151,44 @@ async fn a_change_leaves_everything_else_as_it_is() {
         assert!(Arc::ptr_eq(turns, &after.turns[position]), "{} was made anew", turns.route.id);
     }
     assert_eq!(house.current.servers.all().iter().filter(|server| server.is_listed()).count(), 99);
+}
+
+/// Each source is read by a task of its own: any may be the last, and nothing need change afterwards.
+#[tokio::test]
+async fn whichever_source_is_read_last_the_table_is_complete_then() {
+    for last in Source::ALL {
+        for kept in [None, Some(Draft { loaded: true, stale: true, revision: 5, ..Draft::default() })] {
+            let is_stale = kept.is_some();
+            let current = Arc::new(Current::new());
+            let metrics = Arc::new(Metrics::new(current.servers.clone()));
+            kept.map(|kept| current.publish(kept, |route| metrics.of_route(route)));
+            let challenges = Arc::new(Challenges::new(None));
+            let assembler = Assembler::new(current.clone(), metrics, Keeper::new(None), Arc::default(), challenges);
+            let (updates, received) = mpsc::channel(1);
+            let _assembling = tokio::spawn(assembler.run(received));
+            let others = Source::ALL.into_iter().filter(|source| *source != last);
+            for source in others.chain([last]) {
+                let snapshot = current.load();
+                assert_eq!((snapshot.loaded, snapshot.stale), (is_stale, is_stale), "before {source:?}, {last:?} last");
+                let key = KeyValue {
+                    key: format!("{}a", source.prefix()).into(),
+                    value: r#"{"v":0,"rule":"Host(`a`)","servers":[]}"#.into(),
+                    ..KeyValue::default()
+                };
+                let keys = if source == Source::Documents { vec![key] } else { Vec::new() };
+                let (held, change) = (!keys.is_empty(), Change::All(keys));
+                let update = Update { source, cluster_id: 7, held, revision: 9, change };
+                updates.send(update).await.unwrap();
+                // It has this thread: what it took is done when it takes the next.
+                while updates.capacity() == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            let snapshot = current.load();
+            assert_eq!((snapshot.loaded, snapshot.stale, snapshot.revision()), (true, false, 9), "{last:?} last");
+            assert!(snapshot.of_route("a").is_some(), "{last:?} last");
+        }
+    }
 }
 
 /// `cargo test --release -p edge -- --nocapture of_ten_thousand` shows how long a change takes.
