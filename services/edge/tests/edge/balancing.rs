@@ -119,7 +119,7 @@ async fn a_failing_server_is_passed_over_and_comes_back() {
     let (fails, asked) = (Arc::new(AtomicBool::new(true)), Arc::default());
     let (edge, failing) = (Edge::start().await, failing(&fails, &asked).await);
     let (one, two) = (Server::named("one").await, Server::named("two").await);
-    let ejection = json!({ "ejection": { "failures": 3, "seconds": 3, "seconds_max": 3 } });
+    let ejection = json!({ "ejection": { "failures": 3, "seconds": 8, "seconds_max": 8 } });
     route(&edge, &[&failing, &one, &two], ejection.clone()).await;
     let found = counts(&edge, 9).await;
     assert_eq!(found["failing"], 3, "its turns");

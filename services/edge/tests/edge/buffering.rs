@@ -58,8 +58,10 @@ async fn a_server_that_dies_while_a_kept_body_is_sent_costs_nothing() {
                 let framing = if is_chunked { "[\"transfer-encoding\",\"chunked\"]" } else { "[\"content-length\"," };
                 assert!(answer.contains(framing), "{answer}");
             }
-            assert_eq!(died.load(SeqCst), 1, "it was asked");
-            assert_eq!(edge.metric("edge_route_retries_total{route=\"a\"}").await, 1.0);
+            // Once, or again when its pause was over by then.
+            let died = died.load(SeqCst);
+            assert!((1..=2).contains(&died), "it was asked {died} times");
+            assert_eq!(edge.metric("edge_route_retries_total{route=\"a\"}").await, died as f64);
             eventually("nothing is kept any more", || async {
                 let kept =
                     (edge.metric("edge_buffered_memory_bytes").await, edge.metric("edge_buffered_disk_bytes").await);
@@ -80,7 +82,7 @@ async fn a_predicate_that_names_a_method_wants_its_bodies_kept() {
         let answer = exchange(edge.address, &request("POST", 10, false)).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     }
-    assert_eq!(died.load(SeqCst), 1);
+    assert!((1..=2).contains(&died.load(SeqCst)), "it was asked, again if its pause was over by then");
 }
 
 #[tokio::test]
@@ -122,7 +124,7 @@ async fn a_client_that_leaves_while_its_body_is_kept_frees_everything() {
         (kept == (0.0, 0.0)).then_some(())
     })
     .await;
-    assert_eq!(edge.metric("edge_requests_total{route=\"a\",code=\"499\"}").await, 1.0);
+    edge.until_metric("edge_requests_total{route=\"a\",code=\"499\"}", 1.0).await;
 }
 
 #[tokio::test]
@@ -142,7 +144,7 @@ async fn a_body_that_cannot_be_kept_is_refused_in_words() {
     let huge = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000000\r\nConnection: close\r\n\r\n";
     let answer = exchange(edge.address, huge).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
-    assert_eq!(edge.metric("edge_buffered_bodies_refused_total").await, 2.0);
+    edge.until_metric("edge_buffered_bodies_refused_total", 2.0).await;
     let answer = exchange(edge.address, &request("PUT", 900, false)).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "what fits into memory is: {answer}");
 }

@@ -1,6 +1,6 @@
 //! Servers that die, refuse, break off, and what a client sees of it.
 
-use crate::harness::{Edge, Server, call, document, exchange, name, read_head};
+use crate::harness::{DEADLINE, Edge, Server, call, document, exchange, name, read_head};
 use http::{Method, StatusCode};
 use serde_json::json;
 use std::sync::Arc;
@@ -30,15 +30,18 @@ async fn a_server_that_answers_nothing_is_left_within_a_moment_for_any_method() 
     let edge = Edge::start().await;
     let (hole, alive) = (Server::black_hole().await, Server::named("alive").await);
     edge.route("a", "a", &[&hole, &alive]).await;
-    let mut slow = 0;
+    let all_begun = Instant::now();
     for method in [Method::GET, Method::POST, Method::GET, Method::PUT, Method::GET, Method::DELETE] {
         let begun = Instant::now();
         let response = edge.call(method.clone(), "a", "/", "body").await;
         assert_eq!((response.status(), name(&response).as_str()), (StatusCode::OK, "alive"), "{method}");
-        assert!(begun.elapsed() < Duration::from_secs(1), "{method}: {:?}", begun.elapsed());
-        slow += usize::from(begun.elapsed() >= Duration::from_millis(300));
+        // It is left after 300 ms; a busy machine takes its time for the rest. Without another server it would have 5 s.
+        assert!(begun.elapsed() < Duration::from_secs(4), "{method}: {:?}", begun.elapsed());
     }
-    assert!((1..=2).contains(&slow), "who met silence finds out for others: {slow}");
+    // Who met silence finds out for others, for a second.
+    let silent = edge.metric("edge_route_retries_total{route=\"a\"}").await;
+    let silent_max = 2.0 + all_begun.elapsed().as_secs_f64().floor();
+    assert!((1.0..=silent_max).contains(&silent), "{silent} of 6 were sent there, {silent_max} may be");
 }
 
 /// Busy servers leave their windows closed for a while: a large body waits.
@@ -257,7 +260,7 @@ async fn a_killed_server_loses_no_get_under_load() {
     }
     over.store(true, SeqCst);
     for client in clients {
-        let lost = tokio::time::timeout(Duration::from_secs(10), client).await.unwrap().unwrap();
+        let lost = tokio::time::timeout(DEADLINE, client).await.unwrap().unwrap();
         assert!(lost.is_empty(), "{lost:?}");
     }
 }

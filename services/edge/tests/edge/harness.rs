@@ -13,6 +13,7 @@ use socket2::{Domain, Socket, Type};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::Duration;
 use store::Store;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,6 +34,16 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(name: &str, mut condit
         }
     };
     tokio::time::timeout(DEADLINE, attempts).await.unwrap_or_else(|_| panic!("never: {name}"))
+}
+
+/// An address for a listener that the store asks for: below the ports that the kernel hands out to everyone else meanwhile
+/// (`ip_local_port_range` begins at 32768).
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 100) as u16 * 100;
+    let next = || SocketAddr::from(([127, 0, 0, 1], first + NEXT.fetch_add(1, Relaxed) % 100));
+    let is_free = |address: &SocketAddr| std::net::TcpListener::bind(address).is_ok();
+    std::iter::repeat_with(next).take(100).find(is_free).expect("one of a hundred ports is free")
 }
 
 /// An edge on free ports, without a controller.
@@ -135,6 +146,12 @@ impl Edge {
         let text = String::from_utf8(response.body().to_vec()).unwrap();
         let line = text.lines().find(|line| line.starts_with(line_start));
         line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// Waits until a metric is this. A request is counted when its answer is out: its client may have that before.
+    pub async fn until_metric(&self, line_start: &str, expected: f64) {
+        let is_so = || async { (self.metric(line_start).await == expected).then_some(()) };
+        eventually(&format!("{line_start} {expected}"), is_so).await;
     }
 
     pub async fn get(&self, host: &str, path: &str) -> Response<Bytes> {
@@ -248,11 +265,16 @@ impl Server {
         Self::raw(|_, stream| async move { drop(stream) }).await
     }
 
-    /// An address where nobody listens.
+    /// An address where nobody listens: it is held, so that nobody else does either.
     pub async fn absent() -> Self {
-        let server = Self::raw(|_, _| async {}).await;
-        server.kill().await;
-        Self { address: server.address, task: tokio::spawn(async {}) }
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let hold = async move {
+            let _held = socket;
+            std::future::pending().await
+        };
+        Self { address, task: tokio::spawn(hold) }
     }
 
     pub fn url(&self) -> String {

@@ -42,9 +42,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Of the edges here: for a head, and without taking anything.
-const PATIENCE: Duration = Duration::from_millis(300);
-/// Of their backends, until a response.
+/// Of edges with clients that dawdle: for a head, and without taking anything. A busy machine takes less to let a client
+/// say what it has to say.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Of backends whose servers say nothing any more, until a response.
 const READ: &str = "300ms";
 
 /// How a peer ends its part.
@@ -78,8 +79,8 @@ impl Ending {
     }
 }
 
-/// An edge whose clients have little time.
-async fn edge() -> Edge {
+/// An edge whose clients have little time. Whoever does not dawdle has an edge with the usual times.
+async fn hurried() -> Edge {
     let store = Arc::new(MemoryStore::default());
     let client_times = edge::ClientTimes { head: PATIENCE, stall: PATIENCE };
     Edge::of(edge::Config { client_times, ..config(store.clone()) }, store).await
@@ -103,8 +104,12 @@ async fn is_well(edge: &Edge, host: &str) {
     })
     .await;
     let request = format!("GET /well HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    let answer = exchange(edge.address, &request).await;
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    eventually("who behaves is served", || async {
+        let answer = exchange(edge.address, &request).await;
+        // The server has as little time as one that says nothing, which a busy machine may not leave it now and then.
+        (!answer.starts_with("HTTP/1.1 504 ")).then(|| assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}"))
+    })
+    .await;
 }
 
 async fn connected(edge: &Edge, bytes: &str) -> TcpStream {

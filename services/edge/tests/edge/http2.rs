@@ -328,15 +328,15 @@ async fn a_connection_that_carried_http1_does_not_become_http2() {
 #[tokio::test]
 async fn a_client_that_idles_is_told_to_go() {
     let store = Arc::new(MemoryStore::default());
-    let client_times = edge::ClientTimes { head: Duration::from_millis(100), ..edge::ClientTimes::default() };
+    let client_times = edge::ClientTimes { head: Duration::from_secs(1), ..edge::ClientTimes::default() };
     let edge = Edge::of(edge::Config { client_times, ..config(store.clone()) }, store).await;
     let (sender, connection) = connect(edge.address).await;
-    timeout(DEADLINE, connection).await.unwrap().unwrap().unwrap();
-    assert!(ask(&sender, request("GET", "http://a/")).await.is_err());
     // Nothing but the preface, or less.
-    for part in ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PRI * HTTP/2.0\r\n\r\n"] {
-        exchange(edge.address, part).await;
-    }
+    let preface = exchange(edge.address, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    let part = exchange(edge.address, "PRI * HTTP/2.0\r\n\r\n");
+    let (connection, ..) = tokio::join!(timeout(DEADLINE, connection), preface, part);
+    connection.unwrap().unwrap().unwrap();
+    assert!(ask(&sender, request("GET", "http://a/")).await.is_err());
 }
 
 #[tokio::test]

@@ -6,6 +6,9 @@ use http::StatusCode;
 use std::path::Path;
 use std::sync::Arc;
 
+/// What an edge reads of the store, each by itself.
+const SOURCES: usize = 5;
+
 /// Waits until the table on disk names all of these.
 async fn written(data: &Path, texts: &[&str]) {
     eventually("the table is written", || async {
@@ -42,7 +45,8 @@ async fn an_edge_that_starts_without_the_store_serves_what_was_kept() {
     assert_eq!(edge.get("elsewhere", "/").await.status(), StatusCode::NOT_FOUND);
     let status = edge.status().await;
     assert_eq!((&status["stale"], &status["from_disk"]), (&true.into(), &true.into()));
-    assert_eq!(edge.ready().await, (200, serde_json::json!({ "ready": true, "stale": true })));
+    let expected = (200, serde_json::json!({ "ready": true, "stale": true }));
+    eventually("it is ready", || async { (edge.ready().await == expected).then_some(()) }).await;
 
     // What changed meanwhile is served once the store answers.
     let other = Server::named("two").await;
@@ -62,8 +66,9 @@ async fn a_store_that_comes_back_empty_is_asked_twice_before_what_was_kept_goes(
     store.clear_silently();
     let before = store.reads();
     let edge = Edge::keeping(data.path(), &store).await;
-    eventually("all three sources were read", || async { (store.reads() >= before + 3).then_some(()) }).await;
-    assert_eq!(name(&edge.get("a", "/").await), "one", "one empty answer is not believed");
+    eventually("all sources were read", || async { (store.reads() >= before + SOURCES).then_some(()) }).await;
+    let is_served = name(&edge.get("a", "/").await) == "one";
+    assert!(is_served || store.reads() > before + SOURCES, "one empty answer is not believed");
     eventually("it is confirmed", || async {
         (edge.get("a", "/").await.status() == StatusCode::NOT_FOUND).then_some(())
     })

@@ -1,6 +1,6 @@
 //! What the edge says of what it does: metrics, figures of the last seconds.
 
-use crate::harness::{DEADLINE, Edge, Server, config};
+use crate::harness::{Edge, Server, config, eventually};
 use crate::memory_store::MemoryStore;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -41,11 +41,11 @@ async fn times_are_counted_by_route_and_by_server() {
     let url = slow.url();
     for name in ["edge_route_request_duration_seconds", "edge_route_response_head_seconds"] {
         let of = "route=\"a\"";
-        assert_eq!(edge.metric(&format!("{name}_count{{{of}}}")).await, 3.0);
+        edge.until_metric(&format!("{name}_count{{{of}}}"), 3.0).await;
         assert_eq!(edge.metric(&format!("{name}_bucket{{{of},le=\"0.032768\"}}")).await, 0.0);
-        assert_eq!(edge.metric(&format!("{name}_bucket{{{of},le=\"8.388608\"}}")).await, 3.0);
+        edge.until_metric(&format!("{name}_bucket{{{of},le=\"8.388608\"}}"), 3.0).await;
         let server = name.replace("route", "server");
-        assert_eq!(edge.metric(&format!("{server}_count{{server=\"{url}\"}}")).await, 3.0);
+        edge.until_metric(&format!("{server}_count{{server=\"{url}\"}}"), 3.0).await;
     }
     assert!(edge.metric("edge_route_request_duration_seconds_sum{route=\"a\"}").await >= 0.15);
 }
@@ -56,19 +56,21 @@ async fn top_has_what_happened_in_the_last_seconds() {
     let (server, broken) = (Server::named("one").await, Server::hanging_up().await);
     edge.route("a", "a", &[&server]).await;
     edge.route("b", "b", &[&broken]).await;
-    let asking = async {
-        let top: Value = edge.client.get_json(&format!("http://{}/top", edge.api)).await.unwrap();
-        top
-    };
-    let requests = async {
-        // Its first sample is made at once; only what comes afterwards counts.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        for _ in 0..10 {
-            assert_eq!(edge.get("a", "/").await.status(), 200);
-        }
-        assert_eq!(edge.get("b", "/").await.status(), 502);
-    };
-    let (top, ()) = tokio::time::timeout(DEADLINE, async { tokio::join!(asking, requests) }).await.unwrap();
+    let url = format!("http://{}/top", edge.api);
+    let ask = || async { edge.client.get_json::<Value>(&url).await.unwrap() };
+    // Only what comes after the first sample counts, which is made for who asks first.
+    let before = ask().await;
+    assert!(before["routes"].as_array().unwrap().is_empty(), "{before}");
+    for _ in 0..10 {
+        assert_eq!(edge.get("a", "/").await.status(), 200);
+    }
+    assert_eq!(edge.get("b", "/").await.status(), 502);
+    let top = eventually("all of them are seen", || async {
+        let top = ask().await;
+        let seen = top["routes"].as_array()?.iter().filter_map(|route| route["requests"].as_u64());
+        (seen.sum::<u64>() >= 11).then_some(top)
+    })
+    .await;
     assert_eq!((&top["edges"][0], &top["routes"][0]["route"]), (&"edge-1".into(), &"a".into()), "{top}");
     assert_eq!((&top["routes"][0]["requests"], &top["routes"][0]["errors"]), (&10.into(), &0.into()), "{top}");
     assert!(top["routes"][0]["whole"]["p99_s"].as_f64().unwrap() > 0.0, "{top}");

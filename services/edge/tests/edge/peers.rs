@@ -1,6 +1,6 @@
 //! Peers that are slow, split what they send, leave in the middle, or speak an older HTTP: what becomes of each.
 
-use crate::harness::{DEADLINE, Edge, Server, config, document, eventually, exchange, read_head};
+use crate::harness::{DEADLINE, Edge, Server, config, document, exchange, read_head};
 use crate::memory_store::MemoryStore;
 use serde_json::json;
 use std::sync::Arc;
@@ -48,11 +48,12 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 #[tokio::test]
 async fn a_head_that_comes_too_slowly_is_answered_408_and_an_idle_client_is_closed() {
     let store = Arc::new(MemoryStore::default());
-    let client_times = edge::ClientTimes { head: Duration::from_millis(100), ..edge::ClientTimes::default() };
+    let client_times = edge::ClientTimes { head: Duration::from_secs(1), ..edge::ClientTimes::default() };
     let edge = Edge::of(edge::Config { client_times, ..config(store.clone()) }, store).await;
-    let answer = exchange(edge.address, "GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").await;
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert_eq!(exchange(edge.address, "").await, "");
+    let slow = exchange(edge.address, "GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ");
+    let (slow, idle) = tokio::join!(slow, exchange(edge.address, ""));
+    assert!(slow.starts_with("HTTP/1.1 408 "), "{slow}");
+    assert_eq!(idle, "");
 }
 
 #[tokio::test]
@@ -69,9 +70,8 @@ async fn a_client_that_takes_nothing_is_cut() {
     edge.route("a", "a", &[&endless]).await;
     let mut client = TcpStream::connect(edge.address).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    let in_flight = || async { Some(edge.metric("edge_requests_in_flight ").await) };
-    eventually("it is in flight", || async { in_flight().await.filter(|count| *count == 1.0) }).await;
-    eventually("it is cut", || async { in_flight().await.filter(|count| *count == 0.0) }).await;
+    edge.until_metric("edge_requests_total{route=\"a\",code=\"499\"}", 1.0).await;
+    edge.until_metric("edge_requests_in_flight ", 0.0).await;
 }
 
 #[tokio::test]
@@ -358,10 +358,10 @@ async fn many_clients_at_once_are_served() {
         tokio::time::timeout(DEADLINE, client).await.unwrap().unwrap();
     }
     assert_eq!(requests.load(SeqCst), 1500);
-    assert_eq!(edge.metric("edge_requests_total{route=\"a\",code=\"200\"}").await, 1500.0);
-    assert_eq!(edge.metric("edge_route_request_duration_seconds_count{route=\"a\"}").await, 1500.0);
+    edge.until_metric("edge_requests_total{route=\"a\",code=\"200\"}", 1500.0).await;
+    edge.until_metric("edge_route_request_duration_seconds_count{route=\"a\"}", 1500.0).await;
     let url = server.url();
-    assert_eq!(edge.metric(&format!("edge_server_requests_total{{server=\"{url}\",code=\"200\"}}")).await, 1500.0);
+    edge.until_metric(&format!("edge_server_requests_total{{server=\"{url}\",code=\"200\"}}"), 1500.0).await;
 }
 
 /// A route whose servers all refuse answers and keeps the client's connection when the request has come whole.

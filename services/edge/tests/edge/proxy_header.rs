@@ -1,6 +1,6 @@
 //! PROXY headers: whom a proxy before the edge speaks for.
 
-use crate::harness::{DEADLINE, Edge, Server, config, document, eventually, received};
+use crate::harness::{DEADLINE, Edge, Server, config, document, eventually, free_address, received};
 use crate::memory_store::MemoryStore;
 use http::Response;
 use proxyprotocol::{Accepted, Ends, Extension, Origin, Parsed, parse, write_v1, write_v2};
@@ -48,9 +48,12 @@ fn forwarded_for(answer: &str) -> Vec<String> {
 }
 
 async fn edge(proxies: &str) -> (Edge, Server) {
+    edge_with(proxies, edge::ClientTimes::default()).await
+}
+
+async fn edge_with(proxies: &str, client_times: edge::ClientTimes) -> (Edge, Server) {
     let store = Arc::new(MemoryStore::default());
     let proxies = vec![routing::Network::parse(proxies).unwrap()];
-    let client_times = edge::ClientTimes { head: Duration::from_millis(500), ..edge::ClientTimes::default() };
     let edge = Edge::of(edge::Config { proxies, client_times, ..config(store.clone()) }, store).await;
     let server = Server::named("one").await;
     let rule = "Host(`a`) && ClientIP(`203.0.113.0/24`)";
@@ -74,12 +77,15 @@ async fn whom_a_proxy_names_is_the_client_in_everything() {
         let answer = exchange(edge.address, &[header, REQUEST.as_bytes()].concat(), usize::MAX).await;
         assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     }
-    assert_eq!(edge.ready().await.0, 200, "the edge asks itself as a proxy does");
+    let is_ready = || async { (edge.ready().await.0 == 200).then_some(()) };
+    eventually("the edge asks itself as a proxy does", is_ready).await;
 }
 
 #[tokio::test]
 async fn a_proxy_that_names_nobody_is_refused_and_so_is_who_is_no_proxy_and_names_somebody() {
-    let (trusting, _server) = edge("127.0.0.0/8").await;
+    // Half a header is waited for.
+    let hurried = edge::ClientTimes { head: Duration::from_millis(500), ..edge::ClientTimes::default() };
+    let (trusting, _server) = edge_with("127.0.0.0/8", hurried).await;
     for bytes in [REQUEST, "PROXY TCP4 1.2.3.4\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2 "] {
         assert_eq!(exchange(trusting.address, bytes.as_bytes(), usize::MAX).await, "", "{bytes}");
     }
@@ -93,7 +99,7 @@ async fn a_proxy_that_names_nobody_is_refused_and_so_is_who_is_no_proxy_and_name
 #[tokio::test]
 async fn vulcands_listener_awaits_the_header_it_asks_for() {
     let (edge, _server) = edge("127.0.0.0/8").await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = free_address();
     let listener = json!({ "Protocol": "http", "Address": { "Network": "tcp", "Address": free.to_string() },
         "ProxyProtocol": "PROXY_V1" });
     edge.store.change(&[("/vulcand/listeners/l1", Some(&listener.to_string()))]).await;

@@ -1,6 +1,6 @@
 //! Where routes come from and how changes take effect.
 
-use crate::harness::{Edge, Server, call, document, eventually, json_of, name};
+use crate::harness::{Edge, Server, call, document, eventually, free_address, json_of, name};
 use http::{Method, StatusCode};
 use serde_json::json;
 use std::sync::Arc;
@@ -95,7 +95,7 @@ async fn an_invalid_document_is_reported_and_the_last_good_one_serves_on() {
     assert_eq!(problems.len(), 2);
     assert_eq!(problems[0]["key"], "/roadstead/routes/a");
     assert!(problems[0]["message"].as_str().unwrap().contains("last good value serves on"), "{problems:?}");
-    assert_eq!(edge.metric("edge_problems ").await, 2.0);
+    edge.until_metric("edge_problems ", 2.0).await;
 }
 
 #[tokio::test]
@@ -197,18 +197,12 @@ async fn turns_are_weighted() {
     assert_eq!(heavy_answers, 30);
 }
 
-/// A port nobody uses now; the edge binds it a moment later.
-async fn free_port() -> u16 {
-    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
-}
-
 #[tokio::test]
 async fn listeners_come_and_go_with_the_store_and_have_a_scope() {
     let (edge, server) = (Edge::start().await, Server::named("one").await);
     edge.route("a", "a", &[&server]).await;
     edge.route("b", "b", &[&server]).await;
-    let port = free_port().await;
-    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let address = free_address();
     let listener = |scope: &str| {
         json!({ "Protocol": "http", "Address": { "Network": "tcp", "Address": address.to_string() }, "Scope": scope })
             .to_string()

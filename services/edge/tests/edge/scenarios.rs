@@ -2,12 +2,11 @@
 //! running edge. `vulcands_suites.rs` has the table; the list runs on the embedded store in every run of the tests, and once
 //! on etcd (`real_etcd.rs`).
 
-use crate::harness::{Edge, Server, call, eventually, exchange, json_of, name, received};
+use crate::harness::{Edge, Server, call, eventually, exchange, free_address, json_of, name, received};
 use crate::memory_store::MemoryStore;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +46,11 @@ macro_rules! each {
     };
 }
 pub(crate) use each;
+
+/// Of the lease of a key that is looked at first, and then written again with another.
+const LASTING: Duration = Duration::from_secs(600);
+/// The least that etcd grants.
+const SOON_OVER: Duration = Duration::from_secs(2);
 
 /// An edge, and the store that tells it what to serve. The store is empty at first.
 pub struct Scene {
@@ -211,9 +215,10 @@ pub async fn a_server_ends_with_its_lease_unless_it_is_written_again(scene: &Sce
     scene.backend("b1", json!({})).await;
     scene.frontend("f1", "b1", r#"Host("a")"#).await;
     scene.server("b1", "stays", &one).await;
-    scene.put_for("backends/b1/servers/leaves", json!({ "URL": two.url() }), Duration::from_secs(2)).await;
+    scene.put_for("backends/b1/servers/leaves", json!({ "URL": two.url() }), LASTING).await;
     scene.names("a", "/", "two").await;
     scene.names("a", "/", "one").await;
+    scene.put_for("backends/b1/servers/leaves", json!({ "URL": two.url() }), SOON_OVER).await;
     let leaves = || async { scene.edge.status().await["servers"].as_u64().filter(|servers| *servers == 1) };
     eventually("the lease ran out", leaves).await;
     for _ in 0..4 {
@@ -384,8 +389,9 @@ pub async fn a_middleware_ends_with_its_lease(scene: &Scene) {
     let server = Server::named("one").await;
     scene.plain(&server).await;
     let never = json!({ "Type": "connlimit", "Middleware": { "Connections": 0, "Variable": "client.ip" } });
-    scene.put_for("frontends/f1/middlewares/cl", never, Duration::from_secs(2)).await;
+    scene.put_for("frontends/f1/middlewares/cl", never.clone(), LASTING).await;
     scene.says("a", "/", 429).await;
+    scene.put_for("frontends/f1/middlewares/cl", never, SOON_OVER).await;
     scene.names("a", "/", "one").await;
 }
 
@@ -393,8 +399,9 @@ pub async fn a_frontend_ends_with_its_lease(scene: &Scene) {
     let server = Server::named("one").await;
     scene.plain(&server).await;
     let value = json!({ "Type": "http", "BackendId": "b1", "Route": "Host(`lent`)" });
-    scene.put_for("frontends/f2/frontend", value, Duration::from_secs(2)).await;
+    scene.put_for("frontends/f2/frontend", value.clone(), LASTING).await;
     scene.names("lent", "/", "one").await;
+    scene.put_for("frontends/f2/frontend", value, SOON_OVER).await;
     scene.says("lent", "/", 404).await;
     assert_eq!(name(&scene.get("a", "/").await), "one");
 }
@@ -533,13 +540,7 @@ pub async fn names_that_begin_alike_are_different_things(scene: &Scene) {
 pub async fn listeners_are_made_scoped_and_deleted(scene: &Scene) {
     let server = Server::named("one").await;
     scene.plain(&server).await;
-    let mut free = Vec::new();
-    for _ in 0..2 {
-        free.push(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap());
-    }
-    let addresses: Vec<SocketAddr> = free.iter().map(|listener| listener.local_addr().unwrap()).collect();
-    drop(free);
-    assert_eq!(addresses.iter().collect::<BTreeSet<_>>().len(), 2);
+    let addresses = [free_address(), free_address()];
     let listener = |address: SocketAddr, scope: &str| json!({ "Protocol": "http", "Address": { "Network": "tcp", "Address": address.to_string() }, "Scope": scope });
     let status = |address: SocketAddr| {
         let client = web::Client::default();

@@ -172,7 +172,7 @@ async fn an_edge_of_a_draining_node_serves_on_and_is_not_ready() {
     let controller = Controller::default();
     let (edge, server) = (Edge::start_with(Some(controller.clone().serve().await)).await, Server::named("one").await);
     edge.route("a", "a", &[&server]).await;
-    assert_eq!(edge.ready().await.0, 200);
+    eventually("ready", || async { (edge.ready().await.0 == 200).then_some(()) }).await;
     let standing = |draining| to_edge::Message::Node(NodeStanding { draining });
     controller.say(standing(true)).await;
     let said =

@@ -1,6 +1,6 @@
 //! TCP routes: connections that are passed on as they are.
 
-use crate::harness::{DEADLINE, Edge, Server, eventually};
+use crate::harness::{DEADLINE, Edge, Server, eventually, free_address};
 use proxyprotocol::{Accepted, Parsed, parse};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -9,11 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-/// A port that was free a moment ago.
-fn free() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 /// Says its name, then repeats what it hears, until its client has ended; then says `bye`.
 async fn echo(name: &'static str) -> Server {
@@ -76,7 +71,7 @@ fn hello(name: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_connection_is_passed_on_as_it_is_and_each_side_ends_for_itself() {
-    let (edge, server, address) = (Edge::start().await, echo("one").await, free());
+    let (edge, server, address) = (Edge::start().await, echo("one").await, free_address());
     put(&edge, "db", &route(address, &[], &[&server], json!({}))).await;
     let mut client = connect(address).await;
     // The server speaks first, and after its client has ended.
@@ -99,7 +94,7 @@ async fn a_connection_is_passed_on_as_it_is_and_each_side_ends_for_itself() {
 #[tokio::test]
 async fn many_bytes_pass_both_ways_at_once() {
     const BYTES: usize = 20 << 20;
-    let (edge, server, address) = (Edge::start().await, echo("").await, free());
+    let (edge, server, address) = (Edge::start().await, echo("").await, free_address());
     put(&edge, "db", &route(address, &[], &[&server], json!({}))).await;
     let sent: Vec<u8> = (0..BYTES).map(|position| (position / 3) as u8).collect();
     let mut client = connect(address).await;
@@ -119,7 +114,7 @@ async fn many_bytes_pass_both_ways_at_once() {
 
 #[tokio::test]
 async fn the_name_in_the_handshake_says_which_route() {
-    let (edge, address) = (Edge::start().await, free());
+    let (edge, address) = (Edge::start().await, free_address());
     let [exact, wild, rest] = [echo("exact").await, echo("wild").await, echo("rest").await];
     put(&edge, "exact", &route(address, &["db.example"], &[&exact], json!({}))).await;
     put(&edge, "wild", &route(address, &["*.example"], &[&wild], json!({}))).await;
@@ -148,7 +143,7 @@ async fn the_name_in_the_handshake_says_which_route() {
 
 #[tokio::test]
 async fn another_server_is_tried_when_one_cannot_be_reached() {
-    let (edge, address) = (Edge::start().await, free());
+    let (edge, address) = (Edge::start().await, free_address());
     let (absent, here) = (Server::absent().await, echo("here").await);
     put(&edge, "db", &route(address, &[], &[&absent, &here], json!({}))).await;
     for _ in 0..4 {
@@ -161,7 +156,7 @@ async fn another_server_is_tried_when_one_cannot_be_reached() {
 
 #[tokio::test]
 async fn a_connection_outlives_its_servers_leaving_and_is_reported_until_it_ends() {
-    let (edge, address) = (Edge::start().await, free());
+    let (edge, address) = (Edge::start().await, free_address());
     let [old, new] = [echo("old").await, echo("new").await];
     put(&edge, "db", &route(address, &[], &[&old], json!({}))).await;
     let mut client = connect(address).await;
@@ -182,7 +177,7 @@ async fn a_connection_outlives_its_servers_leaving_and_is_reported_until_it_ends
 #[tokio::test]
 async fn a_server_is_told_of_its_client_when_the_route_asks_for_it() {
     for version in ["v1", "v2"] {
-        let (edge, address) = (Edge::start().await, free());
+        let (edge, address) = (Edge::start().await, free_address());
         let seen = Arc::new(AtomicUsize::new(0));
         let server = Server::raw({
             let seen = seen.clone();
@@ -214,7 +209,7 @@ async fn a_server_is_told_of_its_client_when_the_route_asks_for_it() {
 
 #[tokio::test]
 async fn what_a_tcp_route_cannot_have_is_reported() {
-    let (edge, server, address) = (Edge::start().await, echo("one").await, free());
+    let (edge, server, address) = (Edge::start().await, echo("one").await, free_address());
     put(&edge, "a", &route(address, &["x"], &[&server], json!({}))).await;
     put(&edge, "b", &route(address, &["x"], &[&server], json!({}))).await;
     put(&edge, "c", &route(address, &[], &[&server], json!({ "rule": "Host(`a`)" }))).await;

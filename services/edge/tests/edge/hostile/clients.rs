@@ -1,6 +1,6 @@
 //! Clients that stop, drip, flood and vanish.
 
-use super::{DEADLINE, Ending, PATIENCE, READ, connected, edge, is_well, statuses};
+use super::{DEADLINE, Ending, PATIENCE, connected, hurried, is_well, statuses};
 use crate::faults::vulcand;
 use crate::harness::{Edge, Server, exchange, read_head};
 use serde_json::json;
@@ -42,15 +42,15 @@ fn stages() -> Vec<(&'static str, String, Vec<u16>)> {
     ]
 }
 
-async fn with_server() -> (Edge, Server) {
-    let (edge, server) = (edge().await, Server::named("one").await);
-    vulcand(&edge, &server, json!({ "Timeouts": { "Read": READ } }), json!({})).await;
+async fn with_server(edge: Edge) -> (Edge, Server) {
+    let server = Server::named("one").await;
+    vulcand(&edge, &server, json!({}), json!({})).await;
     (edge, server)
 }
 
 #[tokio::test]
 async fn wherever_a_client_stops_it_is_answered_or_closed() {
-    let (edge, _server) = with_server().await;
+    let (edge, _server) = with_server(hurried().await).await;
     let mut clients = JoinSet::new();
     for (stage, sent, expected) in stages() {
         let stream = connected(&edge, &sent).await;
@@ -65,7 +65,7 @@ async fn wherever_a_client_stops_it_is_answered_or_closed() {
 
 #[tokio::test]
 async fn wherever_a_client_leaves_nothing_is_left_of_it() {
-    let (edge, _server) = with_server().await;
+    let (edge, _server) = with_server(Edge::start().await).await;
     for ending in [Ending::Close, Ending::Reset, Ending::HalfClose] {
         let mut clients = JoinSet::new();
         for (_, sent, _) in stages() {
@@ -82,7 +82,7 @@ async fn wherever_a_client_leaves_nothing_is_left_of_it() {
 /// The time counts from the first byte: one more in time does not help.
 #[tokio::test]
 async fn a_head_that_drips_is_cut_when_its_time_is_over() {
-    let (edge, _server) = with_server().await;
+    let (edge, _server) = with_server(hurried().await).await;
     let stream = connected(&edge, "GET / HTTP/1.1\r\nHost: v\r\n").await;
     let (mut from, mut to) = stream.into_split();
     let drip = tokio::spawn(async move {
@@ -103,7 +103,7 @@ async fn a_head_that_drips_is_cut_when_its_time_is_over() {
 
 #[tokio::test]
 async fn heads_without_end_are_refused() {
-    let (edge, _server) = with_server().await;
+    let (edge, _server) = with_server(Edge::start().await).await;
     for (start, more, expected) in [
         ("GET /", "a", 414),
         ("GET /?", "%41&", 414),
@@ -130,25 +130,28 @@ async fn heads_without_end_are_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_that_takes_no_answer_is_stopped_and_cut() {
-    let (edge, _server) = with_server().await;
+    let (edge, _server) = with_server(hurried().await).await;
+    let mut floods = JoinSet::new();
     for request in [
         "GET / HTTP/1.1\r\nHost: v\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: nobody\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: v\r\nContent-Length: 5\r\n\r\nhello",
     ] {
         let mut stream = TcpStream::connect(edge.address).await.unwrap();
-        let block = request.repeat(500);
-        let flood = async { while stream.write_all(block.as_bytes()).await.is_ok() {} };
-        timeout(DEADLINE, flood).await.unwrap_or_else(|_| panic!("{request:?} is read for ever"));
-        drop(stream);
+        floods.spawn(async move {
+            let block = request.repeat(500);
+            let flood = async { while stream.write_all(block.as_bytes()).await.is_ok() {} };
+            timeout(DEADLINE, flood).await.unwrap_or_else(|_| panic!("{request:?} is read for ever"));
+        });
     }
+    floods.join_all().await;
     is_well(&edge, "v").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_connections_leave_nothing() {
     const AT_ONCE: usize = 50;
-    let (edge, _server) = with_server().await;
+    let (edge, _server) = with_server(Edge::start().await).await;
     let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     is_well(&edge, "v").await;
     let before = files();
@@ -177,7 +180,7 @@ async fn ten_thousand_connections_leave_nothing() {
 /// Neither an answer of the edge's own nor one of a middleware lets a client write lines into it.
 #[tokio::test]
 async fn no_text_of_a_client_becomes_a_line() {
-    let (edge, server) = (edge().await, Server::named("one").await);
+    let (edge, server) = (Edge::start().await, Server::named("one").await);
     let middlewares = json!([{ "Id": "r", "Type": "redirect", "Middleware": { "Scheme": "https" } }]);
     let document = crate::harness::document("Host(`r`)", &[&server], json!({ "middlewares": middlewares }));
     let revision = edge.store.change(&[("/roadstead/routes/r", Some(&document))]).await;
@@ -199,7 +202,7 @@ async fn no_text_of_a_client_becomes_a_line() {
 /// Proxies in front add their own line below those that a client sent, or to the end of one.
 #[tokio::test]
 async fn of_several_lines_of_addresses_the_last_is_believed() {
-    let (edge, server) = (edge().await, Server::named("one").await);
+    let (edge, server) = (Edge::start().await, Server::named("one").await);
     vulcand(&edge, &server, json!({}), json!({ "TrustForwardHeader": true })).await;
     let allow = json!({ "Type": "iplist", "Middleware": { "Allow": ["10.0.0.0/8"] } }).to_string();
     let revision = edge.store.change(&[("/vulcand/frontends/f1/middlewares/ip", Some(&allow))]).await;

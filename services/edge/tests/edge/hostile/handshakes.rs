@@ -27,6 +27,7 @@ async fn whatever_comes_instead_of_a_handshake_is_closed() {
     // A ClientHello that says it has 16 MiB less one byte, in records of the greatest size: none of them is its last.
     let hello = [&record(16_384)[..], &[1, 0xff, 0xff, 0xff, 3, 3], &[7; 16_378]].concat();
     let rest = [record(16_384), vec![7; 16_384]].concat().repeat(20);
+    let mut peers = JoinSet::new();
     for sent in [
         vec![],
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
@@ -41,7 +42,6 @@ async fn whatever_comes_instead_of_a_handshake_is_closed() {
         hello.clone(),
         [hello, rest].concat(),
     ] {
-        let mut peers = JoinSet::new();
         for ending in [Ending::Stay, Ending::HalfClose, Ending::Close, Ending::Reset] {
             let sent = sent.clone();
             peers.spawn(async move {
@@ -58,7 +58,7 @@ async fn whatever_comes_instead_of_a_handshake_is_closed() {
                 }
             });
         }
-        peers.join_all().await;
     }
+    peers.join_all().await;
     is_well(&edge, "a").await;
 }

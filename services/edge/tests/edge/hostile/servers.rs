@@ -1,9 +1,9 @@
 //! Servers that break off, send what is no response, or too much of it.
 
-use super::{DEADLINE, Ending, READ, edge, is_well, statuses};
+use super::{DEADLINE, Ending, READ, is_well, statuses};
 use crate::faults::vulcand;
 use crate::harness::{Edge, Server, exchange, read_head};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -14,7 +14,11 @@ const POST: &str = "POST / HTTP/1.1\r\nHost: v\r\nContent-Length: 2\r\n";
 
 /// An edge before one server that answers so and ends so; except to `/well`.
 async fn before(answer: &str, ending: Ending) -> (Edge, Server) {
-    let (edge, answer) = (edge().await, answer.to_owned());
+    before_with(answer, ending, json!({})).await
+}
+
+async fn before_with(answer: &str, ending: Ending, settings: Value) -> (Edge, Server) {
+    let (edge, answer) = (Edge::start().await, answer.to_owned());
     let server = Server::raw(move |_, mut stream| {
         let answer = answer.clone();
         async move {
@@ -33,8 +37,14 @@ async fn before(answer: &str, ending: Ending) -> (Edge, Server) {
         }
     })
     .await;
-    vulcand(&edge, &server, json!({ "Timeouts": { "Read": READ } }), json!({})).await;
+    vulcand(&edge, &server, settings, json!({})).await;
     (edge, server)
+}
+
+/// The same; one that stays, and has not said all of it, has little time.
+async fn before_part(part: &str, ending: Ending) -> (Edge, Server) {
+    let little = json!({ "Timeouts": { "Read": READ } });
+    before_with(part, ending, if ending == Ending::Stay { little } else { json!({}) }).await
 }
 
 /// Both kinds of requests: those that may be repeated, and those that may not.
@@ -50,7 +60,7 @@ async fn wherever_a_server_stops_before_its_response_the_client_is_told() {
         for (ending, expected) in
             [(Ending::Close, 502), (Ending::Reset, 502), (Ending::HalfClose, 502), (Ending::Stay, 504)]
         {
-            let (edge, _server) = before(said, ending).await;
+            let (edge, _server) = before_part(said, ending).await;
             for answer in asked(&edge).await {
                 assert_eq!(statuses(&answer), [expected], "{said:?} and {ending:?}: {answer}");
             }
@@ -63,7 +73,7 @@ async fn wherever_a_server_stops_before_its_response_the_client_is_told() {
 #[tokio::test]
 async fn a_server_that_dies_after_it_said_100_is_a_502() {
     for ending in [Ending::Close, Ending::Reset, Ending::Stay] {
-        let (edge, _server) = before("HTTP/1.1 100 Continue\r\n\r\n", ending).await;
+        let (edge, _server) = before_part("HTTP/1.1 100 Continue\r\n\r\n", ending).await;
         let mut client = TcpStream::connect(edge.address).await.unwrap();
         client.write_all(format!("{POST}Expect: 100-continue\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
         let first = timeout(DEADLINE, read_head(&mut client)).await.unwrap();
@@ -146,7 +156,7 @@ async fn what_is_no_response_is_a_502() {
 #[tokio::test]
 async fn a_connection_that_dies_as_a_get_is_sent_costs_nothing() {
     for ending in [Ending::Close, Ending::Reset] {
-        let edge = edge().await;
+        let edge = Edge::start().await;
         let server = Server::raw(move |number, mut stream| async move {
             read_head(&mut stream).await;
             stream.write_all(OK.as_bytes()).await.unwrap();
@@ -171,7 +181,7 @@ async fn a_connection_that_dies_as_a_get_is_sent_costs_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_takes_no_upload_is_a_504() {
-    let edge = edge().await;
+    let edge = Edge::start().await;
     let server = Server::raw(|_, mut stream| async move {
         if read_head(&mut stream).await.contains("/well ") {
             return stream.write_all(OK.as_bytes()).await.unwrap();

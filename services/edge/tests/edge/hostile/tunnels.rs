@@ -1,7 +1,7 @@
 //! Tunnels: whatever passes is not touched, and whoever leaves is missed.
 
-use super::{DEADLINE, Ending, edge, is_well};
-use crate::harness::{Server, eventually, exchange, read_head};
+use super::{DEADLINE, Ending, is_well};
+use crate::harness::{Edge, Server, eventually, exchange, read_head};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -58,7 +58,7 @@ async fn exchange_all(stream: &mut TcpStream, send: &[u8], expected: usize) -> V
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tunnel_changes_nothing_of_what_passes() {
     const BYTES: usize = 4 << 20;
-    let edge = edge().await;
+    let edge = Edge::start().await;
     let (sender, mut heads) = mpsc::unbounded_channel();
     let server = Server::raw(move |_, mut stream| {
         let sender = sender.clone();
@@ -98,7 +98,7 @@ async fn a_tunnel_changes_nothing_of_what_passes() {
 /// A server that does not switch answers as any other, and the connection goes on.
 #[tokio::test]
 async fn a_refused_upgrade_is_a_response() {
-    let edge = edge().await;
+    let edge = Edge::start().await;
     let server = Server::raw(|_, mut stream| async move {
         while read_head(&mut stream).await.contains("HTTP/1.1") {
             stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno").await.unwrap();
@@ -123,7 +123,7 @@ async fn however_a_tunnel_is_abandoned_both_sides_end() {
         (Ending::Reset, Ending::Reset),
         (Ending::Close, Ending::Close),
     ] {
-        let edge = edge().await;
+        let edge = Edge::start().await;
         let (sender, mut ended) = mpsc::unbounded_channel();
         let server = Server::raw(move |_, mut stream| {
             let sender = sender.clone();

@@ -45,7 +45,7 @@ async fn a_breaker_trips_tells_and_recovers() {
         "Condition": "ResponseCodeRatio(500, 600, 0, 600) > 0.5",
         "Fallback": { "Type": "response", "Action": { "StatusCode": 503, "Body": "later!" } },
         "OnTripped": hook(&hooked, "/tripped"), "OnStandby": hook(&hooked, "/standby"),
-        "FallbackDuration": "300ms", "RecoveryDuration": "50ms", "CheckPeriod": "1ms",
+        "FallbackDuration": "3s", "RecoveryDuration": "50ms", "CheckPeriod": "1ms",
     } }]);
     serve(&edge, &[&server], &breaker).await;
 

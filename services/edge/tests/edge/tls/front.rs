@@ -2,7 +2,7 @@
 
 use super::client::{Client, edge, https, parts, seal_key};
 use super::{Authority, certificate, shown};
-use crate::harness::{DEADLINE, Edge, Server, config, document, eventually, received_json};
+use crate::harness::{DEADLINE, Edge, Server, config, document, eventually, free_address, received_json};
 use crate::memory_store::MemoryStore;
 use identity::{KeyPair, SealKey};
 use rustls::pki_types::CertificateDer;
@@ -207,17 +207,12 @@ async fn listener(edge: &Edge, port: u16, tls: Value) {
     edge.store.change(&[("/vulcand/listeners/secure", Some(&listener.to_string()))]).await;
 }
 
-/// A port that was free a moment ago.
-async fn port() -> u16 {
-    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
-}
-
 #[tokio::test]
 async fn a_listener_asks_clients_for_what_its_settings_say_and_takes_new_ones_as_it_stands() {
     let (edge, authority, server) = (edge().await, Authority::new(), Server::named("one").await);
     edge.route("a", "a.example", &[&server]).await;
     edge.store.change(&[(KEY, Some(&authority.document(&["a.example"], false)))]).await;
-    let address = SocketAddr::from(([127, 0, 0, 1], port().await));
+    let address = free_address();
     listener(&edge, address.port(), json!({ "MaxVersion": "VersionTLS12" })).await;
     let connects = |client: Client| async move {
         let mut connection = client.connect(address, "a.example").await.ok()?;

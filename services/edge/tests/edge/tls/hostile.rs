@@ -72,11 +72,17 @@ fn count_panics() {
 
 async fn talk(config: Arc<ClientConfig>, spoiled: Spoiled) {
     let name = ServerName::try_from("a.example").unwrap();
-    if let Ok(mut stream) = TlsConnector::from(config).connect(name, spoiled).await {
-        let _broken = stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n").await;
-        let mut answer = Vec::new();
-        let _broken = stream.read_to_end(&mut answer).await;
+    if let Ok(stream) = TlsConnector::from(config).connect(name, spoiled).await {
+        heard(stream).await;
     }
+}
+
+/// What answers a request, or the beginning of it.
+async fn heard(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Vec<u8> {
+    let _broken = stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n").await;
+    let mut answer = Vec::new();
+    let _broken = stream.read_to_end(&mut answer).await;
+    answer
 }
 
 #[tokio::test]
@@ -105,7 +111,11 @@ async fn no_spoiled_byte_of_a_handshake_or_a_record_panics_or_hangs_the_edge() {
     }
     assert_eq!(PANICS.load(SeqCst), 0);
     for client in &clients {
-        let mut connection = client.connect(https(&edge), "a.example").await.unwrap();
-        assert!(connection.get("a.example", "/").await.0.starts_with("HTTP/1.1 200"));
+        // Who has as little time as those may be too slow on a busy machine, now and then.
+        let serves = || async {
+            let stream = client.connect(https(&edge), "a.example").await.ok()?.0;
+            heard(stream).await.starts_with(b"HTTP/1.1 200").then_some(())
+        };
+        eventually("who behaves is served", serves).await;
     }
 }
