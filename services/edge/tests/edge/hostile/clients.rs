@@ -44,7 +44,8 @@ fn stages() -> Vec<(&'static str, String, Vec<u16>)> {
 
 async fn with_server(edge: Edge) -> (Edge, Server) {
     let server = Server::named("one").await;
-    vulcand(&edge, &server, json!({}), json!({})).await;
+    // A body that stops on its way to the server has as much time as the server's answer.
+    vulcand(&edge, &server, json!({ "Timeouts": { "Read": format!("{PATIENCE:?}") } }), json!({})).await;
     (edge, server)
 }
 
