@@ -24,6 +24,7 @@ use report::Report;
 use stage::{Public, Stage};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -48,6 +49,9 @@ pub struct Arguments {
     /// Exactly these faults, in this order; all of them: --help of a wrong name tells
     #[arg(long, value_name = "FAULT,…", value_delimiter = ',', conflicts_with = "matrix")]
     faults: Vec<nodes::Fault>,
+    /// How long an answer may take before it counts as failed: longer on a machine that is busy with other things
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
+    answer_within: u64,
     /// The etcd program that keeps the state of three nodes
     #[arg(long, env = "ROADSTEAD_ETCD_BINARY", default_value = "etcd", value_name = "PROGRAM")]
     etcd_binary: PathBuf,
@@ -107,7 +111,8 @@ async fn tell(arguments: &Arguments, data: PathBuf, stop: &Stop) -> anyhow::Resu
     if let Ok(platform) = start.await {
         let here = tokio::runtime::Handle::current();
         let addresses = platform.addresses().clone();
-        let public = Public { runtime: here.clone(), edge: addresses.edge };
+        let answer_within = Duration::from_secs(arguments.answer_within);
+        let public = Public { runtime: here.clone(), edge: addresses.edge, answer_within };
         let stage = Stage::new(addresses, authority, here, public);
         let told = stop.or(story::tell(&stage, arguments.mutant, &mut narrator, &mut report)).await;
         report.ok = matches!(told, Some(Ok(())));

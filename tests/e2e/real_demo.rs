@@ -25,7 +25,7 @@ fn demo(mut command: Command) -> Told {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
-    command.args(["demo", "--once", "--json"]).args(arguments);
+    command.args(["demo", "--once", "--json", "--answer-within", support::ANSWER_WITHIN_S]).args(arguments);
     command
 }
 

@@ -16,7 +16,9 @@ const IN_FLIGHT_MAX: u64 = 125;
 
 fn demo(arguments: &[&str]) -> (std::process::ExitStatus, Value, String) {
     let mut command = Command::new(BINARY);
-    command.args(["demo", "--nodes", "3", "--once", "--json"]).args(arguments);
+    command
+        .args(["demo", "--nodes", "3", "--once", "--json", "--answer-within", support::ANSWER_WITHIN_S])
+        .args(arguments);
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.expect("the demo starts");
     let id = child.id();

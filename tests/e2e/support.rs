@@ -14,6 +14,9 @@ use tempfile::TempDir;
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_roadstead");
 
+/// Of the load of demos: a request that a busy machine answers late is not lost.
+pub const ANSWER_WITHIN_S: &str = "10";
+
 /// Patience with any one condition.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 

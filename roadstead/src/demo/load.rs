@@ -28,10 +28,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 const KEPT: usize = 8;
 /// One request leaves this often: 125 a second.
 const INTERVAL: Duration = Duration::from_millis(8);
-/// Anything but the expected answer within this time, counted from the schedule, is a failure.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Requests in flight at once; one more fails at once.
-const IN_FLIGHT_MAX: usize = 512;
+/// Requests in flight at once, in so many times the number that leave until the first of them has failed; one more fails at
+/// once.
+const IN_FLIGHT_MAX: usize = 2;
+/// How often it is looked whether all have been answered.
+const SETTLED_INTERVAL: Duration = Duration::from_millis(10);
 /// Failures described in full.
 const DESCRIBED_MAX: usize = 20;
 
@@ -103,29 +104,35 @@ pub struct Load {
     /// Taken for reading by each POST; taken for writing, it holds them off.
     posts: Arc<RwLock<()>>,
     ending: Stop,
-    edge: SocketAddr,
-    host: String,
+    wave: Wave,
+    target: Target,
 }
+
+/// What leaves holds the inner one until it is answered or has failed; when that is exchanged, the old one is held by what
+/// had left by then.
+type Wave = Arc<Mutex<Arc<()>>>;
 
 /// While this is held no POST is sent.
 pub type PostsPaused = OwnedRwLockWriteGuard<()>;
 
 impl Load {
-    /// Sends `GET /` to `edge` under the name `host`.
-    pub fn start(edge: SocketAddr, host: String) -> Self {
+    /// Sends `GET /` to `edge` under the name `host`. Anything but the expected answer within `answer_within`, counted from
+    /// the schedule, is a failure.
+    pub fn start(edge: SocketAddr, host: String, answer_within: Duration) -> Self {
+        let target = Target { edge, host, answer_within };
         let tally = Arc::new(Mutex::new(Tally::default()));
         let mut workers = JoinSet::new();
-        let ending = Stop::new();
-        let pages = Arc::new(Pages { target: Target { edge, host: host.clone() }, kept: Mutex::default() });
-        workers.spawn(schedule(pages, tally.clone(), ending.clone()));
-        Self { tally, workers, posts: Arc::default(), ending, edge, host }
+        let (ending, wave) = (Stop::new(), Arc::default());
+        let pages = Arc::new(Pages { target: target.clone(), kept: Mutex::default() });
+        workers.spawn(schedule(pages, Arc::clone(&wave), tally.clone(), ending.clone()));
+        Self { tally, workers, posts: Arc::default(), ending, wave, target }
     }
 
     /// Adds the slow POSTs.
     pub fn with_posts(mut self) -> Self {
         for _ in 0..POSTS {
-            let target = Target { edge: self.edge, host: self.host.clone() };
-            self.workers.spawn(post_forever(target, self.posts.clone(), self.tally.clone(), self.ending.clone()));
+            let (target, posts, wave) = (self.target.clone(), self.posts.clone(), self.wave.clone());
+            self.workers.spawn(post_forever(target, posts, wave, self.tally.clone(), self.ending.clone()));
         }
         self
     }
@@ -141,7 +148,10 @@ impl Load {
 
     /// Waits until whatever has left by now is answered or has failed.
     pub async fn settled(&self) {
-        tokio::time::sleep(ANSWER_TIMEOUT).await;
+        let left = std::mem::take(&mut *lock(&self.wave));
+        while Arc::strong_count(&left) > 1 {
+            tokio::time::sleep(SETTLED_INTERVAL).await;
+        }
     }
 
     /// What has been seen since the last time this was asked.
@@ -161,34 +171,39 @@ impl Load {
 }
 
 /// Sends a request at every tick until `ending`, then waits for those in flight.
-async fn schedule(pages: Arc<Pages>, tally: Arc<Mutex<Tally>>, ending: Stop) {
+async fn schedule(pages: Arc<Pages>, wave: Wave, tally: Arc<Mutex<Tally>>, ending: Stop) {
+    let answer_within = pages.target.answer_within;
+    let in_flight_max = IN_FLIGHT_MAX * answer_within.div_duration_f64(INTERVAL) as usize;
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut in_flight = JoinSet::new();
     for keep in [true, false].into_iter().cycle() {
         let Some(scheduled) = ending.or(ticks.tick()).await else { break };
         while in_flight.try_join_next().is_some() {}
-        if in_flight.len() >= IN_FLIGHT_MAX {
-            let error = anyhow::anyhow!("{IN_FLIGHT_MAX} requests are in flight");
+        if in_flight.len() >= in_flight_max {
+            let error = anyhow::anyhow!("{in_flight_max} requests are in flight");
             lock(&tally).note(scheduled, Err(error));
             continue;
         }
-        let (pages, tally) = (pages.clone(), tally.clone());
+        let (pages, tally, has_left) = (pages.clone(), tally.clone(), lock(&wave).clone());
         in_flight.spawn(async move {
             let asking = async { if keep { pages.ask_on_a_kept_connection().await } else { pages.ask_anew().await } };
-            let result = match tokio::time::timeout_at(scheduled + ANSWER_TIMEOUT, asking).await {
+            let result = match tokio::time::timeout_at(scheduled + answer_within, asking).await {
                 Ok(result) => result,
-                Err(_) => Err(anyhow::anyhow!("no answer within {ANSWER_TIMEOUT:?}")),
+                Err(_) => Err(anyhow::anyhow!("no answer within {answer_within:?}")),
             };
             lock(&tally).note(scheduled, result.map(Some));
+            drop(has_left);
         });
     }
     while in_flight.join_next().await.is_some() {}
 }
 
+#[derive(Clone)]
 struct Target {
     edge: SocketAddr,
     host: String,
+    answer_within: Duration,
 }
 
 type Connection = SendRequest<Empty<Bytes>>;
@@ -252,15 +267,18 @@ async fn ask(connection: &mut Connection, host: &str, keep: bool) -> anyhow::Res
     host_name(&text).context("the answer does not say which instance gave it")
 }
 
-async fn post_forever(target: Target, posts: Arc<RwLock<()>>, tally: Arc<Mutex<Tally>>, ending: Stop) {
+async fn post_forever(target: Target, posts: Arc<RwLock<()>>, wave: Wave, tally: Arc<Mutex<Tally>>, ending: Stop) {
+    let answer_within = target.answer_within;
     while !ending.is_requested() {
         let _in_flight = posts.read().await;
+        let has_left = lock(&wave).clone();
         let start = Instant::now();
-        let result = match tokio::time::timeout(ANSWER_TIMEOUT, post(&target)).await {
+        let result = match tokio::time::timeout(answer_within, post(&target)).await {
             Ok(result) => result,
-            Err(_) => Err(anyhow::anyhow!("POST: no answer within {ANSWER_TIMEOUT:?}")),
+            Err(_) => Err(anyhow::anyhow!("POST: no answer within {answer_within:?}")),
         };
         lock(&tally).note(start, result.map(|()| None));
+        drop(has_left);
     }
 }
 
@@ -303,8 +321,8 @@ fn host_name(page: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
-    tally.lock().expect("nobody panics while holding the tally")
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics while holding it")
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use lifecycle::Stop;
 use machine::Settings;
 use netlab::Lab;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use trial::Trials;
 
 /// How many instances the faults meet: two on each node.
@@ -50,7 +51,7 @@ pub async fn tell(arguments: &Arguments, data: PathBuf, stop: &Stop) -> anyhow::
     let mut narrator = Narrator::new();
     let mut report = Report { nodes: Some(NodesReport::default()), ..Report::default() };
     let settings = Settings::new(&data, &arguments.etcd_binary)?;
-    let mut cluster = Cluster::empty(&lab, settings).await?;
+    let mut cluster = Cluster::empty(&lab, settings, Duration::from_secs(arguments.answer_within)).await?;
     let acted = stop.or(act(arguments, &mut cluster, &mut narrator, &mut report, stop)).await;
     // What went wrong is a step's error already.
     report.ok = matches!(acted, Some(Ok(())));

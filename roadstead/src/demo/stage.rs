@@ -42,11 +42,13 @@ pub struct Stage {
     routed_max: AtomicU64,
 }
 
-/// Where the public is, and the edge it knows.
+/// Where the public is, the edge it knows, and how patient it is.
 #[derive(Clone)]
 pub struct Public {
     pub runtime: Handle,
     pub edge: SocketAddr,
+    /// What comes later has failed.
+    pub answer_within: Duration,
 }
 
 impl Stage {
@@ -89,7 +91,7 @@ impl Stage {
     /// Load on the app from where the public is.
     pub fn load(&self) -> Load {
         let _there = self.public.runtime.enter();
-        Load::start(self.public.edge, APP_HOST.into()).with_posts()
+        Load::start(self.public.edge, APP_HOST.into(), self.public.answer_within).with_posts()
     }
 
     /// Asks Marathon's API, as the administrator.

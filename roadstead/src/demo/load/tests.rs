@@ -32,7 +32,7 @@ async fn server(status: &'static str) -> SocketAddr {
 }
 
 async fn tally_after(status: &'static str, requests: u64) -> Tally {
-    let load = Load::start(server(status).await, "app.localhost".into());
+    let load = Load::start(server(status).await, "app.localhost".into(), Duration::from_secs(10));
     let enough = async {
         while load.tally().requests < requests {
             tokio::time::sleep(INTERVAL).await;

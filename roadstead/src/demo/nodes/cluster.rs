@@ -41,10 +41,11 @@ pub struct Cluster {
 
 impl Cluster {
     /// The nodes and the clients' one, on one switch; nothing runs yet.
-    pub async fn empty(lab: &Lab, settings: Settings) -> anyhow::Result<Self> {
+    pub async fn empty(lab: &Lab, settings: Settings, answer_within: Duration) -> anyhow::Result<Self> {
         let client = machine::client(lab).await?;
         let at_client = Inside::of(&client, CLIENT_THREADS).await?;
-        let public = Public { runtime: at_client.handle(), edge: SocketAddr::new(ADDRESS, EDGE_PORT) };
+        let edge = SocketAddr::new(ADDRESS, EDGE_PORT);
+        let public = Public { runtime: at_client.handle(), edge, answer_within };
         let mut machines = Vec::new();
         for number in 1..=NODES {
             machines.push(Machine::new(lab, number, &settings).await?);
