@@ -18,49 +18,76 @@ use crate::config::Config;
 use anyhow::Context;
 use identity::Authority;
 use lifecycle::Stop;
+use replace::Replacement;
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let checks = arguments.check;
     let config = arguments.config()?;
-    work(async |stop| {
-        let membership = match Membership::read(&config.data)? {
+    if checks {
+        membership_before(&config)?;
+        println!("{}", replace::would_start());
+        return Ok(ExitCode::SUCCESS);
+    }
+    work(env::args_os().skip(1).collect(), async |stop, replacement| {
+        let membership = match membership_before(&config)? {
             Some(membership) => {
                 cluster::renew::before_start(&config.data, &membership)?;
                 Some(membership)
             }
             None => {
-                cluster::join::refuse_half_joined(&config.data)?;
-                refuse_half_restored(&config.data)?;
                 let is_first = config.cluster.address.is_some();
                 is_first.then(|| cluster::found::found(&config)).transpose()?
             }
         };
-        run_platform(config, membership, stop).await
+        run_platform(config, membership, replacement, stop).await
     })
+}
+
+/// Of a machine that is of a cluster already.
+fn membership_before(config: &Config) -> anyhow::Result<Option<Membership>> {
+    let membership = Membership::read(&config.data)?;
+    if membership.is_none() {
+        cluster::join::refuse_half_joined(&config.data)?;
+        refuse_half_restored(&config.data)?;
+    }
+    Ok(membership)
 }
 
 pub fn join(arguments: JoinArguments) -> anyhow::Result<ExitCode> {
+    let again = arguments.of_the_next_start(env::args_os().skip(2));
     let (token, config) = arguments.token_and_config()?;
-    work(async |stop| {
+    work(again, async |stop, replacement| {
         let Some(membership) = stop.or(cluster::join::join(&config, &token)).await else {
             return Ok(ExitCode::FAILURE);
         };
-        run_platform(config, Some(membership?), stop).await
+        run_platform(config, Some(membership?), replacement, stop).await
     })
 }
 
-fn work(run: impl AsyncFnOnce(Stop) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+/// `again`: the arguments of this machine's next start.
+fn work(
+    again: Vec<OsString>,
+    run: impl AsyncFnOnce(Stop, Replacement) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
     lifecycle::logs::install(lifecycle::logs::Format::Text, "info");
-    replace::binary()?;
     replace::await_what_was_left();
     tokio::runtime::Runtime::new()?.block_on(async {
         let stop = Stop::new();
         stop.on_signals().context("watch for signals")?;
-        run(stop).await
+        run(stop, Replacement::watch(again)?).await
     })
 }
 
-async fn run_platform(config: Config, membership: Option<Membership>, stop: Stop) -> anyhow::Result<ExitCode> {
+async fn run_platform(
+    config: Config,
+    membership: Option<Membership>,
+    mut replacement: Replacement,
+    stop: Stop,
+) -> anyhow::Result<ExitCode> {
     // A machine that keeps no state of a cluster knows no authority: it was handed what its roles show.
     let authority = match &membership {
         Some(membership) if !membership.keeps_state => None,
@@ -75,44 +102,61 @@ async fn run_platform(config: Config, membership: Option<Membership>, stop: Stop
         tokio::spawn(async move { cluster::upkeep(data, membership, stop).await })
     });
     greet(&platform);
-    let replaced = stop.or(replace::asked()).await.transpose().context("watch for SIGUSR2")?.is_some();
-    let left = if replaced {
-        tracing::info!("another binary takes this one's place; the edge and running tasks stay");
-        Some(platform.leave().await)
-    } else {
-        tracing::info!("stopping; running tasks stay and are taken back by the next `roadstead up`");
-        platform.finished().await;
-        None
+    let left = match stop.or(replacement.asked()).await {
+        Some(()) => Some(platform.leave().await),
+        None => {
+            tracing::info!("stopping; running tasks stay and are taken back by the next `roadstead up`");
+            platform.finished().await;
+            None
+        }
     };
+    // Whoever asked for an end meanwhile wants no next one.
+    let ends = stop.is_requested();
     stop.request();
     if let Some(upkeep) = upkeep {
         upkeep.await?;
     }
-    left.map_or(Ok(ExitCode::SUCCESS), |left| Err(replace::replace(&left)))
+    match left {
+        Some(left) if !ends => Err(replacement.replace(&left)),
+        Some(left) => {
+            left.end().await;
+            Ok(ExitCode::SUCCESS)
+        }
+        None => Ok(ExitCode::SUCCESS),
+    }
 }
 
 fn greet(platform: &Platform) {
+    // Whoever heard the binary before this one may have gone.
+    let _reader_gone = writeln!(io::stdout(), "{}", platform.addresses().ready_lines().join("\n"));
+    let _reader_gone = writeln!(io::stderr(), "{}", greeting(platform).join("\n"));
+}
+
+fn greeting(platform: &Platform) -> Vec<String> {
     let addresses = platform.addresses();
     let config = platform.config();
     let domain = platform.membership().map_or(&config.domain, |membership| &membership.settings.domain);
     let data = config.data.display();
     let port = addresses.edge.port();
-    for line in addresses.ready_lines() {
-        println!("{line}");
-    }
-    eprintln!("console   http://{}/   (any user, the token as password)", addresses.console);
-    eprintln!("apps      http://<app>.{domain}:{port}/");
-    eprintln!("S3        http://s3.{domain}:{port}/   (keys: `roadstead token s3 --data {data}`)");
-    eprintln!("Marathon  http://{}/v2/apps", addresses.controller);
-    eprintln!("registry  {}   (docker login, any user, the token as password)", addresses.registry);
+    let mut lines = vec![
+        format!("console   http://{}/   (any user, the token as password)", addresses.console),
+        format!("apps      http://<app>.{domain}:{port}/"),
+        format!("S3        http://s3.{domain}:{port}/   (keys: `roadstead token s3 --data {data}`)"),
+        format!("Marathon  http://{}/v2/apps", addresses.controller),
+        format!("registry  {}   (docker login, any user, the token as password)", addresses.registry),
+    ];
     if let Some(membership) = platform.membership() {
-        for vip in &membership.settings.vips {
-            eprintln!("address   {vip}   (who holds it and why: `roadstead vip status --data {data}`)");
-        }
-        eprintln!("machines  `roadstead node list --data {data}`; one more: `roadstead node token --data {data}`");
+        let vips = membership.settings.vips.iter();
+        lines.extend(
+            vips.map(|vip| format!("address   {vip}   (who holds it and why: `roadstead vip status --data {data}`)")),
+        );
+        lines.push(format!(
+            "machines  `roadstead node list --data {data}`; one more: `roadstead node token --data {data}`"
+        ));
     }
     if !config.open && platform.membership().is_none_or(|membership| membership.keeps_state) {
         // Not the token itself: this is what a service's log keeps.
-        eprintln!("token     `roadstead token show --data {data}`");
+        lines.push(format!("token     `roadstead token show --data {data}`"));
     }
+    lines
 }

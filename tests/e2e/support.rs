@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses its part of it
 
 use serde_json::Value;
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -71,6 +72,9 @@ pub struct Up {
     pub data: PathBuf,
     pub token: String,
     pub addresses: Value,
+    binary: PathBuf,
+    /// Where its log goes; none: where the test's does.
+    log: Option<PathBuf>,
     arguments: Vec<String>,
 }
 
@@ -82,11 +86,31 @@ impl Up {
 
     /// On the ports that a configuration file among the arguments names.
     pub fn start_with_config(data: &Path, arguments: &[&str]) -> Self {
+        Self::begin(BINARY.into(), None, data, arguments)
+    }
+
+    /// On free ports, from a binary of its own.
+    pub fn start_from(binary: &Path, log: &Path, data: &Path, arguments: &[&str]) -> Self {
+        Self::begin(binary.into(), Some(log.into()), data, &[&["--free-ports"], arguments].concat())
+    }
+
+    fn begin(binary: PathBuf, log: Option<PathBuf>, data: &Path, arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let process = spawn_up(data, &arguments);
+        let process = spawn_up(&binary, log.as_deref(), data, &arguments);
         let token = text(&["token", "show", "--data", &data.display().to_string()]);
         let addresses = read_addresses(data);
-        Self { process: Some(process), data: data.to_owned(), token, addresses, arguments }
+        Self { process: Some(process), data: data.to_owned(), token, addresses, binary, log, arguments }
+    }
+
+    /// The supervisor's process.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
+    /// Waits until the supervisor has ended by itself.
+    pub fn wait(&mut self) {
+        let mut process = self.process.take().expect("it runs");
+        until("the supervisor has ended", || process.0.try_wait().expect("a child can be waited for"));
     }
 
     pub fn address(&self, name: &str) -> SocketAddr {
@@ -101,14 +125,13 @@ impl Up {
 
     /// Starts it again on the same data.
     pub fn again(&mut self) {
-        self.process = Some(spawn_up(&self.data, &self.arguments));
+        self.process = Some(spawn_up(&self.binary, self.log.as_deref(), &self.data, &self.arguments));
         self.addresses = read_addresses(&self.data);
     }
 
     /// Process ids of the supervisor's children, by role.
     pub fn children(&self) -> Vec<(String, u32)> {
-        let parent = self.process.as_ref().expect("it runs").id();
-        children_of(parent)
+        children_of(self.id())
             .into_iter()
             .filter_map(|pid| {
                 let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
@@ -157,13 +180,15 @@ fn task_ids(app: &Value) -> Vec<String> {
     tasks.iter().map(|task| task["id"].as_str().expect("a task has an id").to_owned()).collect()
 }
 
-fn spawn_up(data: &Path, arguments: &[String]) -> Process {
-    let mut child = Command::new(BINARY)
+fn spawn_up(binary: &Path, log: Option<&Path>, data: &Path, arguments: &[String]) -> Process {
+    let log = log.map(|log| OpenOptions::new().append(true).create(true).open(log).expect("a log file"));
+    let mut child = Command::new(binary)
         .args(["up", "--data"])
         .arg(data)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(log.map_or_else(Stdio::inherit, Stdio::from))
         .spawn()
         .expect("the binary starts");
     let output = BufReader::new(child.stdout.take().expect("standard output is piped"));

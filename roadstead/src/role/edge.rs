@@ -60,7 +60,7 @@ pub struct Arguments {
 }
 
 /// For the next supervisor to start an edge that takes over.
-const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(60);
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(300);
 
 impl Arguments {
     /// How long this edge works without a supervisor: until it is taken over, and has drained.

@@ -129,7 +129,7 @@ async fn restart(program: &Program) -> Option<Running> {
     }
 }
 
-struct Running {
+pub struct Running {
     child: Child,
     /// Held: it closes when the supervisor ends (and `Child::wait` would close it at once).
     input: Option<ChildStdin>,
@@ -186,6 +186,10 @@ impl Running {
         Ok(seen)
     }
 
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Goes on without this supervisor.
     async fn leave(mut self, leaving: &Leaving) {
         let Some(input) = &mut self.input else { return self.end().await };
@@ -193,13 +197,11 @@ impl Running {
             tracing::warn!(%error, "tell a process that it stays");
             return self.end().await;
         }
-        leaving.left(self.child.id());
-        // Dropped, it would be killed.
-        std::mem::forget(self.child);
+        leaving.leave(self);
     }
 
     /// SIGTERM, grace, SIGKILL.
-    async fn end(mut self) {
+    pub async fn end(mut self) {
         if let Some(id) = self.child.id() {
             let pid = nix::unistd::Pid::from_raw(id as i32);
             if nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).is_ok()

@@ -2,6 +2,8 @@
 
 use crate::acme::Acme;
 use crate::config::{Config, ConfigError, DATA_DEFAULT, IpNetwork};
+use std::ffi::OsString;
+use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +42,9 @@ pub struct Arguments {
     /// Machines that keep the state and may lead: 3 or 5
     #[arg(long, value_name = "NUMBER", value_parser = ["3", "5"], help_heading = "Many machines")]
     state_nodes: Option<String>,
+    /// Say whether this binary would start with these arguments, their configuration and data, and end
+    #[arg(long)]
+    pub check: bool,
 }
 
 #[derive(clap::Args)]
@@ -144,6 +149,12 @@ impl Arguments {
 }
 
 impl JoinArguments {
+    /// What `up` takes of the arguments behind `join`: the machine has joined.
+    pub fn of_the_next_start(&self, arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+        let others = arguments.filter(|argument| *argument != *self.token);
+        iter::once("up".into()).chain(others).collect()
+    }
+
     pub fn token_and_config(self) -> Result<(identity::JoinToken, Config), ConfigError> {
         let mut token = self.token;
         if token == "-" {

@@ -1,21 +1,104 @@
-//! The supervisor's own upgrade: on SIGUSR2 it ends what it must, leaves the edge at work, and becomes the binary that is now
-//! where it was started from. The process stays the same, so whoever watches it sees nothing end.
+//! The supervisor's own upgrade. On SIGUSR2 it asks the binary that is now where it was started from whether that would start,
+//! ends its other processes, leaves the edge at work, and becomes that binary. The process stays the same, so whoever
+//! watches it sees nothing end. A binary that would not start changes nothing.
 
-use anyhow::Context;
+use super::child::Running;
+use anyhow::{Context, bail};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use tokio::signal::unix::{SignalKind, signal};
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
-/// The process id of an edge that was left at work, for who comes next and is its parent.
-const LEFT_VARIABLE: &str = "ROADSTEAD_LEFT_EDGE";
+/// The process ids of edges that were left at work, for who comes next and is their parent.
+const LEFT_VARIABLE: &str = "ROADSTEAD_LEFT";
+
+/// For a binary to say whether it would start.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Edges that were left, and have not ended as far as is known.
+static LEFT: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// What `up --check` says.
+pub fn would_start() -> String {
+    format!("roadstead {} would start", env!("CARGO_PKG_VERSION"))
+}
+
+/// Waits for the wish to be replaced; made before anything else, since the signal would end a process that does not.
+pub struct Replacement {
+    asked: Signal,
+    /// Of the `up` that comes next.
+    arguments: Vec<OsString>,
+}
+
+impl Replacement {
+    pub fn watch(arguments: Vec<OsString>) -> anyhow::Result<Self> {
+        binary()?;
+        let asked = signal(SignalKind::user_defined2()).context("watch for SIGUSR2")?;
+        Ok(Self { asked, arguments })
+    }
+
+    /// Resolves when somebody asks for it and there is a binary that would start.
+    pub async fn asked(&mut self) {
+        loop {
+            self.asked.recv().await;
+            match self.check().await {
+                Ok(version) => return tracing::info!(version, "another binary takes this one's place"),
+                Err(error) => {
+                    let error = lifecycle::ErrorChain(error.as_ref());
+                    tracing::error!(%error, "the binary there would not start; this process goes on as before");
+                }
+            }
+        }
+    }
+
+    /// What the binary that is there now says of itself.
+    async fn check(&self) -> anyhow::Result<String> {
+        let binary = binary()?;
+        let mut command = tokio::process::Command::new(binary);
+        command.args(&self.arguments).arg("--check").stdin(Stdio::null()).kill_on_drop(true);
+        let output = timeout(CHECK_TIMEOUT, command.output()).await;
+        let output = output.with_context(|| format!("{} says nothing", binary.display()))?;
+        let output = output.with_context(|| format!("start {}", binary.display()))?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let version = said.lines().find_map(|line| line.strip_prefix("roadstead ")?.strip_suffix(" would start"));
+        match version {
+            Some(version) if output.status.success() => Ok(version.to_owned()),
+            _ => {
+                let complaint = String::from_utf8_lossy(&output.stderr);
+                bail!("{} --check: {}: {}", binary.display(), output.status, complaint.trim())
+            }
+        }
+    }
+
+    /// Does not return, unless it fails.
+    pub fn replace(self, leaving: &Leaving) -> anyhow::Error {
+        let binary = match binary() {
+            Ok(binary) => binary,
+            Err(error) => return error,
+        };
+        let mut left = lock(&LEFT).clone();
+        left.extend(lock(&leaving.0.left).iter().filter_map(Running::id));
+        let left: Vec<String> = left.iter().map(u32::to_string).collect();
+        let mut command = std::process::Command::new(binary);
+        command.args(&self.arguments).env(LEFT_VARIABLE, left.join(","));
+        // By the same name: it may be a link's.
+        command.arg0(env::args_os().next().unwrap_or_else(|| binary.into()));
+        let error = command.exec();
+        anyhow::Error::new(error).context(format!("become {}", binary.display()))
+    }
+}
 
 /// Whether the supervisor leaves its place to another one, and what stays.
 #[derive(Clone, Default)]
@@ -24,8 +107,7 @@ pub struct Leaving(Arc<State>);
 #[derive(Default)]
 struct State {
     leaves: AtomicBool,
-    /// 0: nothing.
-    left: AtomicU32,
+    left: Mutex<Vec<Running>>,
 }
 
 impl Leaving {
@@ -37,9 +119,17 @@ impl Leaving {
         self.0.leaves.load(SeqCst)
     }
 
-    /// This process stays.
-    pub fn left(&self, id: Option<u32>) {
-        self.0.left.store(id.unwrap_or_default(), SeqCst);
+    /// This process stays, unless the supervisor does not leave after all.
+    pub fn leave(&self, running: Running) {
+        lock(&self.0.left).push(running);
+    }
+
+    /// The supervisor ends, and nobody comes next.
+    pub async fn end(&self) {
+        let left = std::mem::take(&mut *lock(&self.0.left));
+        for running in left {
+            running.end().await;
+        }
     }
 }
 
@@ -49,34 +139,58 @@ pub fn binary() -> anyhow::Result<&'static Path> {
     if let Some(binary) = BINARY.get() {
         return Ok(binary);
     }
-    let binary = env::current_exe().context("find this binary")?;
-    Ok(BINARY.get_or_init(|| binary))
+    let found = env::current_exe().context("find this binary")?;
+    let called = env::args_os().next().and_then(|name| as_called(&name, &found));
+    Ok(BINARY.get_or_init(|| called.unwrap_or(found)))
 }
 
-/// Resolves when somebody asks for it.
-pub async fn asked() -> io::Result<()> {
-    signal(SignalKind::user_defined2())?.recv().await;
-    Ok(())
-}
-
-/// Does not return, unless it fails.
-pub fn replace(leaving: &Leaving) -> anyhow::Error {
-    let binary = match binary() {
-        Ok(binary) => binary,
-        Err(error) => return error,
+/// The path by which a binary was called. It may have a link in it, which leads to another binary tomorrow.
+fn as_called(name: &OsStr, binary: &Path) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let candidates: Vec<PathBuf> = match Path::new(name).components().count() {
+        0 | 1 => env::split_paths(&path).map(|directory| directory.join(name)).collect(),
+        _ => vec![name.into()],
     };
-    let left = leaving.0.left.load(SeqCst).to_string();
-    let error = Command::new(binary).args(env::args_os().skip(1)).env(LEFT_VARIABLE, left).exec();
-    anyhow::Error::new(error).context(format!("become {}", binary.display()))
+    let file = |path: &Path| -> io::Result<_> { fs::metadata(path).map(|file| (file.dev(), file.ino())) };
+    let it = file(binary).ok()?;
+    let called = candidates.into_iter().find(|candidate| file(candidate).is_ok_and(|file| file == it))?;
+    std::path::absolute(called).ok()
 }
 
 /// Takes note of the end of what a supervisor in this process left, once it has come: nobody else would.
 pub fn await_what_was_left() {
-    let left = env::var(LEFT_VARIABLE).ok().and_then(|id| id.parse().ok()).filter(|id| *id > 0);
-    let Some(id) = left else { return };
-    thread::spawn(move || {
-        // Of a process that is no child of this one the kernel says so at once.
-        let ended = waitpid(Pid::from_raw(id), None);
-        tracing::info!(id, ?ended, "the edge before this one has ended");
-    });
+    let left = env::var(LEFT_VARIABLE).unwrap_or_default();
+    for id in left.split(',').filter_map(|id| id.parse::<u32>().ok()) {
+        lock(&LEFT).push(id);
+        thread::spawn(move || {
+            // Of a process that is no child of this one the kernel says so at once.
+            let ended = waitpid(Pid::from_raw(id as i32), None);
+            lock(&LEFT).retain(|left| *left != id);
+            tracing::info!(id, ?ended, "the edge before this one has ended");
+        });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binary_is_named_as_it_was_called() {
+        let directory = tempfile::tempdir().unwrap();
+        let [binary, other, link] = ["v1", "v2", "link"].map(|name| directory.path().join(name));
+        fs::write(&binary, "1").unwrap();
+        fs::write(&other, "2").unwrap();
+        std::os::unix::fs::symlink(&binary, &link).unwrap();
+        assert_eq!(as_called(link.as_os_str(), &binary), Some(link));
+        assert_eq!(as_called(other.as_os_str(), &binary), None, "another file has its name");
+        assert_eq!(as_called(OsStr::new("/nowhere/roadstead"), &binary), None);
+        let shell = fs::canonicalize("/bin/sh").unwrap();
+        let found = as_called(OsStr::new("sh"), &shell).unwrap();
+        assert!(found.is_absolute() && found.ends_with("sh"), "{found:?}");
+    }
 }
