@@ -167,7 +167,7 @@ pub async fn changed_and_taken_back(store: Arc<dyn Store>) {
     platform.until_served("cart", "/", "503").await;
 
     let rollback = |dry_run| {
-        let body = json!({ "revision": before, "dry_run": dry_run });
+        let body = json!({ "revision": before, "dry_run": dry_run, "servers": true });
         let url = format!("{}/v1/routes/rollback", platform.controller);
         let platform = &platform;
         async move { platform.ask(Some(Role::Admin), Method::POST, url, &body).await }

@@ -12,14 +12,29 @@ pub const HISTORY_EXAMPLES: &str = "Examples:
 pub const ROLLBACK_EXAMPLES: &str = "Examples:
   roadstead route rollback 1234 --dry-run
   roadstead route rollback 1234
+  roadstead route rollback 1234 --only /vulcand/frontends/f1 --only /roadstead/routes/shop
 
 Routes of apps are the platform's: `roadstead app versions APP` lists what an app was, `roadstead app run` brings it back.";
+
+/// Keys that are named of those that stay, for each reason.
+const LEFT_KEYS_MAX: usize = 10;
+/// Why a key stays, as the API says it and as people are told.
+const LEFT: [(&str, &str); 5] = [
+    ("app", "since apps decide them"),
+    ("server", "since servers come and go with what runs (--servers takes them back, too)"),
+    ("on_lease", "since they live on a lease now"),
+    ("was_on_lease", "since they lived on a lease then and do not now"),
+    ("not_asked", "since they are below none of what --only names"),
+];
 
 #[derive(clap::Args)]
 pub struct History {
     /// One revision, with what was there before and after
     #[arg(long = "id", value_name = "REVISION")]
     revision: Option<i64>,
+    /// Show revisions of nothing but vulcand's servers, too, which programs write
+    #[arg(long)]
+    servers: bool,
     /// How many revisions
     #[arg(long, default_value_t = 20, value_name = "N")]
     limit: usize,
@@ -34,6 +49,12 @@ pub struct Rollback {
     /// Only say what would change
     #[arg(long)]
     dry_run: bool,
+    /// Take back vulcand's servers, too: bring back those that were there then, delete those that were not
+    #[arg(long)]
+    servers: bool,
+    /// Take back only what is below a key, by whole segments (repeatable)
+    #[arg(long, value_name = "PREFIX")]
+    only: Vec<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -45,7 +66,8 @@ impl History {
             let record: Value = api.get(&format!("/v1/routes/history/{revision}")).await?;
             return self.common.output.say(&describe(&record), &record);
         }
-        let answer: Value = api.get(&format!("/v1/routes/history?limit={}", self.limit)).await?;
+        let answer: Value =
+            api.get(&format!("/v1/routes/history?limit={}&servers={}", self.limit, self.servers)).await?;
         let revisions = answer["revisions"].as_array().cloned().unwrap_or_default();
         let rows = revisions.iter().flat_map(rows_of).collect();
         self.common.output.print(&["revision", "when", "change", "key"], rows, &answer)
@@ -55,7 +77,8 @@ impl History {
 impl Rollback {
     pub async fn run(self) -> anyhow::Result<()> {
         let api = self.common.connection.api()?;
-        let asked = json!({ "revision": self.revision, "dry_run": self.dry_run });
+        let Self { revision, dry_run, servers, only, .. } = &self;
+        let asked = json!({ "revision": revision, "dry_run": dry_run, "servers": servers, "only": only });
         let answer: Value = api.send(Method::POST, "/v1/routes/rollback", &asked).await?;
         self.common.output.say(&report(&answer), &answer)
     }
@@ -104,13 +127,30 @@ fn report(answer: &Value) -> String {
         _ => format!("{count} keys are as after revision {to}, by revision {}:", text(&answer["revision"])),
     }];
     lines.extend(changes(answer));
-    let controllers = answer["controllers"].as_array().map_or(&[][..], Vec::as_slice);
-    if !controllers.is_empty() {
-        let keys = controllers.iter().map(plain).collect::<Vec<_>>().join(" ");
-        lines.push(format!("\nLeft as they are, since apps decide them: {keys}"));
-        lines.push("`roadstead app versions APP` lists what an app was; `roadstead app run` brings it back.".into());
-    }
+    lines.extend(left(answer));
     lines.join("\n")
+}
+
+/// What stays otherwise than it was, by the reason.
+fn left(answer: &Value) -> Vec<String> {
+    let left = answer["left"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut lines = Vec::new();
+    for (why, told) in LEFT {
+        let mut keys: Vec<String> =
+            left.iter().filter(|left| left["why"] == why).map(|left| plain(&left["key"])).collect();
+        if keys.is_empty() {
+            continue;
+        }
+        let more = keys.len().saturating_sub(LEFT_KEYS_MAX);
+        keys.truncate(LEFT_KEYS_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        lines.push(format!("\nLeft as they are, {told}: {}{more}", keys.join(" ")));
+        if why == "app" {
+            lines
+                .push("`roadstead app versions APP` lists what an app was; `roadstead app run` brings it back.".into());
+        }
+    }
+    lines
 }
 
 fn changes(of: &Value) -> Vec<String> {
@@ -142,6 +182,7 @@ fn parsed(kept: &Value) -> Option<Value> {
     match kept {
         Value::Null => None,
         Value::String(text) => Some(serde_json::from_str(text).unwrap_or_else(|_| json!(text))),
+        leased if leased["lease"].is_i64() => Some(json!("(on a lease)")),
         large => Some(json!(format!("({} bytes)", text(&large["omitted_bytes"])))),
     }
 }
@@ -204,7 +245,8 @@ large
     #[test]
     fn no_key_writes_to_the_terminal() {
         let change = json!({ "key": "/é\u{1b}[2J\n\u{9b}x", "change": "made", "before": null, "after": "1" });
-        let record = json!({ "revision": 7, "at_ms": 0, "to": 3, "changes": [change], "controllers": ["\r"] });
+        let record = json!({ "revision": 7, "at_ms": 0, "to": 3, "changes": [change],
+            "left": [{ "key": "\r", "why": "app" }] });
         let shown = r"/é\u{1b}[2J\n\u{9b}x";
         assert_eq!(rows_of(&record)[0][3], shown);
         assert!(describe(&record).contains(shown));
@@ -214,8 +256,10 @@ large
     #[test]
     fn a_rollback_says_what_it_did_and_what_it_left() {
         let change = json!({ "key": "/vulcand/x", "before": null, "after": "1" });
-        let mut answer =
-            json!({ "to": 3, "dry_run": true, "changes": [change], "controllers": ["/roadstead/routes/app.a"] });
+        let server = |number: usize| json!({ "key": format!("/vulcand/backends/b/servers/{number}"), "why": "server" });
+        let mut left: Vec<Value> = (0..12).map(server).collect();
+        left.push(json!({ "key": "/roadstead/routes/app.a", "why": "app" }));
+        let mut answer = json!({ "to": 3, "dry_run": true, "changes": [change], "left": left });
         assert!(report(&answer).starts_with("would bring 1 keys back"));
         answer["dry_run"] = json!(false);
         answer["revision"] = json!(9);
@@ -224,6 +268,7 @@ large
             done.starts_with("1 keys are as after revision 3, by revision 9:") && done.contains("app versions"),
             "{done}"
         );
+        assert!(done.contains("servers/9 and 2 more") && done.contains("--servers takes"), "{done}");
         assert_eq!(report(&json!({ "to": 3, "dry_run": false, "changes": [] })), "all is as it was after revision 3");
     }
 }

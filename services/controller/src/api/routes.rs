@@ -3,7 +3,7 @@
 use super::answer::{Failure, json_ok};
 use super::call::Call;
 use super::{Api, message};
-use crate::history::{Change, History, Plan, Record, Refusal, WriteError};
+use crate::history::{Change, Done, History, Past, Record, Refusal, Scope, WriteError};
 use crate::proxy::NOT_LEADING;
 use crate::routes::Routes;
 use axum::response::Response;
@@ -15,15 +15,10 @@ use routing::document::{ROUTES_PREFIX, RouteDocument};
 use routing::{Route, RouteSpec};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::time::Duration;
 use store::{Compare, Operation, Revision, StoreError};
-use tokio::time::{Instant, sleep};
 
 /// Revisions told when nothing else is asked for.
 const LIMIT_DEFAULT: usize = 20;
-/// The history is behind the store for a moment at most; whoever asks waits so long.
-const CATCH_UP_MAX: Duration = Duration::from_secs(2);
-const CATCH_UP_INTERVAL: Duration = Duration::from_millis(20);
 /// Bytes of a document's name.
 const ID_BYTES_MAX: usize = 255;
 
@@ -33,9 +28,15 @@ struct Rollback {
     revision: Revision,
     #[serde(default)]
     dry_run: bool,
+    /// vulcand's servers, too.
+    #[serde(default)]
+    servers: bool,
+    /// Only what is below one of these prefixes; none: everything.
+    #[serde(default)]
+    only: Vec<String>,
 }
 
-/// `?limit=`: the newest first, without values.
+/// `?limit=`: the newest first, without values; `?servers=true`: also those of nothing but servers.
 pub async fn history(api: &Api, call: &Call) -> Result<Response, Failure> {
     let limit = match call.value("limit") {
         None => LIMIT_DEFAULT,
@@ -44,9 +45,11 @@ pub async fn history(api: &Api, call: &Call) -> Result<Response, Failure> {
             text.parse().map_err(wrong)?
         }
     };
-    let (since, records) = of(api)?.read().await.map_err(unreadable)?;
+    let with_servers = call.flag("servers", false);
+    let Past { since, servers_since, records } = of(api)?.read().await.map_err(unreadable)?;
     let told = |change: &Change| json!({ "key": change.key, "change": change.verb() });
-    let revisions = records.iter().rev().take(limit).map(|record| {
+    let listed = records.iter().rev().filter(|record| with_servers || !record.servers_only);
+    let revisions = listed.take(limit).map(|record| {
         let mut value = json!({
             "revision": record.revision, "at_ms": record.at_ms,
             "changes": record.changes.iter().map(told).collect::<Vec<_>>(),
@@ -54,9 +57,12 @@ pub async fn history(api: &Api, call: &Call) -> Result<Response, Failure> {
         if let Some(after) = record.unseen_after {
             value["unseen_after"] = json!(after);
         }
+        if record.servers_only {
+            value["servers_only"] = json!(true);
+        }
         value
     });
-    Ok(json_ok(&json!({ "since": since, "revisions": revisions.collect::<Vec<_>>() })))
+    Ok(json_ok(&json!({ "since": since, "servers_since": servers_since, "revisions": revisions.collect::<Vec<_>>() })))
 }
 
 pub async fn revision(api: &Api, revision: &str) -> Result<Response, Failure> {
@@ -68,38 +74,24 @@ pub async fn revision(api: &Api, revision: &str) -> Result<Response, Failure> {
 
 /// Brings what people own back to what it was after a revision, in one transaction.
 pub async fn rollback(api: &Api, call: &Call) -> Result<Response, Failure> {
-    let Rollback { revision, dry_run } = call.read_as()?;
-    let history = of(api)?;
-    let plan = plan(history, revision).await?;
+    let Rollback { revision, dry_run, servers, only } = call.read_as()?;
+    let scope = Scope::new(servers, only).map_err(|error| bad(format!("only: {error}")))?;
+    let Done { plan, revision: written } = match of(api)?.roll_back(revision, &scope, dry_run).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(refusal)) => return Err(refused(&refusal)),
+        Err(error) => return unwritten(error),
+    };
     let mut answer = json!({
-        "to": revision, "dry_run": dry_run, "controllers": plan.controllers,
+        "to": revision, "dry_run": dry_run, "left": plan.left,
         "changes": plan.steps.iter().map(|step| {
             json!({ "key": step.key, "before": step.before, "after": step.after })
         }).collect::<Vec<_>>(),
     });
-    if !dry_run && !plan.steps.is_empty() {
-        match history.carry_out(&plan).await {
-            Ok(written) => {
-                tracing::info!(to = revision, keys = plan.steps.len(), revision = written, "routes are rolled back");
-                answer["revision"] = json!(written);
-            }
-            Err(WriteError::Changed) => return Err(refused(&Refusal::Changed)),
-            Err(error) => return unwritten(error),
-        }
+    if let Some(written) = written {
+        tracing::info!(to = revision, keys = plan.steps.len(), revision = written, "routes are rolled back");
+        answer["revision"] = json!(written);
     }
     Ok(json_ok(&answer))
-}
-
-/// The history follows the store; who asks at once after a change is not refused for it.
-async fn plan(history: &History, revision: Revision) -> Result<Plan, Failure> {
-    let deadline = Instant::now() + CATCH_UP_MAX;
-    loop {
-        match history.plan(revision).await.map_err(unreadable)? {
-            Ok(plan) => return Ok(plan),
-            Err(Refusal::Behind) if Instant::now() < deadline => sleep(CATCH_UP_INTERVAL).await,
-            Err(refusal) => return Err(refused(&refusal)),
-        }
-    }
 }
 
 /// The documents people wrote, by id.
@@ -189,7 +181,7 @@ fn unwritten(error: WriteError) -> Result<Response, Failure> {
             Ok(response)
         }
         error => {
-            let message = format!("the state cannot be written: {}", ErrorChain(&error));
+            let message = format!("the state cannot be read or written: {}", ErrorChain(&error));
             Err(Failure::message(StatusCode::SERVICE_UNAVAILABLE, message))
         }
     }

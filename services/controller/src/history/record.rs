@@ -6,6 +6,7 @@ use routing::document::ROUTES_PREFIX;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;
+use vulcand::{Key, Kind};
 
 /// Bytes of one value; of a larger one only its size is kept.
 const VALUE_BYTES_MAX: usize = 128 << 10;
@@ -29,6 +30,9 @@ pub(crate) struct Record {
     /// Changes after this revision, up to the record's own, were not seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unseen_after: Option<Revision>,
+    /// Nothing but vulcand's servers, which programs write more often than people: left out of lists, and the first to go.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub servers_only: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,12 +42,18 @@ pub(crate) struct Change {
     pub after: Kept,
 }
 
-/// A value: none, its text, or how large it was.
+/// A value: none, its text, how large it was, or that it lived on a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Kept {
     Text(String),
-    Omitted { omitted_bytes: usize },
+    Omitted {
+        omitted_bytes: usize,
+    },
+    /// What goes by itself is not brought back: its text is of no use.
+    Leased {
+        lease: i64,
+    },
     Absent,
 }
 
@@ -57,13 +67,13 @@ impl Change {
         let key = std::str::from_utf8(event.key()).ok()?.to_owned();
         let of_controller = is_controllers(&key);
         let kept = |held: Option<&KeyValue>| match held {
-            Some(held) if held.lease != 0 => Kept::Absent,
+            Some(held) if held.lease != 0 => Kept::Leased { lease: held.lease },
             Some(held) if of_controller => Kept::text(&without_servers(&held.value)),
             Some(held) => Kept::text(&held.value),
             None => Kept::Absent,
         };
         let (before, after) = (kept(before), kept(after));
-        (before != after).then_some(Self { key, before, after })
+        (!before.is_as(&after)).then_some(Self { key, before, after })
     }
 
     /// `made`, `changed` or `deleted`.
@@ -84,10 +94,16 @@ impl Kept {
         }
     }
 
+    /// Equal, but for what comes and goes by itself.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let is_own = |kept: &Self| matches!(kept, Self::Leased { .. } | Self::Absent);
+        self == other || (is_own(self) && is_own(other))
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::Omitted { .. } | Self::Absent => 0,
+            Self::Omitted { .. } | Self::Leased { .. } | Self::Absent => 0,
         }
     }
 
@@ -100,7 +116,7 @@ impl Kept {
 
 impl Record {
     pub fn new(revision: Revision, at_ms: i64, changes: Vec<Change>) -> Self {
-        Self { v: 0, revision, at_ms, changes, unseen_after: None }.bounded()
+        Self { v: 0, revision, at_ms, changes, unseen_after: None, servers_only: false }.bounded()
     }
 
     /// What the watch of another prefix saw of the same revision belongs to it.
@@ -112,7 +128,8 @@ impl Record {
 
     /// What changed after a revision, up to this one, was not seen.
     pub fn unseen_after(self, after: Revision) -> Self {
-        Self { unseen_after: Some(self.unseen_after.map_or(after, |known| known.min(after))), ..self }
+        let after = self.unseen_after.map_or(after, |known| known.min(after));
+        Self { unseen_after: Some(after), servers_only: false, ..self }
     }
 
     /// Without its changes: they are too large to be kept.
@@ -131,6 +148,9 @@ impl Record {
                 }
             }
         }
+        self.servers_only = self.unseen_after.is_none()
+            && !self.changes.is_empty()
+            && self.changes.iter().all(|change| is_server(&change.key));
         self
     }
 }
@@ -138,6 +158,11 @@ impl Record {
 /// Whether the controller writes it, and nobody else.
 pub(crate) fn is_controllers(key: &str) -> bool {
     key.strip_prefix(ROUTES_PREFIX).is_some_and(Routes::owns)
+}
+
+/// A server of a backend of vulcand's.
+pub(crate) fn is_server(key: &str) -> bool {
+    Key::parse(key.as_bytes()).is_some_and(|key| matches!(key.kind, Kind::Server { .. }))
 }
 
 /// A route document but for who serves it.
@@ -178,6 +203,29 @@ mod tests {
         let own = put("/roadstead/routes/own", Some(document("r", "a")), document("r", "b")).unwrap();
         assert_eq!((own.verb(), own.after.bytes() > 30), ("changed", true), "people's documents are kept whole");
         assert_eq!(put("/vulcand/hosts/h/host", None, held("{}", 0)).unwrap().verb(), "made");
+    }
+
+    #[test]
+    fn a_lease_that_a_key_gets_or_loses_is_told() {
+        let server = "/vulcand/backends/b/servers/s";
+        assert_eq!(put(server, Some(held("{}", 7)), held("{}", 8)), None, "another heartbeat");
+        let kept = put(server, Some(held("{}", 7)), held("{}", 0)).unwrap();
+        assert_eq!((kept.verb(), &kept.before), ("changed", &Kept::Leased { lease: 7 }));
+        let leased = put(server, Some(held("{}", 0)), held("{}", 7)).unwrap();
+        assert_eq!((leased.verb(), &leased.after), ("changed", &Kept::Leased { lease: 7 }));
+        let text = serde_json::to_string(&kept).unwrap();
+        assert_eq!(serde_json::from_str::<Change>(&text).unwrap(), kept, "{text}");
+    }
+
+    #[test]
+    fn a_record_of_nothing_but_servers_is_marked() {
+        let made = |key: &str| Change { key: key.into(), before: Kept::Absent, after: Kept::Text("{}".into()) };
+        let servers =
+            Record::new(5, 0, vec![made("/vulcand/backends/b/servers/s"), made("vulcand/backends/b/servers/s")]);
+        assert!(servers.servers_only);
+        assert!(!servers.clone().unseen_after(3).servers_only, "a gap stays");
+        assert!(!servers.merge(vec![made("/vulcand/backends/b/backend")]).servers_only);
+        assert!(!Record::new(5, 0, Vec::new()).servers_only);
     }
 
     #[test]

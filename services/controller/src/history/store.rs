@@ -1,7 +1,6 @@
 //! The records in the store.
 
 use super::record::{Change, PREFIXES, Record};
-use super::rollback::{Plan, Refusal};
 use ::store::{
     Compare, KeyRange, KeyValue, Operation, OperationResponse, RangeRequest, RefusalCode, Revision, Store, StoreError,
     TxnRequest,
@@ -9,11 +8,14 @@ use ::store::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use tokio::sync::watch;
 
 pub(crate) const PREFIX: &str = "/roadstead/history/";
 /// Behind the records, which begin with digits.
 const POSITION: &str = "/roadstead/history/position";
+
+/// Records of servers that one transaction lets go.
+const DROPS_MAX: usize = 100;
 
 /// What was seen of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +24,11 @@ pub(crate) struct Position {
     pub v: u32,
     /// Another store, a restored one too, counts its revisions anew.
     pub cluster_id: u64,
-    /// What changed after this revision is kept.
+    /// What changed after this revision is kept, but for servers…
     pub since: Revision,
+    /// …of which it is what changed after this one.
+    #[serde(default)]
+    pub servers_since: Revision,
     /// Of each prefix: everything up to here was seen.
     pub seen: [Revision; PREFIXES.len()],
 }
@@ -34,7 +39,16 @@ pub(crate) struct History {
     fence: Compare,
     limits: Limits,
     /// [`Position::seen`] of now, which is not written each time.
-    seen: [AtomicI64; PREFIXES.len()],
+    seen: watch::Sender<[Revision; PREFIXES.len()]>,
+}
+
+/// All that is kept.
+pub(crate) struct Past {
+    /// As in [`Position`].
+    pub since: Revision,
+    pub servers_since: Revision,
+    /// The oldest first.
+    pub records: Vec<Record>,
 }
 
 /// How much is kept at most.
@@ -48,7 +62,13 @@ pub(crate) struct Limits {
 }
 
 /// How large each record is.
-pub(super) type Sizes = BTreeMap<Revision, usize>;
+pub(super) type Sizes = BTreeMap<Revision, Size>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size {
+    bytes: usize,
+    servers_only: bool,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {
@@ -62,7 +82,7 @@ pub(crate) enum WriteError {
 
 impl History {
     pub fn new(store: Arc<dyn Store>, fence: Compare, limits: Limits) -> Self {
-        Self { store, fence, limits, seen: Default::default() }
+        Self { store, fence, limits, seen: watch::Sender::default() }
     }
 
     pub(super) fn store(&self) -> &dyn Store {
@@ -70,14 +90,19 @@ impl History {
     }
 
     pub(super) fn saw(&self, prefix: usize, revision: Revision) {
-        self.seen[prefix].store(revision, Relaxed);
+        self.seen.send_modify(|seen| seen[prefix] = revision);
     }
 
-    /// All that are kept, the oldest first, and where they begin.
-    pub async fn read(&self) -> Result<(Revision, Vec<Record>), StoreError> {
+    pub(super) fn seen(&self) -> watch::Receiver<[Revision; PREFIXES.len()]> {
+        self.seen.subscribe()
+    }
+
+    pub async fn read(&self) -> Result<Past, StoreError> {
         let (now, held) = self.store.read_prefix(PREFIX, 0).await?;
-        let since = held.iter().find(|kv| kv.key == POSITION).and_then(position_of).map_or(now, |at| at.since);
-        Ok((since, held.iter().filter_map(record_of).collect()))
+        let position = held.iter().find(|kv| kv.key == POSITION).and_then(position_of);
+        let (since, servers_since) = position.map_or((now, now), |at| (at.since, at.servers_since));
+        let records = held.iter().filter_map(record_of).collect();
+        Ok(Past { since, servers_since: servers_since.max(since), records })
     }
 
     /// Every route document.
@@ -87,61 +112,6 @@ impl History {
 
     pub async fn one(&self, revision: Revision) -> Result<Option<Record>, StoreError> {
         Ok(self.store.get(&key(revision)).await?.as_ref().and_then(record_of))
-    }
-
-    /// What would bring people's keys back to what they were after a revision.
-    pub async fn plan(&self, revision: Revision) -> Result<Result<Plan, Refusal>, StoreError> {
-        let mut held = BTreeMap::new();
-        for (place, prefix) in PREFIXES.iter().enumerate() {
-            let seen = self.seen[place].load(Relaxed);
-            for kv in self.store.read_prefix(prefix, 0).await?.1 {
-                let Ok(key) = std::str::from_utf8(&kv.key).map(str::to_owned) else { continue };
-                if kv.mod_revision > seen && kv.lease == 0 && !super::record::is_controllers(&key) {
-                    return Ok(Err(Refusal::Behind));
-                }
-                held.insert(key, kv);
-            }
-            if seen == 0 || self.has_unseen_deletes(prefix, seen, &held).await? {
-                return Ok(Err(Refusal::Behind));
-            }
-        }
-        // Read later: it holds all that was seen of those.
-        let (since, records) = self.read().await?;
-        let now = self.store.range(RangeRequest::of(KeyRange::one(POSITION))).await?.revision;
-        Ok(match revision {
-            revision if revision < since => Err(Refusal::TooOld { since }),
-            revision if revision > now => Err(Refusal::NotYet { revision, now }),
-            revision => Plan::new(revision, &records, &held),
-        })
-    }
-
-    /// Whether a key of people's that was there when the prefix was seen last is not there now: a delete leaves no revision at
-    /// its key. Where the store has compacted that moment, a delete of the last milliseconds may be missed.
-    async fn has_unseen_deletes(
-        &self,
-        prefix: &str,
-        seen: Revision,
-        held: &BTreeMap<String, KeyValue>,
-    ) -> Result<bool, StoreError> {
-        let then = match self.store.read_prefix(prefix, seen).await {
-            Err(StoreError::Refused { code: RefusalCode::OutOfRange, .. }) => return Ok(false),
-            read => read?.1,
-        };
-        Ok(then
-            .iter()
-            .filter(|kv| kv.lease == 0)
-            .filter_map(|kv| std::str::from_utf8(&kv.key).ok())
-            .any(|key| !held.contains_key(key) && !super::record::is_controllers(key)))
-    }
-
-    /// Does what was planned, all at once, if nobody changed any of it meanwhile.
-    pub async fn carry_out(&self, plan: &Plan) -> Result<Revision, WriteError> {
-        let compare = plan.steps.iter().map(|step| Compare::unchanged(step.key.clone(), step.read_at)).collect();
-        let operation = |step: &super::rollback::Step| match &step.after {
-            Some(value) => Operation::put(step.key.clone(), value.clone()),
-            None => Operation::delete(step.key.clone()),
-        };
-        self.write(compare, plan.steps.iter().map(operation).collect()).await
     }
 
     /// Only while this controller leads.
@@ -172,11 +142,16 @@ impl History {
             _ => now,
         };
         let position = held.iter().find(|kv| kv.key == POSITION).and_then(position_of);
-        let sizes = held.iter().filter_map(|kv| Some((revision_of(kv)?, kv.value.len())));
+        let size = |kv: &KeyValue| {
+            let servers_only = record_of(kv).is_some_and(|record| record.servers_only);
+            Some((revision_of(kv)?, Size { bytes: kv.value.len(), servers_only }))
+        };
+        let sizes = held.iter().filter_map(size);
         let (position, sizes) = match position {
             Some(position) if position.cluster_id == cluster_id => (position, sizes.collect()),
             _ => {
-                let position = Position { v: 0, cluster_id, since: begins, seen: [begins; PREFIXES.len()] };
+                let position =
+                    Position { v: 0, cluster_id, since: begins, servers_since: begins, seen: [begins; PREFIXES.len()] };
                 if !held.is_empty() {
                     let records = KeyRange { key: PREFIX.into(), end: POSITION.into() };
                     self.write(Vec::new(), vec![Operation::Delete { range: records, prev_kv: false }]).await?;
@@ -221,40 +196,49 @@ impl History {
     }
 
     async fn keep_record(&self, record: Record, position: &mut Position, sizes: &mut Sizes) -> Result<(), WriteError> {
-        let mut value = value_of(&record);
-        if value.len() > self.limits.record_bytes {
-            value = value_of(&record.clone().without_changes());
-        }
-        match self.put_record(record.revision, value, position, sizes).await {
+        let small = |record: Record| match value_of(&record).len() > self.limits.record_bytes {
+            true => record.without_changes(),
+            false => record,
+        };
+        match self.put_record(&small(record.clone()), position, sizes).await {
             // It would be refused again and again, and nothing after it be kept.
             Err(WriteError::Store(StoreError::Refused { code: RefusalCode::InvalidArgument, message })) => {
                 tracing::warn!(revision = record.revision, message, "changes of routes are too large to be kept");
-                self.put_record(record.revision, value_of(&record.without_changes()), position, sizes).await
+                self.put_record(&record.without_changes(), position, sizes).await
             }
             put => put,
         }
     }
 
-    async fn put_record(
-        &self,
-        revision: Revision,
-        value: Vec<u8>,
-        position: &mut Position,
-        sizes: &mut Sizes,
-    ) -> Result<(), WriteError> {
+    /// Where there are too many, records of servers go before any other.
+    async fn put_record(&self, record: &Record, position: &mut Position, sizes: &mut Sizes) -> Result<(), WriteError> {
+        let (revision, value) = (record.revision, value_of(record));
         let mut after = sizes.clone();
-        after.insert(revision, value.len());
-        let mut last_gone = None;
-        while after.len() > self.limits.records || after.values().sum::<usize>() > self.limits.bytes {
-            last_gone = after.pop_first().map(|(revision, _)| revision);
+        after.insert(revision, Size { bytes: value.len(), servers_only: record.servers_only });
+        let (mut servers, mut last_gone) = (Vec::new(), None);
+        let Limits { records, bytes, .. } = self.limits;
+        while after.len() > records || after.values().map(|size| size.bytes).sum::<usize>() > bytes {
+            match after.iter().find(|(_, size)| size.servers_only).map(|(revision, _)| *revision) {
+                Some(of_servers) => {
+                    after.remove(&of_servers);
+                    servers.push(of_servers);
+                }
+                None => last_gone = after.pop_first().map(|(revision, _)| revision),
+            }
         }
-        let mut operations = Vec::new();
+        position.since = position.since.max(last_gone.unwrap_or_default());
+        position.servers_since = position.servers_since.max(servers.last().copied().unwrap_or_default());
+        let delete = |revision| Operation::delete(key(revision));
+        while servers.len() > DROPS_MAX {
+            let some = servers.split_off(servers.len() - DROPS_MAX).into_iter();
+            self.write(Vec::new(), some.map(delete).chain([put_position(position)]).collect()).await?;
+        }
+        let mut operations: Vec<Operation> = servers.into_iter().map(delete).collect();
         // No transaction puts and deletes the same key.
         if after.contains_key(&revision) {
             operations.push(Operation::put(key(revision), value));
         }
         if let Some(last) = last_gone {
-            position.since = position.since.max(last);
             let range = KeyRange { key: PREFIX.into(), end: key(last + 1).into() };
             operations.push(Operation::Delete { range, prev_kv: false });
         }
@@ -312,7 +296,7 @@ mod tests {
     }
 
     async fn revisions(history: &History) -> Vec<Revision> {
-        history.read().await.unwrap().1.iter().map(|record| record.revision).collect()
+        history.read().await.unwrap().records.iter().map(|record| record.revision).collect()
     }
 
     #[tokio::test]
@@ -324,6 +308,34 @@ mod tests {
         assert_eq!((revisions(&history).await, position.since), (vec![20, 30], 10));
         let (resumed, kept) = history.resume().await.unwrap();
         assert_eq!((resumed, kept), (position, sizes), "what is written is what is known");
+    }
+
+    #[tokio::test]
+    async fn servers_go_before_any_other_change() {
+        let server = "/vulcand/backends/b/servers/s";
+        let (_data, history, mut position, mut sizes) = open(Limits { records: 3, ..super::super::LIMITS }).await;
+        for (revision, key) in [(10, "a"), (11, server), (12, server), (13, "b"), (14, server), (15, "c")] {
+            history.keep(revision, made(key, "1"), &mut position, &mut sizes).await.unwrap();
+        }
+        assert_eq!((revisions(&history).await, position.servers_since), (vec![10, 13, 15], 14));
+        assert!(position.since < 10, "what people changed is known from the beginning on");
+        history.keep(16, made(server, "1"), &mut position, &mut sizes).await.unwrap();
+        history.keep(17, made("d", "1"), &mut position, &mut sizes).await.unwrap();
+        assert_eq!((revisions(&history).await, position.since), (vec![13, 15, 17], 10));
+        let (resumed, kept) = history.resume().await.unwrap();
+        assert_eq!((resumed, kept), (position.clone(), sizes), "what is written is what is known");
+        // More of them than one transaction takes.
+        let (_data, history, mut position, mut sizes) = open(super::super::LIMITS).await;
+        for revision in 100..100 + 3 * DROPS_MAX as Revision {
+            history.keep(revision, made(server, "1"), &mut position, &mut sizes).await.unwrap();
+        }
+        let large = made("a", &"x".repeat(30_000));
+        let small = Limits { bytes: 31_000, ..super::super::LIMITS };
+        let history = History { limits: small, ..history };
+        history.keep(1_000, large, &mut position, &mut sizes).await.unwrap();
+        let left = revisions(&history).await;
+        assert!(left.len() < 10 && left.contains(&1_000), "{left:?}");
+        assert_eq!(history.resume().await.unwrap(), (position, sizes));
     }
 
     #[tokio::test]

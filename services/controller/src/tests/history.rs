@@ -1,7 +1,7 @@
 //! The history of the routes, and the way back, over the whole controller.
 
 use super::trial::Trial;
-use crate::history::{History, Limits};
+use crate::history::{History, Limits, Scope};
 use http::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -91,7 +91,7 @@ pub(super) async fn changes_are_kept_and_taken_back(store: Arc<dyn Store>) {
 
     let (status, planned) = rollback(&trial, second, true).await;
     assert_eq!((status, planned["changes"].as_array().unwrap().len()), (200, 2), "{planned}");
-    assert!(planned["controllers"].to_string().contains("app.x-test"), "{planned}");
+    assert!(planned["left"].to_string().contains(r#"app.x-test","why":"app""#), "{planned}");
     assert_eq!(value(&store, FRONTEND).await, None, "a dry run changes nothing");
 
     let (status, done) = rollback(&trial, first, false).await;
@@ -129,6 +129,47 @@ async fn changes_of_routes_are_kept_and_taken_back() {
     let data = tempfile::tempdir().unwrap();
     let store = Arc::new(Embedded::open(data.path().to_owned()).await.unwrap());
     changes_are_kept_and_taken_back(store).await;
+}
+
+#[tokio::test]
+async fn servers_that_programs_wrote_are_left_alone_and_told() {
+    let data = tempfile::tempdir().unwrap();
+    let trial = Trial::start(data.path()).await;
+    let (store, server) = (trial.store.clone(), "/vulcand/backends/b1/servers/s1");
+    let first =
+        change(&store, &[(FRONTEND, Some("{\"Route\":\"1\"}")), (server, Some("{\"URL\":\"http://gone\"}"))]).await;
+    let moved = change(&store, &[(server, Some("{\"URL\":\"http://new\"}"))]).await;
+    let both = change(&store, &[(FRONTEND, None), (BACKEND, Some("{}"))]).await;
+    for revision in [moved, both] {
+        kept(&trial, revision).await;
+    }
+    let revisions =
+        |entries: &[Value]| entries.iter().filter_map(|entry| entry["revision"].as_i64()).collect::<Vec<_>>();
+    assert!(!revisions(&history(&trial).await).contains(&moved), "a list leaves out what is of servers only");
+    let (_, all) = ask(&trial, Method::GET, "/v1/routes/history?limit=2000&servers=true", Value::Null).await;
+    let entry = all["revisions"].as_array().unwrap().iter().find(|entry| entry["revision"] == moved).unwrap();
+    assert_eq!(entry["servers_only"], true);
+
+    let roll_back = async |body: Value| ask(&trial, Method::POST, "/v1/routes/rollback", body).await;
+    let (status, limited) =
+        roll_back(json!({ "revision": first, "dry_run": true, "only": ["/vulcand/frontends/f1"] })).await;
+    assert_eq!((status, limited["changes"].as_array().unwrap().len()), (200, 1), "{limited}");
+    let why = |left: &Value, key: &str| {
+        left.as_array().unwrap().iter().find(|left| left["key"] == key).unwrap()["why"].clone()
+    };
+    assert_eq!(why(&limited["left"], BACKEND), "not_asked");
+    assert_eq!(roll_back(json!({ "revision": first, "only": ["/elsewhere"] })).await.0, 400);
+
+    let (status, done) = roll_back(json!({ "revision": first })).await;
+    assert_eq!((status, done["changes"].as_array().unwrap().len()), (200, 2), "{done}");
+    assert_eq!(why(&done["left"], server), "server");
+    assert!(value(&store, server).await.unwrap().contains("new"), "who runs now is left alone");
+    assert!(value(&store, FRONTEND).await.is_some() && value(&store, BACKEND).await.is_none());
+
+    let (status, done) = roll_back(json!({ "revision": first, "servers": true })).await;
+    assert_eq!((status, done["changes"].as_array().unwrap().len()), (200, 1), "{done}");
+    assert!(value(&store, server).await.unwrap().contains("gone"));
+    trial.end().await;
 }
 
 #[tokio::test]
@@ -178,8 +219,8 @@ async fn the_history_is_bounded() {
         until("the last revision is never kept");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(history.read().await.unwrap().1.len(), 10);
-    let refused = history.plan(1).await.unwrap().unwrap_err().to_string();
+    assert_eq!(history.read().await.unwrap().records.len(), 10);
+    let refused = history.roll_back(1, &Scope::default(), true).await.unwrap().err().unwrap().to_string();
     assert!(refused.starts_with("the history begins behind"), "{refused}");
     stop.request();
     keeper.await.unwrap();
