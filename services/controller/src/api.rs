@@ -56,7 +56,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
-pub(crate) use vulcand::is_for_it as is_vulcands;
+pub(crate) use vulcand::{answer as answer_vulcands, is_for_it as is_vulcands, is_for_process};
 
 /// Bytes the body of one request may hold.
 pub const BODY_BYTES_MAX: usize = 1 << 20;

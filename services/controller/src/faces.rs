@@ -1,4 +1,5 @@
-//! What is asked of this controller, wherever it comes in: answered by its term while it leads, by the leader otherwise.
+//! What is asked of this controller, wherever it comes in: answered by its term while it leads, by the leader otherwise. The
+//! log is each process's own.
 //!
 //! | listener | who is let in |
 //! |---|---|
@@ -41,6 +42,8 @@ pub(crate) struct Faces {
     pub lead: Lead,
     /// `None`: one machine.
     pub others: Option<Others>,
+    /// vulcand's API, for what is about this process alone.
+    pub own_vulcand: Option<Router>,
 }
 
 /// What there is besides in a cluster.
@@ -102,6 +105,9 @@ impl Faces {
     }
 
     async fn dispatch(&self, request: Request, received: Received) -> Response {
+        if let Some(own) = self.own_vulcand.as_ref().filter(|_| api::is_for_process(request.uri())) {
+            return api::answer_vulcands(own.clone(), request).await;
+        }
         match (&self.others, received, self.lead.term()) {
             (Some(others), Received::Directly, _) => others.proxy.ask_leader(request).await,
             (_, _, Some(term)) => term.face.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),

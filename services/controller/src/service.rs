@@ -120,7 +120,9 @@ pub(crate) async fn start_with_lead(mut config: Config, stop: Stop) -> Result<(S
     let incarnation = uuids.next();
     let others = shared.clone().map(|shared| Others::new(shared, &lead, incarnation.clone()));
 
-    let faces = Faces { lead: lead.clone(), others: others.clone() };
+    // Whatever its fence is: it is asked for nothing that writes into the store.
+    let own_vulcand = config.vulcand.as_ref().map(|make| make(store::Compare::absent(crate::keys::LEADER)));
+    let faces = Faces { lead: lead.clone(), others: others.clone(), own_vulcand };
     let sessions = sessions::Service::server(config.verifier.clone(), lead.clone(), shared.clone());
     let sessions = tonic::service::Routes::new(sessions).into_axum_router();
     let leading: BoxFuture<'static, Result<(), BoxError>> = match others {

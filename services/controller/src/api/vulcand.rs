@@ -12,10 +12,18 @@ use tower::ServiceExt;
 
 const PREFIX: &str = "/vulcand";
 
+/// What is about the process that is asked, and not about the cluster.
+const OWN_PATH: &str = "/vulcand/v2/log/";
+
+pub fn is_for_process(uri: &Uri) -> bool {
+    uri.path().starts_with(OWN_PATH)
+}
+
 pub fn is_for_it(uri: &Uri) -> bool {
     uri.path().strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with('/'))
 }
 
+/// By a router of vulcand's API.
 pub async fn answer(router: Router, mut request: Request) -> Response {
     let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     let inner = path.strip_prefix(PREFIX).unwrap_or(path).parse::<Uri>();

@@ -3,6 +3,7 @@
 
 mod join;
 mod lab;
+mod passed_on;
 mod removal;
 mod takeover;
 mod trust;

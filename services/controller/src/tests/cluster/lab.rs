@@ -73,14 +73,19 @@ impl Lab {
 
     /// Three controllers that know each other, one of which leads.
     pub async fn with_three() -> (Self, Vec<Node>) {
+        Self::with_three_as(|_, _| ()).await
+    }
+
+    /// Each with settings of its own, by its name.
+    pub async fn with_three_as(configure: fn(&'static str, &mut Config)) -> (Self, Vec<Node>) {
         let lab = Self::open().await;
-        let mut nodes = vec![lab.start("a", |_| ()).await];
+        let mut nodes = vec![lab.start("a", move |config| configure("a", config)).await];
         until("the founder is written down", || async { lab.store.get(&keys::member("a")).await.unwrap().is_some() })
             .await;
         for name in ["b", "c"] {
             // What a stranger has is revoked at once.
             lab.list_at(name, String::new(), true).await;
-            nodes.push(lab.start(name, |_| ()).await);
+            nodes.push(lab.start(name, move |config| configure(name, config)).await);
         }
         for node in &nodes[1..] {
             lab.list(node, true).await;

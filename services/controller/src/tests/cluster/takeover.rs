@@ -5,6 +5,7 @@ use crate::election::Record;
 use crate::keys;
 use crate::leader::{Campaign, Fence};
 use crate::uuids::Uuids;
+use axum::Router;
 use futures::StreamExt;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
@@ -13,6 +14,7 @@ use protocol::sessions_client::SessionsClient;
 use protocol::{AgentHello, Controllers, EdgeHello, EdgeState, FromAgent, FromEdge, LEADER_METADATA, NodeStanding};
 use protocol::{ToAgent, from_agent, from_edge, to_agent, to_edge};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use store::{Operation, TxnRequest};
 use tonic::transport::{Channel, Endpoint};
@@ -315,6 +317,24 @@ async fn an_edge_is_told_of_the_controllers_and_of_its_node() {
     while next().await != to_edge::Message::Node(NodeStanding { draining: true }) {}
     nodes[first].call(Method::POST, "/v1/nodes/b/restore", None).await;
     while next().await != to_edge::Message::Node(NodeStanding { draining: false }) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_of_the_process_that_is_asked_and_all_else_of_the_leader() {
+    let (_lab, nodes) = Lab::with_three_as(|name, config| {
+        let router = Router::new().fallback(async move || axum::Json(name));
+        config.vulcand = Some(Arc::new(move |_| router.clone()));
+    })
+    .await;
+    let first = leader(&nodes).await;
+    for node in &nodes {
+        for method in [Method::GET, Method::PUT] {
+            let answer = node.call(method.clone(), "/vulcand/v2/log/severity", None).await;
+            assert_eq!(answer.body, node.name, "{method}");
+        }
+        let objects = node.call(Method::POST, "/vulcand/v2/backends", None).await;
+        assert_eq!(objects.body, nodes[first].name, "through {}", node.name);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
