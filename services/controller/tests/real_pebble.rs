@@ -1,9 +1,12 @@
 //! Certificates for apps' names, from the label to the handshake: a controller, edges, and Debian's pebble as the authority.
 
+#[path = "support/forgetful.rs"]
+mod forgetful;
 #[path = "support/pebble.rs"]
 mod pebble;
 
 use controller::acme::{Challenge, Settings};
+use forgetful::Forgetful;
 use http::{Method, Request};
 use identity::{SealKey, Verifier};
 use lifecycle::{Started, Stop};
@@ -280,6 +283,34 @@ async fn the_next_leader_goes_on_with_the_order_the_key_and_the_account_of_the_o
     assert!(!log.contains("There are now 2 accounts"), "{log}");
     assert!(!log.contains("There are now 2 orders"), "{begun} was gone on with: {log}");
     edge.end().await;
+    second.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_known_before_the_authority_hears_of_it() {
+    let mut lab = Lab::new(&["shop.example"], Challenge::Http01).await;
+    let store = Arc::new(Forgetful::new(lab.store.clone()));
+    lab.store = store.clone();
+    let first = lab.controller().await;
+    let edge = lab.edge(&first, "one").await;
+    let authority = lab.authority(&edge, LIFETIME_S).await;
+    first.run_app("shop", "shop.example").await;
+    until("the order is made and its answer is lost", async || store.has_forgotten().then_some(())).await;
+    first.end().await;
+    let record = lab.value("/roadstead/acme/orders/shop.example").await.expect("the order is known");
+    assert!(record["asked_at"].is_string() && record["tried_at"].as_array().unwrap().len() == 1, "{record}");
+
+    store.recover();
+    let second = lab.controller().await;
+    let port = edge.address.port();
+    edge.end().await;
+    let _edge = lab.edge_at(port, vec![format!("http://{}", second.api)], "one").await;
+    // As soon as it can be: whoever asks must not be the one that makes the next order.
+    until("the next leader knows", async || (second.standing("shop.example").await["state"] == "asked").then_some(()))
+        .await;
+    assert!(!authority.log().contains("There are now 2 orders"), "{}", authority.log());
+    second.ask(Method::POST, "/v1/certificates/shop.example/renew", json!({})).await;
+    until("asked for again it comes", || lab.certificate("shop.example")).await;
     second.end().await;
 }
 

@@ -175,6 +175,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     if let Some(api) = config.api {
         config.verifier.may_guard(api)?;
     }
+    let _reading = tokio::task::spawn_blocking(secure::servers::read_machines_authorities);
     // Requested as well when another process has taken over.
     let stop = stop.child();
     let taken = match &config.data {

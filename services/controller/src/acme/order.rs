@@ -144,12 +144,15 @@ impl Orderer<'_> {
         }
         let key_pem = rcgen::KeyPair::generate()?.serialize_pem();
         let sealed_key = seal_key.seal(key_pem.as_bytes())?;
+        // Should this process end before the answer is written down, the order is not forgotten: it counts.
+        record.asks(self.clock.now());
+        self.vault.write(vec![put(keys::acme_order(name), record)]).await?;
         let identifiers = [Identifier::Dns(name.to_owned())];
         let order = self.account.new_order(&NewOrder::new(&identifiers)).await.map_err(|error| of_name(name, error))?;
         tracing::info!(name, directory = self.settings.directory, "a certificate is asked for");
         let (directory, url) = (self.settings.directory.clone(), order.url().to_owned());
         let step = "the order is made".to_owned();
-        record.begun(UnderWay { directory, url, sealed_key, step }, self.clock.now());
+        record.begun(UnderWay { directory, url, sealed_key, step });
         self.vault.write(vec![put(keys::acme_order(name), record)]).await?;
         Ok((order, key_pem))
     }

@@ -74,7 +74,7 @@ pub(crate) fn plan(
             (true, _) | (_, None) => Timestamp::EPOCH,
             (false, Some((renew_at, _))) => renew_at,
         };
-        let at = begins_at.max(order.and_then(|order| order.next_at).unwrap_or(Timestamp::EPOCH));
+        let at = begins_at.max(order.and_then(OrderRecord::waits_until).unwrap_or(Timestamp::EPOCH));
         if at > now {
             plan.look_again(at);
             continue;

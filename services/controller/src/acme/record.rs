@@ -30,6 +30,10 @@ pub(crate) struct OrderRecord {
     /// A person asked for a new certificate although there is a good one.
     #[serde(default)]
     pub renews: bool,
+    /// The authority is being asked for an order. Whoever finds it stopped in this moment: there may be an order that nobody
+    /// knows the URL of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under_way: Option<UnderWay>,
 }
@@ -87,17 +91,34 @@ pub(crate) struct SettingsRecord {
 pub(crate) type SealedSettings = Settings;
 
 impl OrderRecord {
-    pub(super) fn begun(&mut self, under_way: UnderWay, now: Timestamp) {
-        self.under_way = Some(under_way);
+    /// Before the authority is asked: it counts the order, whether its answer arrives or not.
+    pub(super) fn asks(&mut self, now: Timestamp) {
+        if self.asked_at.replace(now).is_some() {
+            self.failures = self.failures.saturating_add(1);
+            self.message = "whoever asked for it stopped before the answer came".to_owned();
+        }
+        self.under_way = None;
         self.tried_at.push(now);
         let spare = self.tried_at.len().saturating_sub(TRIES_KEPT);
         self.tried_at.drain(..spare);
+    }
+
+    pub(super) fn begun(&mut self, under_way: UnderWay) {
+        self.asked_at = None;
+        self.under_way = Some(under_way);
+    }
+
+    /// Not before, as far as this name is concerned.
+    pub(super) fn waits_until(&self) -> Option<Timestamp> {
+        let lost = self.asked_at.map(|at| at.after(backoff(self.failures.saturating_add(1))));
+        self.next_at.max(lost)
     }
 
     /// `at_least`: what the authority asked for. What may be gone on with is kept.
     pub(super) fn failed(&mut self, message: &str, at_least: Option<Duration>, goes_on: bool, now: Timestamp) {
         self.failures = self.failures.saturating_add(1);
         self.message = message.chars().take(MESSAGE_CHARS_MAX).collect();
+        self.asked_at = None;
         self.next_at = Some(now.after(backoff(self.failures).max(at_least.unwrap_or_default())));
         if !goes_on {
             self.under_way = None;
@@ -141,7 +162,8 @@ mod tests {
         let under_way =
             UnderWay { directory: "d".into(), url: "u".into(), sealed_key: "s".into(), step: String::new() };
         for number in 0..20 {
-            order.begun(under_way.clone(), now.after(Duration::from_secs(number)));
+            order.asks(now.after(Duration::from_secs(number)));
+            order.begun(under_way.clone());
         }
         assert_eq!((order.tried_at.len(), order.tried_at[0]), (TRIES_KEPT, now.after(Duration::from_secs(12))));
         order.failed("no", None, true, now);
@@ -152,6 +174,22 @@ mod tests {
         assert_eq!(order.message.len(), MESSAGE_CHARS_MAX);
         order.succeeded();
         assert_eq!((order.failures, order.next_at, order.tried_at.len()), (0, None, TRIES_KEPT));
+    }
+
+    #[test]
+    fn an_order_whose_answer_never_came_counts_and_is_waited_for_longer_each_time() {
+        let now = Timestamp::from_millis(1_000_000);
+        let mut order = OrderRecord::default();
+        for minutes in [1, 2, 4] {
+            order.asks(now);
+            assert_eq!(order.waits_until(), Some(now.after(Duration::from_secs(60 * minutes))));
+        }
+        assert_eq!((order.tried_at.len(), order.failures), (3, 2));
+        let mut failed = order.clone();
+        failed.failed("no", None, false, now);
+        assert_eq!(failed.waits_until(), failed.next_at);
+        order.begun(UnderWay { directory: "d".into(), url: "u".into(), sealed_key: "s".into(), step: String::new() });
+        assert_eq!(order.waits_until(), None);
     }
 
     #[test]

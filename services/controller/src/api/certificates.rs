@@ -110,7 +110,7 @@ pub async fn renew(api: &Api, name: &str) -> Result<Response, Failure> {
         return Err(Failure::not_found(message));
     }
     let vault = vault(api)?;
-    let order = OrderRecord { renews: true, next_at: None, ..vault.order(&name).await? };
+    let order = OrderRecord { renews: true, next_at: None, asked_at: None, ..vault.order(&name).await? };
     vault.write(vec![put(keys::acme_order(&name), &order)]).await?;
     vault.changed.notify_one();
     Ok(json_ok(&json!({ "name": name })))
@@ -166,6 +166,7 @@ fn standing(name: &str, known: &Known, now: Timestamp) -> Value {
         (Some(_), Some(message), _) => ("valid", format!("it could not be renewed: {message}")),
         (_, Some(message), _) => ("failed", message),
         (_, None, Some(under_way)) => ("asked", under_way.step.clone()),
+        (None, None, None) if order.asked_at.is_some() => ("asked", "the authority is asked for an order".to_owned()),
         (None, None, None) if known.settings.is_none() => {
             ("waiting", "no certificate authority may be asked yet: start the platform with --acme-email".to_owned())
         }

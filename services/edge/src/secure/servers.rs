@@ -26,12 +26,25 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub fn of(settings: &ServerTls) -> Result<Arc<Self>, SecureError> {
+        Self::known_or(settings, || Self::new(settings))
+    }
+
+    /// Nobody waits for another's to be made.
+    fn known_or(
+        settings: &ServerTls,
+        make: impl FnOnce() -> Result<Self, SecureError>,
+    ) -> Result<Arc<Self>, SecureError> {
         static KNOWN: Mutex<BTreeMap<ServerTls, Weak<Upstream>>> = Mutex::new(BTreeMap::new());
-        let mut known = lock(&KNOWN);
-        if let Some(upstream) = known.get(settings).and_then(Weak::upgrade) {
+        let find = |known: &BTreeMap<ServerTls, Weak<Self>>| known.get(settings).and_then(Weak::upgrade);
+        if let Some(upstream) = find(&lock(&KNOWN)) {
             return Ok(upstream);
         }
-        let upstream = Arc::new(Self::new(settings)?);
+        let upstream = Arc::new(make()?);
+        let mut known = lock(&KNOWN);
+        // Somebody was faster: whoever asks for the same has the same.
+        if let Some(upstream) = find(&known) {
+            return Ok(upstream);
+        }
         known.retain(|_, upstream| upstream.strong_count() > 0);
         known.insert(settings.clone(), Arc::downgrade(&upstream));
         Ok(upstream)
@@ -76,17 +89,23 @@ fn server_name(name: &str) -> Result<ServerName<'static>, SecureError> {
 }
 
 /// Whom this machine trusts, read once.
+static AUTHORITIES: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(error = %ErrorChain(error), "an authority of this machine cannot be read");
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    Arc::new(roots)
+});
+
 fn machines_authorities() -> Arc<RootCertStore> {
-    static AUTHORITIES: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
-        let found = rustls_native_certs::load_native_certs();
-        for error in &found.errors {
-            tracing::warn!(error = %ErrorChain(error), "an authority of this machine cannot be read");
-        }
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(found.certs);
-        Arc::new(roots)
-    });
     AUTHORITIES.clone()
+}
+
+/// It reads files: done when the edge starts, so that no change of routes waits for it.
+pub(crate) fn read_machines_authorities() {
+    LazyLock::force(&AUTHORITIES);
 }
 
 /// Believes everybody, as its settings ask (vulcand's `InsecureSkipVerify`); that they hold their own key is checked.
@@ -125,5 +144,36 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn nobody_waits_for_another_routes_settings() {
+        let named =
+            |name: &str| ServerTls { server_name: name.into(), insecure_skip_verify: true, ..ServerTls::default() };
+        let (slow, quick) = (named("slow.example"), named("quick.example"));
+        let (begun, begins) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let settings = slow.clone();
+        let reading = std::thread::spawn(move || {
+            Upstream::known_or(&settings, || {
+                begun.send(()).unwrap();
+                goes_on.recv().unwrap();
+                Upstream::new(&settings)
+            })
+        });
+        begins.recv().unwrap();
+        let (done, is_done) = mpsc::channel();
+        std::thread::spawn(move || done.send(Upstream::of(&quick).is_ok()));
+        assert!(is_done.recv_timeout(std::time::Duration::from_secs(10)).expect("it waits for the other"));
+        let faster = Upstream::of(&slow).unwrap();
+        go_on.send(()).unwrap();
+        let slower = reading.join().unwrap().unwrap();
+        assert!(Arc::ptr_eq(&faster, &slower), "whoever asks for the same has the same");
     }
 }

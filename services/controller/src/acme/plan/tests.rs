@@ -63,6 +63,16 @@ fn a_name_that_failed_waits_and_holds_up_nobody() {
 }
 
 #[test]
+fn an_order_that_may_be_lost_is_not_asked_for_again_at_once() {
+    let mut lost = OrderRecord::default();
+    lost.asks(at(1_000));
+    let orders: BTreeMap<_, _> = [("a".to_owned(), lost)].into();
+    let waits = plan(at(2_000), &wanted(&["a"]), &BTreeMap::new(), &orders);
+    assert_eq!(waits, Plan { actions: Vec::new(), look_at: Some(at(61_000)) });
+    assert_eq!(plan(at(61_000), &wanted(&["a"]), &BTreeMap::new(), &orders).actions, order("a"));
+}
+
+#[test]
 fn a_given_certificate_is_as_good_and_never_touched() {
     let certificates: BTreeMap<_, _> = [held("a", 0, 90, Issuer::Given), held("old", 0, 10, Issuer::Given)].into();
     assert!(plan(at(50), &wanted(&["a"]), &certificates, &BTreeMap::new()).actions.is_empty());
