@@ -4,7 +4,9 @@
 use crate::config::ConfigError;
 use anyhow::Context;
 use controller::acme::{CHALLENGE_DEFAULT, Challenge, DIRECTORY_DEFAULT, ExternalAccount, Settings};
+use identity::Token;
 use serde::Deserialize;
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 /// A secret: handed to a child by its environment, not by its command line.
@@ -32,8 +34,13 @@ pub struct Acme {
     /// An external account, where the authority wants one: its key's id; the key in ROADSTEAD_ACME_EAB_HMAC (base64url)
     #[arg(long = "acme-eab-kid", value_name = "ID")]
     pub eab_kid: Option<String>,
-    #[arg(long = "acme-eab-hmac", env = HMAC_VARIABLE, hide = true, hide_env_values = true)]
-    pub eab_hmac: Option<String>,
+    #[arg(long = "acme-eab-hmac", env = HMAC_VARIABLE, hide = true, hide_env_values = true, value_parser = secret)]
+    pub eab_hmac: Option<Token>,
+}
+
+/// What is not told to a log.
+fn secret(text: &str) -> Result<Token, Infallible> {
+    Ok(Token::from_text(text))
 }
 
 impl Acme {
@@ -88,7 +95,7 @@ impl Acme {
             directory: self.directory.clone().unwrap_or_else(|| DIRECTORY_DEFAULT.to_owned()),
             ca: self.ca.as_ref().map(read).transpose()?,
             challenge: self.challenge.unwrap_or(CHALLENGE_DEFAULT),
-            external_account: external.map(|(kid, hmac)| ExternalAccount { kid, hmac }),
+            external_account: external.map(|(kid, hmac)| ExternalAccount { kid, hmac: hmac.reveal().to_owned() }),
         }))
     }
 
@@ -139,6 +146,15 @@ mod tests {
         ] {
             assert!(wrong.check().is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn the_key_of_an_external_account_is_not_told_to_a_log() {
+        let file = "agree = true\neab_kid = \"kid-1\"\neab_hmac = \"hidden\"";
+        let acme: Acme = toml::from_str(file).unwrap();
+        let told = format!("{acme:?} {:?}", acme.settings().unwrap());
+        assert!(told.contains("kid-1") && !told.contains("hidden"), "{told}");
+        assert_eq!(acme.settings().unwrap().unwrap().external_account.unwrap().hmac, "hidden");
     }
 
     #[test]

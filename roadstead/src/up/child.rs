@@ -1,12 +1,15 @@
 //! One child process: started, read until it is ready, restarted when it ends (unless it says that it is over), ended with
 //! the supervisor.
 
+use super::programs::{ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE};
 use super::replace::{Leaving, binary};
+use crate::acme::HMAC_VARIABLE;
 use crate::role::{EXIT_OVER, STAY};
 use anyhow::{Context, bail};
 use lifecycle::Stop;
 use lifecycle::logs::FILTER_VARIABLE;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -22,6 +25,11 @@ const RESTART_PAUSE_MIN: Duration = Duration::from_millis(50);
 const RESTART_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// A child that lived this long is well again: the next pause is the shortest.
 const WELL_AFTER: Duration = Duration::from_secs(10);
+
+/// Secrets that the supervisor may have been given by its environment. A child is given its own, and so is whatever it starts
+/// in turn: tasks, container programs, etcd.
+const SECRET_VARIABLES: [&str; 5] =
+    [HMAC_VARIABLE, ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE, "ROADSTEAD_JOIN_TOKEN", "ROADSTEAD_TOKEN"];
 
 /// The program and arguments of a child; the listeners' addresses are filled in once the kernel has chosen them.
 pub struct Program {
@@ -136,17 +144,25 @@ pub struct Running {
     output: Option<Lines<BufReader<ChildStdout>>>,
 }
 
+fn command(binary: &Path, program: &Program) -> Command {
+    let mut command = Command::new(binary);
+    command.arg(program.name).args(&program.arguments);
+    for listener in &program.listeners {
+        command.args([listener.flag, &listener.address]);
+    }
+    for variable in SECRET_VARIABLES {
+        command.env_remove(variable);
+    }
+    command.envs(program.secrets.iter().map(|(name, value)| (name, value)));
+    command
+}
+
 impl Running {
     async fn start(program: &Program) -> anyhow::Result<Self> {
-        let mut command = Command::new(binary()?);
-        command.arg(program.name).args(&program.arguments);
-        for listener in &program.listeners {
-            command.args([listener.flag, &listener.address]);
-        }
+        let mut command = command(binary()?, program);
         if std::env::var_os(FILTER_VARIABLE).is_none() {
             command.env(FILTER_VARIABLE, &program.log);
         }
-        command.envs(program.secrets.iter().map(|(name, value)| (name, value)));
         // The child ends when its standard input does: so none outlives a supervisor that was killed.
         command.arg("--supervised").stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         // A signal from the terminal is for the supervisor, which stops its children in order.
@@ -212,6 +228,38 @@ impl Running {
         }
         if let Err(error) = self.child.kill().await {
             tracing::debug!(%error, "kill");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+    use std::ffi::OsStr;
+
+    #[test]
+    fn a_child_has_the_secrets_that_it_is_given_and_no_others() {
+        let program = |secrets| Program {
+            name: "state",
+            arguments: Vec::new(),
+            secrets,
+            log: String::new(),
+            listeners: Vec::new(),
+            is_awaited: true,
+            stays: false,
+        };
+        let environment = |program: &Program| {
+            let command = command(Path::new("roadstead"), program);
+            let own = |text: &OsStr| text.to_str().unwrap().to_owned();
+            let changed = command.as_std().get_envs();
+            changed.map(|(name, value)| (own(name), value.map(own))).collect::<HashMap<_, _>>()
+        };
+        let changed = environment(&program(vec![(HMAC_VARIABLE, "h".to_owned())]));
+        assert_eq!(changed[HMAC_VARIABLE].as_deref(), Some("h"));
+        let changed = environment(&program(Vec::new()));
+        for name in SECRET_VARIABLES {
+            assert_eq!(changed.get(name), Some(&None), "{name} is taken out of what is inherited");
         }
     }
 }

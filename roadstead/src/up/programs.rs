@@ -16,8 +16,8 @@ pub struct Programs<'a> {
 }
 
 /// What `up` and `data` read the keys of an S3 elsewhere from.
-const ACCESS_KEY_VARIABLE: &str = "ROADSTEAD_S3_ACCESS_KEY";
-const SECRET_KEY_VARIABLE: &str = "ROADSTEAD_S3_SECRET_KEY";
+pub(super) const ACCESS_KEY_VARIABLE: &str = "ROADSTEAD_S3_ACCESS_KEY";
+pub(super) const SECRET_KEY_VARIABLE: &str = "ROADSTEAD_S3_SECRET_KEY";
 
 const FREE_ON_LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -50,7 +50,7 @@ impl Programs<'_> {
         }
         let acme = &config.acme;
         arguments.extend(acme.arguments());
-        let secrets = acme.eab_hmac.iter().map(|hmac| (HMAC_VARIABLE, hmac.clone())).collect();
+        let secrets = acme.eab_hmac.iter().map(|hmac| (HMAC_VARIABLE, hmac.reveal().to_owned())).collect();
         let mut listeners = vec![
             listener("--controller", "controller", config.controller.listen),
             listener("--console", "console", config.console.listen),

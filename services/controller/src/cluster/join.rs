@@ -16,6 +16,7 @@ use lifecycle::ErrorChain;
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 use store::{Compare, Operation, Revision};
@@ -57,8 +58,8 @@ pub struct JoinCredential {
     pub secret: Token,
 }
 
-/// What a machine needs to be one of the cluster.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What a machine needs to be one of the cluster; its secrets are not for logs.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct JoinAnswer {
     /// The authority's certificate, PEM.
     pub ca: String,
@@ -91,6 +92,17 @@ pub struct EtcdStart {
     pub name: String,
     /// Name and peer URL of every member, this one among them.
     pub initial_cluster: Vec<(String, String)>,
+}
+
+impl fmt::Debug for JoinAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinAnswer")
+            .field("state", &self.state)
+            .field("etcd", &self.etcd)
+            .field("etcd_endpoints", &self.etcd_endpoints)
+            .field("controllers", &self.controllers)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Registrar {
@@ -312,4 +324,30 @@ fn refuse_taken(machines: &Machines, wanted: &Member) -> Result<(), Refusal> {
         return Err(Refusal::Taken(message));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_machine_is_given_is_not_told_to_a_log() {
+        let key = AccessKey { access_key: "hidden-id".into(), secret_key: Token::from_text("hidden-s3") };
+        let answer = JoinAnswer {
+            ca: String::new(),
+            certificates: BTreeMap::new(),
+            settings: Settings::default(),
+            state: true,
+            etcd: None,
+            etcd_endpoints: Vec::new(),
+            controllers: vec!["10.0.0.1:7000".into()],
+            identities: [(Role::Edge, "token = \"hidden-token\"".to_owned())].into(),
+            access_keys: [("registry".to_owned(), key)].into(),
+            authority: Some("hidden-authority".into()),
+            ca_key: Some("hidden-ca-key".into()),
+            seal_key: Some("hidden-seal-key".into()),
+        };
+        let told = format!("{answer:?} {answer:#?}");
+        assert!(told.contains("10.0.0.1:7000") && !told.contains("hidden"), "{told}");
+    }
 }
