@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use identity::{Authority, Role};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use web::{Client, ClientError, Credentials};
 
@@ -81,6 +82,20 @@ impl Connection {
             _ => self.token_credentials(),
         };
         Ok(edges.iter().map(|edge| Api::at(edge.clone(), credentials.clone())).collect())
+    }
+
+    /// The API of an edge of another machine, read with the right to read alone.
+    pub fn viewers_api(&self, edge: SocketAddr) -> anyhow::Result<Api> {
+        let token = match &self.token {
+            Some(token) => token.clone(),
+            None => self.authority()?.token(Role::Viewer).reveal().to_owned(),
+        };
+        Ok(Api::at(format!("http://{edge}"), Credentials::Bearer(token)))
+    }
+
+    /// Whether a platform elsewhere is asked.
+    pub fn is_elsewhere(&self) -> bool {
+        self.server.is_some()
     }
 
     /// The status of the floating addresses on this machine, or on the one at `--server`.
@@ -158,8 +173,12 @@ pub fn socket_path(data: &Path) -> PathBuf {
 }
 
 impl Api {
-    fn at(base: String, credentials: Credentials) -> Self {
+    pub(super) fn at(base: String, credentials: Credentials) -> Self {
         Self { client: Client::new(credentials), name: base.clone(), base }
+    }
+
+    pub(super) fn named(self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self }
     }
 
     /// What a person calls it.

@@ -1,14 +1,18 @@
 //! `roadstead top`: what edges do now, over their APIs.
 
+mod edges;
+
 use super::app::Common;
 use super::connection::{Api, parse_server};
 use super::output::{table, write};
 use crate::up::parse_time;
 use edge::{Figures, Top};
 use futures::future::join_all;
+use lifecycle::ErrorChain;
 use std::cmp::Ordering;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
+use tokio::time::timeout;
 
 pub const EXAMPLES: &str = "Examples:
   roadstead top
@@ -18,7 +22,8 @@ pub const EXAMPLES: &str = "Examples:
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// An edge's API, HOST:PORT (repeatable: their figures are added up); default: the one of this machine
+    /// An edge's API, HOST:PORT (repeatable: their figures are added up); default: the one of this machine, and in a cluster
+    /// those of all machines
     #[arg(long = "edge", value_name = "ADDRESS", value_parser = parse_server)]
     edges: Vec<String>,
     /// How many routes, and servers, are shown
@@ -51,11 +56,25 @@ enum Sort {
     Errors,
 }
 
+/// As JSON: what the edges say, and who says nothing.
+#[derive(serde::Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    top: &'a Top,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    silent: &'a [String],
+}
+
+const SILENT_HINT: &str = "(an edge answers other machines when `api` under [edge] names an address that they reach: docs/observability.md)\n";
+
+/// An edge answers within this time.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
 /// Takes the cursor to the screen's first line, and clears what is below.
 const HOME_AND_CLEAR: &str = "\x1b[H\x1b[J";
 
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let apis = arguments.common.connection.edge_apis(&arguments.edges)?;
+    let apis = edges::find(&arguments.common.connection, &arguments.edges).await?;
     let is_live = !arguments.once && io::stdout().is_terminal();
     loop {
         let (mut top, silent) = ask(&apis).await?;
@@ -64,9 +83,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         if is_live && !arguments.common.output.is_json() {
             write(format!("{HOME_AND_CLEAR}{text}\n").as_bytes())?;
         } else if arguments.once {
-            return arguments.common.output.say(&text, &top);
+            return arguments.common.output.say(&text, &Told { top: &top, silent: &silent });
         } else {
-            arguments.common.output.tell(&text, &top)?;
+            arguments.common.output.tell(&text, &Told { top: &top, silent: &silent })?;
         }
         tokio::time::sleep(arguments.refresh).await;
     }
@@ -74,14 +93,18 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 /// What the edges say, added up; and what those said that did not answer, unless that is all of them.
 async fn ask(apis: &[Api]) -> anyhow::Result<(Top, Vec<String>)> {
-    let answers = join_all(apis.iter().map(|api| api.get::<Top>("/top"))).await;
+    let asked = apis.iter().map(async |api| match timeout(ANSWER_MAX, api.get::<Top>("/top")).await {
+        Ok(answer) => answer,
+        Err(_) => Err(anyhow::anyhow!("no answer within {ANSWER_MAX:?}")),
+    });
+    let answers = join_all(asked).await;
     let (mut sum, mut silent, mut first_error) = (None::<Top>, Vec::new(), None);
     for (api, answer) in apis.iter().zip(answers) {
         match (answer, &mut sum) {
             (Ok(top), None) => sum = Some(top),
             (Ok(top), Some(sum)) => sum.add(&top),
             (Err(error), _) => {
-                silent.push(format!("{}: {error}", api.name()));
+                silent.push(format!("{}: {}", api.name(), ErrorChain(error.as_ref())));
                 first_error.get_or_insert(error);
             }
         }
@@ -117,6 +140,9 @@ fn describe(top: &Top, with_servers: bool, silent: &[String]) -> String {
     let mut text =
         format!("{} {edges}, the last {:.0} s: {} requests/s\n", top.edges.len(), top.window_s, number(total));
     text.extend(silent.iter().map(|silent| format!("no answer of {silent}\n")));
+    if !silent.is_empty() {
+        text.push_str(SILENT_HINT);
+    }
     let routes = top.routes.iter().map(|row| {
         let name = if row.route.is_empty() { "(no route)" } else { &row.route };
         cells(name, &row.figures, row.app.as_deref())
@@ -194,6 +220,25 @@ busy        500    2.00    4.00    4.00    0         0         1        2       
 slow        1.00   750     1500    1500    10.0      0         1        2          /x
 (no route)  0.10   0.05    0.10    0.10    0         0         1        2          /x";
         assert_eq!(describe(&top(), false, &[]), expected);
+    }
+
+    #[tokio::test]
+    async fn edges_that_answer_are_added_up_and_the_others_named() {
+        let listener = web::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = serde_json::to_value(top()).unwrap();
+        let router = axum::Router::new().fallback(async move || axum::Json(answer));
+        tokio::spawn(web::serve(listener, router, web::Bounds::default(), lifecycle::Stop::new()));
+        let edge =
+            |name: &str, port: u16| Api::at(format!("http://127.0.0.1:{port}"), web::Credentials::None).named(name);
+        let nobody = web::bind(([127, 0, 0, 1], 0).into()).await.unwrap().local_addr().unwrap().port();
+        let (sum, silent) = ask(&[edge("a", address.port()), edge("b", nobody)]).await.unwrap();
+        assert_eq!((sum.edges.len(), silent.len()), (1, 1));
+        assert!(silent[0].starts_with("b: "), "{silent:?}");
+        assert!(describe(&sum, false, &silent).contains("\nno answer of b: "));
+        let told = serde_json::to_value(Told { top: &sum, silent: &silent }).unwrap();
+        assert!(told["silent"][0].is_string() && told["routes"].is_array(), "{told}");
+        assert!(ask(&[edge("b", nobody)]).await.is_err(), "when nobody answers that is an error");
     }
 
     #[test]
