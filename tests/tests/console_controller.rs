@@ -113,6 +113,7 @@ async fn every_page_reads_what_the_controller_writes() {
         ("/apps/s3pics?tab=versions", ["current", "Versions", "<time"]),
         ("/deployments", ["href=\"/apps/s3pics\"", "class=\"now\"", " of 2 · version"]),
         ("/nodes", ["No node has joined.", "Nodes", "signed in as viewer"]),
+        ("/certificates", ["No app asks for a certificate", "Certificates", "signed in as viewer"]),
     ] {
         let (status, page) = platform.get(path).await;
         assert_eq!(status, 200, "{path}: {page}");

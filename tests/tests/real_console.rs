@@ -75,6 +75,22 @@ fn cluster() -> Value {
     })
 }
 
+fn certificates() -> Value {
+    let certificate = |id: &str, names: Value, issuer: &str, until: &str, renew_at: Value| json!({"id": id, "names": names, "issuer": issuer, "default": false, "notAfter": until, "renewAt": renew_at});
+    let next = "2026-02-03T04:10:06.000Z";
+    json!({
+        "certificates": [
+            certificate("acme.shop.example", json!(["shop.example"]), "acme", "2999-03-01T00:00:00.000Z", json!("2999-02-01T00:00:00.000Z")),
+            certificate("given.own", json!(["own.example", "www.own.example"]), "given", "2020-01-01T00:00:00.000Z", json!(null)),
+        ],
+        "names": [
+            {"name": "shop.example", "state": "valid", "message": "", "failures": 0, "nextAt": null, "certificate": "acme.shop.example"},
+            {"name": "a-long-name.of-a-department.cart.example", "state": "failed", "failures": 2, "nextAt": next, "certificate": null,
+             "message": "the DNS of a-long-name.of-a-department.cart.example leads nowhere: NXDOMAIN"},
+        ],
+    })
+}
+
 fn router(controller: Controller) -> Router {
     async fn apps(State(controller): State<Controller>) -> Json<Value> {
         let belief = *controller.lock().unwrap();
@@ -120,6 +136,7 @@ fn router(controller: Controller) -> Router {
         .route("/v1/nodes", get(nodes))
         .route("/v1/nodes/{id}/drain", post(drain))
         .route("/v1/cluster", get(|| async { Json(cluster()) }))
+        .route("/v1/certificates", get(|| async { Json(certificates()) }))
         .with_state(Arc::new(Mutex::new(machines())));
     Router::new()
         .route("/v2/apps", get(apps))
@@ -244,6 +261,7 @@ async fn every_page_fits_a_phone() {
         ("deployments", "/deployments"),
         ("nodes", "/nodes"),
         ("drain", "/nodes?confirm=drain&node=n1"),
+        ("certificates", "/certificates"),
         ("not-found", "/nothing"),
     ];
     for (name, path) in pages {

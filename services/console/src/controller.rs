@@ -1,8 +1,10 @@
 //! The controller's Marathon API, as far as the pages need it.
 
+mod certificates;
 mod documents;
 mod machines;
 
+pub use certificates::{Certificate, Certificates, CertifiedName};
 pub use documents::{Action, App, Delay, Deployment, Details, HealthCheckResult, QueueItem, Step, Task, TaskFailure};
 pub use machines::{Cluster, Etcd, EtcdMember, Node};
 
@@ -125,6 +127,11 @@ impl Controller {
     /// The cluster; `None` on a machine alone.
     pub async fn cluster(&self) -> Result<Option<Cluster>, ControllerError> {
         none_if_not_found(self.read("/v1/cluster").await)
+    }
+
+    /// Certificates for apps' names; `None` where the controller does not tell.
+    pub async fn certificates(&self) -> Result<Option<Certificates>, ControllerError> {
+        none_if_not_found(self.read("/v1/certificates").await)
     }
 
     /// Makes a call in the name of whoever holds `token`.

@@ -16,6 +16,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use identity::{Caller, Gate, Role, Verifier, authorization_token};
+use jiff::Timestamp;
 use lifecycle::ErrorChain;
 use maud::Markup;
 use serde::Deserialize;
@@ -39,6 +40,7 @@ pub fn router(controller: Controller, verifier: Verifier) -> Router {
         .route("/apps/{*id}", get(app).post(act_on_app))
         .route("/deployments", get(deployments).post(act_on_deployment))
         .route("/nodes", get(nodes::show).post(nodes::act))
+        .route("/certificates", get(certificates))
         .route("/assets/console.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
         .route("/assets/console.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
         .fallback(not_found)
@@ -166,6 +168,15 @@ async fn act_on_deployment(
         }
         Err(error) => Err(Failure::read(&frame, error)),
     }
+}
+
+async fn certificates(
+    State(controller): State<Controller>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Markup, Failure> {
+    let frame = frame(caller, Section::Certificates, "Certificates");
+    let known = controller.certificates().await.map_err(|error| Failure::read(&frame, error))?;
+    Ok(frame.live(&pages::certificates::render(known.as_ref(), Timestamp::now())))
 }
 
 async fn not_found(Extension(caller): Extension<Caller>) -> Failure {

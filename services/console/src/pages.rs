@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod apps;
+pub mod certificates;
 mod cluster;
 pub mod confirm;
 pub mod deployments;

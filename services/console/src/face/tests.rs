@@ -222,6 +222,24 @@ async fn nodes_are_shown_where_the_controller_tells_them() {
     answer.shows(200, &["This controller does not tell its nodes."]);
 }
 
+#[tokio::test]
+async fn certificates_are_shown_where_the_controller_tells_them() {
+    let known = json!({
+        "certificates": [{ "id": "acme.shop.example", "names": ["shop.example"], "issuer": "acme", "default": false,
+                           "notBefore": "2026-01-01T00:00:00.000Z", "notAfter": "2999-01-01T00:00:00.000Z",
+                           "renewAt": "2998-01-01T00:00:00.000Z" }],
+        "names": [{ "name": "cart.example", "state": "failed", "message": "the DNS of cart.example leads nowhere",
+                    "failures": 1, "nextAt": "2026-01-01T00:01:00.000Z", "certificate": null }],
+    });
+    let answer = fixture(vec![("/v1/certificates", known)], (200, json!({}))).await.get("/certificates").await;
+    answer.shows(
+        200,
+        &["shop.example", "Valid", "2999-01-01", "cart.example", "leads nowhere", "Certificates · Roadstead"],
+    );
+    let answer = fixture(vec![], (200, json!({}))).await.get("/certificates").await;
+    answer.shows(200, &["This controller does not tell its certificates."]);
+}
+
 /// The reads of a controller of three machines: one leads, one was killed, one is being drained.
 fn three_machines() -> Vec<(&'static str, Value)> {
     let node = |id: &str, more: Value| {

@@ -8,6 +8,7 @@ pub enum Section {
     Apps,
     Deployments,
     Nodes,
+    Certificates,
 }
 
 impl Section {
@@ -16,6 +17,7 @@ impl Section {
             Self::Apps => "/",
             Self::Deployments => "/deployments",
             Self::Nodes => "/nodes",
+            Self::Certificates => "/certificates",
         }
     }
 
@@ -24,6 +26,7 @@ impl Section {
             Self::Apps => "Apps",
             Self::Deployments => "Deployments",
             Self::Nodes => "Nodes",
+            Self::Certificates => "Certificates",
         }
     }
 }
@@ -71,6 +74,7 @@ impl Frame {
                             (link(Section::Apps))
                             (link(Section::Deployments))
                             (link(Section::Nodes))
+                            (link(Section::Certificates))
                         }
                         span.caller { "signed in as " (self.caller) }
                     }
