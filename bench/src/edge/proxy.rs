@@ -211,6 +211,11 @@ fn certificate(directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Built beside this program.
+fn roadstead() -> anyhow::Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name("roadstead"))
+}
+
 fn ours(
     command: &mut Command,
     directory: &Path,
@@ -219,8 +224,7 @@ fn ours(
     face: Face,
     store: &str,
 ) -> anyhow::Result<()> {
-    let binary = std::env::current_dir()?.join("target/release/roadstead");
-    command.arg(binary).args(["edge", "--open", "--api", &api.to_string(), "--etcd", &format!("http://{store}")]);
+    command.arg(roadstead()?).args(["edge", "--open", "--api", &api.to_string(), "--etcd", &format!("http://{store}")]);
     match face {
         Face::Plain => command.args(["--listen", &address.to_string()]),
         Face::Tls => {
@@ -234,8 +238,7 @@ fn ours(
 /// Our embedded store, on the other core, with vulcand's keys for every host.
 async fn store_with_routes(directory: &Path, backend: &Backend, hosts: &[String]) -> anyhow::Result<Server> {
     let address = free_address()?.to_string();
-    let binary = std::env::current_dir()?.join("target/release/roadstead").display().to_string();
-    let mut command = pinned(OTHER_CORE, &binary);
+    let mut command = pinned(OTHER_CORE, &roadstead()?.display().to_string());
     command.args(["store", "--open", "--listen", &address, "--data"]).arg(directory.join("store"));
     let server = Server::start(command, address.clone()).await?;
     let client = client_of(&address)?;
