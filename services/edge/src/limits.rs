@@ -13,7 +13,10 @@ pub const COMMANDS_QUEUE_MAX: usize = 256;
 pub const SCRATCH_BYTES: usize = 128 * 1024;
 /// What is left of a plain body goes through the kernel alone (splice) from this size on: less is not worth three system
 /// calls.
-pub const SPLICE_BYTES_MIN: u64 = 64 * 1024;
+pub const SPLICE_BYTES_MIN: u64 = 32 * 1024;
+/// After a response that large the next one on its connection is most likely like it: at first only this much of it is read,
+/// its head and little more, and the rest stays in the kernel.
+pub const FIRST_BYTES_OF_MUCH: usize = 4 * 1024;
 /// Of the pipe it goes through; an unprivileged user may have 16,384 pages in all pipes (pipe(7)).
 pub const PIPE_BYTES: i32 = 256 * 1024;
 /// Pipes that a thread keeps for the next bodies.
@@ -125,8 +128,9 @@ pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 pub const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// A response body must move at least once in this time.
 pub const BODY_IDLE_MAX: Duration = Duration::from_secs(300);
-/// Idle connections that a thread keeps per server.
-pub const IDLE_CONNECTIONS_MAX: usize = 64;
+/// Idle connections that a thread keeps per server: as many as a busy one needs at once, or it would dial for what comes above
+/// them. What the load does not need grows old and is closed.
+pub const IDLE_CONNECTIONS_MAX: usize = 1024;
 /// An idle connection is not used after this time: servers close theirs, and a request sent into a closing connection is lost.
 pub const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(30);
 /// A request with a body cannot be replayed, so it takes a pooled connection only if that was in use this recently.

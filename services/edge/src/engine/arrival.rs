@@ -2,7 +2,7 @@
 
 use super::answer;
 use super::client::{After, Peer};
-use super::exchange::Start;
+use super::exchange::{Begun, Start};
 use super::journey::{Journey, LIMITS, NoServer, Passed, admit, shown};
 use super::record::{self, Whose};
 use super::thread::Worker;
@@ -15,18 +15,17 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// What became of what a client sent.
-#[expect(clippy::large_enum_variant, reason = "the largest is the most frequent, and is moved once")]
 pub(super) enum Arrival {
     /// Nothing will come any more.
     None,
     /// The edge answers itself.
     Answer(Vec<u8>, After),
     /// A server was found.
-    Request(Journey, Admitted, Start),
+    Request(Box<Begun>),
     /// A route was found, and the request's body is to be taken whole first.
-    Unkept(Journey, Arc<Turns>),
+    Unkept(Box<Journey>, Arc<Turns>),
     /// A route was found, and its middlewares are to be asked first.
-    Guarded(Journey, Arc<Turns>),
+    Guarded(Box<Journey>, Arc<Turns>),
     /// It is HTTP/2, from the first byte on.
     Http2,
 }
@@ -68,12 +67,12 @@ pub(super) fn look(worker: &Worker, peer: &Peer, bytes: &[u8]) -> Option<(Arriva
         Err(NoServer::Unkept(turns)) => {
             let mut journey = Journey::of(&request, head, begun);
             journey.trail = record::follow(worker, &request, Some(&turns.route), begun);
-            (Arrival::Unkept(journey, turns), 0)
+            (Arrival::Unkept(Box::new(journey), turns), 0)
         }
         Err(NoServer::Guarded(turns)) => {
             let mut journey = Journey::of(&request, head, begun);
             journey.trail = record::follow(worker, &request, Some(&turns.route), begun);
-            (Arrival::Guarded(journey, turns), 0)
+            (Arrival::Guarded(Box::new(journey), turns), 0)
         }
         Err(none) => {
             if !is_out {
@@ -91,7 +90,7 @@ pub(super) fn look(worker: &Worker, peer: &Peer, bytes: &[u8]) -> Option<(Arriva
             let mut journey = Journey::of(&request, head, begun);
             journey.trail = record::follow(worker, &request, Some(admitted.route()), begun);
             let (start, used) = start(worker, peer, &request, &journey, &admitted, rest);
-            (Arrival::Request(journey, admitted, start), used)
+            (Arrival::Request(Box::new(Begun { journey, admitted, start })), used)
         }
     };
     Some((arrival, head.len() + used))

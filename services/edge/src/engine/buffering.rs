@@ -3,7 +3,7 @@
 use super::answer::{self, Failure};
 use super::arrival;
 use super::client::{After, Client};
-use super::exchange::{self, CLIENT_LEFT, Start};
+use super::exchange::{self, Begun, CLIENT_LEFT, Start};
 use super::guard::{self, Guard};
 use super::journey::{Journey, NoServer, admit};
 use super::record::{self, Whose};
@@ -34,7 +34,10 @@ pub(super) async fn run(worker: &Worker, client: &mut Client, mut journey: Journ
         return refuse(worker, client, &journey, &turns, not_kept, None).await;
     }
     match journey.read(|request| admit(worker, &client.peer, request, &[], journey.passed())) {
-        Ok(admitted) => exchange::run(worker, client, journey, admitted, Start::Unsent, None).await,
+        Ok(admitted) => {
+            let begun = Begun { journey, admitted, start: Start::Unsent };
+            exchange::run(worker, client, Box::new(begun), None).await
+        }
         // The route is another one meanwhile.
         Err(NoServer::Guarded(turns)) => guard::run(worker, client, journey, turns).await,
         Err(none) => {

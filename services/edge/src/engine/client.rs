@@ -144,11 +144,9 @@ pub(super) fn answering<'a>(worker: &'a Worker, client: &'a mut Client, arrival:
     match arrival {
         Arrival::None | Arrival::Http2 => Box::pin(async { After::Close }),
         Arrival::Answer(bytes, after) => Box::pin(async move { client.answer(&bytes).await.unwrap_or(after) }),
-        Arrival::Request(journey, admitted, start) => {
-            Box::pin(exchange::run(worker, client, journey, admitted, start, None))
-        }
-        Arrival::Unkept(journey, turns) => Box::pin(buffering::run(worker, client, journey, turns)),
-        Arrival::Guarded(journey, turns) => Box::pin(guard::run(worker, client, journey, turns)),
+        Arrival::Request(begun) => Box::pin(exchange::run(worker, client, begun, None)),
+        Arrival::Unkept(journey, turns) => Box::pin(buffering::run(worker, client, *journey, turns)),
+        Arrival::Guarded(journey, turns) => Box::pin(guard::run(worker, client, *journey, turns)),
     }
 }
 

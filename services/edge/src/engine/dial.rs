@@ -40,6 +40,8 @@ pub(super) struct Connection {
     pub is_reused: bool,
     /// Its last response had no body. Servers that send one nevertheless (to HEAD, say) may do so just now.
     pub is_doubted: bool,
+    /// Its last response had a body that was worth to go through the kernel alone.
+    pub brings_much: bool,
 }
 
 /// How long a connection waits for bytes to be acknowledged.
@@ -92,7 +94,7 @@ impl Connection {
 
     pub async fn dial_plain(url: &ServerUrl, patience: Patience, time: Duration) -> Result<Self, Failure> {
         let line = Line::Plain(connect(url, patience, time).await?);
-        Ok(Self { line, patience, is_reused: false, is_doubted: false })
+        Ok(Self { line, patience, is_reused: false, is_doubted: false, brings_much: false })
     }
 
     /// Ready for requests: `header` says whom it is for, and the rest goes over TLS where that is asked for.

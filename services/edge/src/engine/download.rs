@@ -8,7 +8,7 @@ use super::journey::LIMITS;
 use super::orders::{Orders, edits};
 use super::share::Share;
 use super::splice::{Pipe, pipe_to_fill};
-use crate::limits::{BODY_IDLE_MAX, INTERIM_BYTES_MAX, READ_AHEAD_BYTES_MAX};
+use crate::limits::{BODY_IDLE_MAX, FIRST_BYTES_OF_MUCH, INTERIM_BYTES_MAX, READ_AHEAD_BYTES_MAX, SPLICE_BYTES_MIN};
 use crate::observation::Trail;
 use http1::{Answer, BadChunk, Body, Connection, Edit, Framing, LAST_CHUNK, Parsed, Response, Storage, Version};
 use std::io::{self, ErrorKind};
@@ -36,6 +36,8 @@ pub(super) struct Download {
     /// The client's connection ends with it.
     pub closes: bool,
     pub is_bodiless: bool,
+    /// It is worth to go through the kernel alone.
+    pub is_much: bool,
     /// What the timer is set for.
     waits_for: Waits,
 }
@@ -75,7 +77,7 @@ impl Exchange<'_, '_> {
             let came = match self.to_client.poll_flush(&mut self.client.line, context) {
                 Poll::Ready(Ok(())) => {
                     self.journey.is_answered.set(false);
-                    self.poll_server(context)
+                    self.poll_first(context)
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(End::ClientLeft)),
                 // More interim responses are not taken than the client takes.
@@ -204,6 +206,15 @@ impl Exchange<'_, '_> {
         })
     }
 
+    /// Reads what the response begins with.
+    fn poll_first(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if !self.connection.brings_much || self.has_head {
+            return self.poll_server(context);
+        }
+        let mut scratch = self.worker.scratch.borrow_mut();
+        scratch.poll_read_at_most(FIRST_BYTES_OF_MUCH, &mut self.connection.line, context)
+    }
+
     fn poll_server(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.worker.scratch.borrow_mut().poll_read(&mut self.connection.line, context)
     }
@@ -326,7 +337,11 @@ impl Exchange<'_, '_> {
         };
         self.journey.is_answered.set(true);
         self.count(response.head_bytes() as u64 + body.data_bytes());
-        let sent = self.to_client.send_all(&mut self.client.line, out, &rest[..as_it_is]);
+        let (line, rest_as_it_is) = (&mut self.client.line, &rest[..as_it_is]);
+        let sent = match closes && body.is_done() && encoder.is_none() {
+            true => self.to_client.send_last(line, out, rest_as_it_is),
+            false => self.to_client.send_all(line, out, rest_as_it_is),
+        };
         sent.map_err(|_| End::ClientLeft)?;
         let keeps_server = response.keep_alive && used == rest.len();
         Ok(Download {
@@ -338,6 +353,7 @@ impl Exchange<'_, '_> {
             keeps_server,
             closes,
             is_bodiless: response.framing == Framing::None,
+            is_much: matches!(response.framing, Framing::Length(length) if length >= SPLICE_BYTES_MIN),
             waits_for: Waits::No,
         })
     }

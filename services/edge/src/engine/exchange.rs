@@ -24,6 +24,7 @@ use lifecycle::ErrorChain;
 use middleware::Finish;
 use std::future::poll_fn;
 use std::mem;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -39,13 +40,20 @@ pub(super) enum Start {
     Failed(Failure),
 }
 
+/// A request whose route and server were found. On the heap: it is large, and goes through many hands.
+pub(super) struct Begun {
+    pub journey: Journey,
+    pub admitted: Admitted,
+    pub start: Start,
+}
+
 /// A response that went to the client.
 pub(super) struct Delivered {
     pub status: u16,
     pub after: After,
     pub at: Instant,
     /// What the connections are now.
-    pub tunnel: Option<Tunnel>,
+    pub tunnel: Option<Box<Tunnel>>,
 }
 
 /// How an attempt ended otherwise.
@@ -90,29 +98,31 @@ pub(super) struct Exchange<'a, 'c> {
 pub(super) async fn run(
     worker: &Worker,
     client: &mut Client,
-    mut journey: Journey,
-    mut admitted: Admitted,
-    mut start: Start,
+    mut begun: Box<Begun>,
     mut guard: Option<&mut Guard<'_>>,
 ) -> After {
-    copies::copy(worker, &client.peer, &journey, &admitted);
+    let Begun { journey, admitted, start } = &mut *begun;
+    copies::copy(worker, &client.peer, journey, admitted);
     let in_flight = Counted::new(&worker.house.metrics.busy().requests);
     loop {
-        let attempt = attempt(worker, client, &journey, &admitted, start, guard.as_deref_mut());
-        let end = match within(&journey, attempt).await {
+        let ended = {
+            let attempt = pin!(attempt(worker, client, journey, admitted, start, guard.as_deref_mut()));
+            within(journey, attempt).await
+        };
+        let end = match ended {
             Ok(Delivered { status, after, at, tunnel }) => {
-                answered(&journey, &admitted, status, at);
-                journey.attempted(&admitted, Some(status), None);
+                answered(journey, admitted, status, at);
+                journey.attempted(admitted, Some(status), None);
                 client.timer.set(at + client.times.head);
                 let Some(tunnel) = tunnel else {
-                    record::ended(worker, &client.peer, &journey, Whose::admitted(&admitted), status, at);
+                    record::ended(worker, &client.peer, journey, Whose::admitted(admitted), status, at);
                     return after;
                 };
                 drop(in_flight);
                 journey.head_at.set(Some(at));
-                let moved = tunnel.run(worker, client, &admitted).await;
+                let moved = Box::pin(tunnel.run(worker, client, admitted)).await;
                 journey.moved.set((moved.request_body_bytes, moved.response_body_bytes));
-                record::ended(worker, &client.peer, &journey, Whose::admitted(&admitted), status, Instant::now());
+                record::ended(worker, &client.peer, journey, Whose::admitted(admitted), status, Instant::now());
                 if let Some(guard) = guard {
                     guard.moved = moved;
                 }
@@ -120,52 +130,55 @@ pub(super) async fn run(
             }
             Err(end) => end,
         };
-        start = Start::Unsent;
-        admitted = match end {
+        let next = match end {
             End::ClientLeft => {
                 client.line.abandon();
                 let at = Instant::now();
-                answered(&journey, &admitted, CLIENT_LEFT, at);
-                journey.attempted(&admitted, None, Some(&"the client left"));
-                record::ended(worker, &client.peer, &journey, Whose::admitted(&admitted), CLIENT_LEFT, at);
+                answered(journey, admitted, CLIENT_LEFT, at);
+                journey.attempted(admitted, None, Some(&"the client left"));
+                record::ended(worker, &client.peer, journey, Whose::admitted(admitted), CLIENT_LEFT, at);
                 return After::Close;
             }
             End::BrokeOff(failure) => {
-                note(&admitted, &failure);
-                warn(&journey, &admitted, &failure);
+                note(admitted, &failure);
+                warn(journey, admitted, &failure);
                 let (status, at) = (failure.status(), Instant::now());
-                answered(&journey, &admitted, status, at);
-                journey.attempted(&admitted, None, Some(&failure));
-                record::ended(worker, &client.peer, &journey, Whose::admitted(&admitted), status, at);
+                answered(journey, admitted, status, at);
+                journey.attempted(admitted, None, Some(&failure));
+                record::ended(worker, &client.peer, journey, Whose::admitted(admitted), status, at);
                 return After::Reset;
             }
-            End::Elsewhere(next) => go_on(&mut journey, &admitted, *next),
+            End::Elsewhere(next) => *next,
             End::Failed(failure) => {
-                note(&admitted, &failure);
-                journey.attempted(&admitted, None, Some(&failure));
+                note(admitted, &failure);
+                journey.attempted(admitted, None, Some(&failure));
                 let (status, is_untouched) = (failure.status(), failure.request_is_untouched());
                 let next = match failure {
                     Failure::Deadline | Failure::Spool(_) => None,
-                    _ => journey.go_on(worker, &client.peer, &admitted, status, is_untouched),
+                    _ => journey.go_on(worker, &client.peer, admitted, status, is_untouched),
                 };
                 match next {
-                    Some(next) => go_on(&mut journey, &admitted, next),
+                    Some(next) => next,
                     None => {
-                        warn(&journey, &admitted, &failure);
+                        warn(journey, admitted, &failure);
                         let at = Instant::now();
-                        answered(&journey, &admitted, status, at);
-                        let after = fail(worker, client, &journey, &failure, guard).await;
-                        record::ended(worker, &client.peer, &journey, Whose::admitted(&admitted), status, at);
+                        answered(journey, admitted, status, at);
+                        let after = Box::pin(fail(worker, client, journey, &failure, guard)).await;
+                        record::ended(worker, &client.peer, journey, Whose::admitted(admitted), status, at);
                         return after;
                     }
                 }
             }
         };
+        go_on(journey, admitted, next);
     }
 }
 
 /// Ends it at the deadline that the middlewares set, if they did.
-async fn within(journey: &Journey, attempt: impl Future<Output = Result<Delivered, End>>) -> Result<Delivered, End> {
+async fn within(
+    journey: &Journey,
+    attempt: Pin<&mut impl Future<Output = Result<Delivered, End>>>,
+) -> Result<Delivered, End> {
     let Some(deadline) = journey.deadline() else { return attempt.await };
     timeout_at(deadline, attempt).await.unwrap_or_else(|_| {
         let is_answered = journey.is_answered.get();
@@ -179,15 +192,15 @@ async fn attempt(
     client: &mut Client,
     journey: &Journey,
     admitted: &Admitted,
-    mut start: Start,
+    start: &mut Start,
     mut guard: Option<&mut Guard<'_>>,
 ) -> Result<Delivered, End> {
     let mut is_fresh = false;
     loop {
-        let (Sent { connection, upload }, sent_at) = match mem::replace(&mut start, Start::Unsent) {
+        let (Sent { connection, upload }, sent_at) = match mem::replace(start, Start::Unsent) {
             Start::Sent(sent) => (sent, journey.begun),
             Start::Failed(failure) => return Err(failure.into()),
-            Start::Unsent => (send(worker, client, journey, admitted, is_fresh).await?, Instant::now()),
+            Start::Unsent => (Box::pin(send(worker, client, journey, admitted, is_fresh)).await?, Instant::now()),
         };
         let is_reused = connection.is_reused;
         let wait = if upload.is_held() { EXPECT_TIMEOUT } else { head_timeout(journey, admitted) };
@@ -321,7 +334,7 @@ impl Exchange<'_, '_> {
         let download = match reply {
             Reply::Response(download) => download,
             Reply::Switched => {
-                let tunnel = Some(Tunnel::new(connection, to_client));
+                let tunnel = Some(Box::new(Tunnel::new(connection, to_client)));
                 return Delivered { status: 101, after: After::Close, at, tunnel };
             }
         };
@@ -332,6 +345,7 @@ impl Exchange<'_, '_> {
         // One that began with a header is this client's, and a request's.
         if is_sent && download.keeps_server && admitted.route().send_proxy.is_none() {
             connection.is_doubted = download.is_bodiless;
+            connection.brings_much = download.is_much;
             worker.pool.borrow_mut().put(admitted.server(), connection, at);
         }
         let after = match (download.closes, is_sent && !client.sent_more()) {
@@ -377,13 +391,14 @@ fn warn(journey: &Journey, admitted: &Admitted, failure: &Failure) {
     tracing::warn!(route, url, attempts, error = %ErrorChain(failure), "request failed");
 }
 
-fn go_on(journey: &mut Journey, from: &Admitted, next: Admitted) -> Admitted {
-    tracing::debug!(route = from.route().id, from = %from.server().url, to = %next.server().url, "retrying");
+fn go_on(journey: &mut Journey, admitted: &mut Admitted, next: Admitted) {
+    let from = mem::replace(admitted, next);
+    let to = &admitted.server().url;
+    tracing::debug!(route = from.route().id, from = %from.server().url, %to, "retrying");
     from.counts().here().retries.add(1);
     from.server().counts.here().retries.add(1);
     journey.tried.push(from.server().clone());
     journey.attempt_begun.set(Instant::now());
-    next
 }
 
 fn answered(journey: &Journey, admitted: &Admitted, status: u16, at: Instant) {

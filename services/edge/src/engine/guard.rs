@@ -5,7 +5,7 @@ use super::answer;
 use super::arrival;
 use super::buffering;
 use super::client::{After, Client, Peer};
-use super::exchange::{self, CLIENT_LEFT, Start};
+use super::exchange::{self, Begun, CLIENT_LEFT, Start};
 use super::handshake;
 use super::journey::{Journey, NoServer, admit};
 use super::orders::Orders;
@@ -61,7 +61,10 @@ pub(super) async fn run(worker: &Worker, client: &mut Client, mut journey: Journ
             admitted = journey.read(|request| admit(worker, &client.peer, request, &[], journey.passed()));
         }
         let after = match admitted {
-            Ok(admitted) => exchange::run(worker, client, journey, admitted, Start::Unsent, Some(&mut guard)).await,
+            Ok(admitted) => {
+                let begun = Begun { journey, admitted, start: Start::Unsent };
+                exchange::run(worker, client, Box::new(begun), Some(&mut guard)).await
+            }
             Err(NoServer::Guarded(other)) => {
                 turns = other;
                 continue;

@@ -7,6 +7,7 @@
 use super::http2::Stream;
 use super::tls::Tls;
 use crate::secure::servers::Upstream;
+use nix::libc;
 use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice};
 use std::mem::MaybeUninit;
@@ -15,7 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 #[derive(Debug)]
@@ -136,6 +137,17 @@ impl Line {
             (head, body) => stream.try_write_vectored(&[IoSlice::new(head), IoSlice::new(body)]),
         };
         match written {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            written => written,
+        }
+    }
+
+    /// As `try_write`, when the connection is closed before anything is waited for: what is taken then goes out together with
+    /// the end, in a packet less for both sides.
+    pub fn try_write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Self::Plain(stream) = self else { return self.try_write(bytes, &[]) };
+        let flags = libc::MSG_MORE | libc::MSG_NOSIGNAL;
+        match stream.try_io(Interest::WRITABLE, || SockRef::from(&*stream).send_with_flags(bytes, flags)) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
             written => written,
         }

@@ -18,6 +18,17 @@ impl Scratch {
         line.poll_read(context, &mut self.0)
     }
 
+    /// Reads so much at most.
+    pub fn poll_read_at_most(
+        &mut self,
+        bytes_max: usize,
+        line: &mut Line,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let room = self.0.len().min(bytes_max);
+        line.poll_read(context, &mut self.0[..room])
+    }
+
     pub fn bytes(&self, length: usize) -> &[u8] {
         &self.0[..length]
     }

@@ -30,6 +30,16 @@ impl Unsent {
         self.send(line, head, &[])
     }
 
+    /// The same, when the connection ends with it, before anything is waited for.
+    pub fn send_last(&mut self, line: &mut Line, head: &mut Vec<u8>, body: &[u8]) -> io::Result<()> {
+        if body.len() > line.copied_bytes_max() || !self.bytes.is_empty() {
+            return self.send_all(line, head, body);
+        }
+        head.extend_from_slice(body);
+        let taken = line.try_write_last(head)?;
+        self.send(line, &head[taken..], &[])
+    }
+
     /// Sends, and keeps what the peer does not take at once.
     pub fn send(&mut self, line: &mut Line, head: &[u8], body: &[u8]) -> io::Result<()> {
         let taken = if self.bytes.is_empty() { line.try_write(head, body)? } else { 0 };

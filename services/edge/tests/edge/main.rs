@@ -20,6 +20,7 @@ mod observation;
 mod peers;
 mod proxy_header;
 mod retry;
+mod reuse;
 mod routes;
 mod scenarios;
 mod session;

@@ -308,7 +308,7 @@ impl Link {
         let is_reused = state.was_used.replace(true);
         let place = Place { handle: self.handle.clone(), state };
         let line = Line::Stream(Box::new(Stream::ToServer(ToServer::new(place))));
-        Connection { line, patience: self.kind.patience, is_reused, is_doubted: false }
+        Connection { line, patience: self.kind.patience, is_reused, is_doubted: false, brings_much: false }
     }
 
     /// Whether new requests may take it.
