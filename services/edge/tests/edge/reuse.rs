@@ -75,8 +75,8 @@ async fn bodies_of_all_sizes_come_whole_one_after_the_other() {
         timeout(DEADLINE, client.read_exact(&mut came)).await.unwrap().unwrap();
         assert!(came == body(length), "{length} bytes came otherwise");
         // And when the connection ends with it.
-        let answer = exchange(edge.address, &format!("GET /{length} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
-        let answer = answer.await;
+        let request = format!("GET /{length} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let answer = exchange(edge.address, &request).await;
         let (head, _) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.contains("Connection: close"), "{head}");
         assert!(answer.ends_with(&String::from_utf8_lossy(&body(length)).into_owned()), "{length} bytes");

@@ -203,7 +203,8 @@ impl Shared {
         let inbound = Inbound::request(request.into_body(), coding);
         let stream = FromClient::new(inbound, respond, asked, self.sending.clone(), self.tls);
         let line = Line::Stream(Box::new(Stream::FromClient(stream)));
-        let mut client = Client::new(line, self.peer, self.face.clone(), worker);
+        // On the heap, since a task is moved several times before it runs.
+        let mut client = Box::new(Client::new(line, self.peer, self.face.clone(), worker));
         let Some((arrival, _)) = look(worker, &client.peer, head) else {
             // It was written whole, unless it is longer than any head may be.
             return client.line.reset();

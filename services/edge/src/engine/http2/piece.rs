@@ -3,21 +3,45 @@
 use crate::limits::{H2_PIECE_BYTES, H2_SPARE_PIECES_MAX, H2_UNSENT_BYTES_MAX};
 use bytes::Buf;
 use std::cell::{Cell, RefCell};
-use std::mem;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::{io, mem};
+use tokio::io::ReadBuf;
 
-/// Empty buffers of a thread.
-#[derive(Debug, Default)]
-pub(super) struct Spare(RefCell<Vec<Vec<u8>>>);
+/// Buffers of a thread.
+#[derive(Debug)]
+pub(super) struct Spare {
+    empty: RefCell<Vec<Vec<u8>>>,
+    /// What is read goes through here: a buffer that is new each time would have to be zeroed each time.
+    scratch: RefCell<Box<[u8]>>,
+}
+
+impl Default for Spare {
+    fn default() -> Self {
+        Self { empty: RefCell::default(), scratch: RefCell::new(vec![0; H2_PIECE_BYTES].into_boxed_slice()) }
+    }
+}
 
 impl Spare {
     pub fn take(&self) -> Vec<u8> {
-        self.0.borrow_mut().pop().unwrap_or_default()
+        self.empty.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Reads into `room`.
+    pub fn read_into(
+        &self,
+        room: &mut ReadBuf<'_>,
+        read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<()>> {
+        let scratch = &mut *self.scratch.borrow_mut();
+        let bytes_max = scratch.len().min(room.remaining());
+        let count = ready!(read(&mut scratch[..bytes_max]))?;
+        room.put_slice(&scratch[..count]);
+        Poll::Ready(Ok(()))
     }
 
     pub fn give_back(&self, mut bytes: Vec<u8>) {
-        let spare = &mut *self.0.borrow_mut();
+        let spare = &mut *self.empty.borrow_mut();
         if bytes.capacity() > 0 && spare.len() < H2_SPARE_PIECES_MAX {
             bytes.clear();
             spare.push(bytes);
@@ -123,7 +147,6 @@ impl Drop for Piece {
 mod tests {
     use super::*;
     use std::future::poll_fn;
-    use std::task::Poll;
 
     #[test]
     fn what_is_sent_or_dropped_makes_room_and_its_buffer_is_used_again() {
@@ -136,9 +159,9 @@ mod tests {
         assert_eq!((piece.remaining(), sending.room()), (60, H2_UNSENT_BYTES_MAX - 60));
         drop(piece);
         assert_eq!(sending.room(), H2_UNSENT_BYTES_MAX);
-        assert_eq!(spare.0.borrow().len(), 1);
+        assert_eq!(spare.empty.borrow().len(), 1);
         assert!(sending.piece().bytes.capacity() >= 100);
-        assert!(spare.0.borrow().is_empty() || sending.piece().is_empty());
+        assert!(spare.empty.borrow().is_empty() || sending.piece().is_empty());
     }
 
     #[tokio::test]

@@ -132,11 +132,10 @@ impl State {
 
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let State { line, early, flood, has_heard, .. } = &mut *self.0.borrow_mut();
+        let State { line, early, flood, has_heard, spare, .. } = &mut *self.0.borrow_mut();
         let before = buffer.filled().len();
         if early.is_empty() {
-            let count = ready!(line.poll_read(context, buffer.initialize_unfilled()))?;
-            buffer.advance(count);
+            ready!(spare.read_into(buffer, |room| line.poll_read(context, room)))?;
         } else {
             let count = early.len().min(buffer.remaining());
             buffer.put_slice(&early[..count]);
