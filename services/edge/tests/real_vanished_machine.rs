@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// How long a request that is acknowledged takes to be answered.
 const SLOW: Duration = Duration::from_secs(1);
 /// A GET on a kept connection learns of it after `UNACKED_MAX`, and then another server answers; some room for two busy cores.
-const GET_MAX: Duration = Duration::from_millis(1500);
+const GET_MAX: Duration = Duration::from_secs(3);
 /// After this time whoever asks is no longer sent there: the one answer each pause lets through is late, not lost.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -191,7 +191,7 @@ async fn story(proxy: &Machine, one: &Machine, two: &Machine) {
     for answer in slow {
         let (status, body, took) = answer.await.unwrap();
         assert_eq!((status, body.as_str()), (StatusCode::OK, "slow"));
-        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert!(took < 2 * (SLOW + GET_MAX), "{took:?}");
     }
     let cut = Instant::now();
     eventually("some seconds of load", || async { (cut.elapsed() > Duration::from_secs(2)).then_some(()) }).await;

@@ -1,14 +1,12 @@
 //! The history of the routes, and the way back, over the whole controller.
 
-use super::trial::Trial;
+use super::trial::{DEADLINE, Trial};
 use crate::history::{History, Limits, Scope};
 use http::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{Embedded, Operation, Store, TxnRequest};
-
-const DEADLINE: Duration = Duration::from_secs(10);
 
 async fn ask(trial: &Trial, method: Method, path: &str, body: Value) -> (u16, Value) {
     let client = web::Client::new(web::Credentials::Bearer(trial.admin_token.reveal().to_owned()));

@@ -1,6 +1,6 @@
 //! Whoever leads may die, stop, or be deposed: another leads, and every node answers.
 
-use super::lab::{Lab, Node, call, leader, until};
+use super::lab::{DEADLINE, Lab, Node, call, leader, until, within};
 use crate::election::Record;
 use crate::keys;
 use crate::leader::{Campaign, Fence};
@@ -22,6 +22,10 @@ use tonic::{Code, Status, Streaming};
 
 /// A new leader answers within this time (the project's promise).
 const TAKEOVER_MAX: Duration = Duration::from_secs(2);
+/// A killed leader's streams end at once, with its connections; also on a busy machine.
+const ENDS_MAX: Duration = Duration::from_secs(10);
+/// What needs no lease to run out.
+const AT_ONCE_MAX: Duration = Duration::from_secs(1);
 
 fn app(id: &str) -> Option<Value> {
     Some(json!({ "id": id, "cmd": "serve", "instances": 0 }))
@@ -33,28 +37,31 @@ async fn has_app(node: &Node, id: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_leaders_place_is_taken_and_every_node_answers() {
-    let (_lab, mut nodes) = Lab::with_three().await;
-    let first = leader(&nodes).await;
-    for (node, id) in nodes.iter().zip(["x", "y", "z"]) {
-        let created = node.call(Method::POST, "/v2/apps", app(id)).await;
-        assert_eq!(created.status, StatusCode::CREATED, "through {}: {}", node.name, created.body);
-    }
-    for node in &nodes {
-        assert_eq!(node.get("/v2/apps").await.body["apps"].as_array().unwrap().len(), 3, "through {}", node.name);
-        assert_eq!(node.get("/v2/leader").await.body["leader"], nodes[first].peers.to_string());
-    }
-    nodes[first].kill();
-    let left: Vec<&Node> = nodes.iter().filter(|node| node.name != nodes[first].name).collect();
-    let took = until("a new leader writes", || async {
-        left[0].call(Method::POST, "/v2/apps", app("w")).await.status == StatusCode::CREATED
+    within(TAKEOVER_MAX, async || {
+        let (_lab, mut nodes) = Lab::with_three().await;
+        let first = leader(&nodes).await;
+        for (node, id) in nodes.iter().zip(["x", "y", "z"]) {
+            let created = node.call(Method::POST, "/v2/apps", app(id)).await;
+            assert_eq!(created.status, StatusCode::CREATED, "through {}: {}", node.name, created.body);
+        }
+        for node in &nodes {
+            assert_eq!(node.get("/v2/apps").await.body["apps"].as_array().unwrap().len(), 3, "through {}", node.name);
+            assert_eq!(node.get("/v2/leader").await.body["leader"], nodes[first].peers.to_string());
+        }
+        nodes[first].kill();
+        let left: Vec<&Node> = nodes.iter().filter(|node| node.name != nodes[first].name).collect();
+        let took = until("a new leader writes", || async {
+            left[0].call(Method::POST, "/v2/apps", app("w")).await.status == StatusCode::CREATED
+        })
+        .await;
+        for node in &left {
+            for id in ["w", "x", "y", "z"] {
+                assert!(has_app(node, id).await, "{id} through {}", node.name);
+            }
+        }
+        took
     })
     .await;
-    assert!(took < TAKEOVER_MAX, "{took:?}");
-    for node in &left {
-        for id in ["w", "x", "y", "z"] {
-            assert!(has_app(node, id).await, "{id} through {}", node.name);
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,19 +162,22 @@ async fn a_deposed_leaders_writes_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_whose_record_is_replaced_stops_leading_though_its_lease_lives() {
-    let (lab, nodes) = Lab::with_three().await;
-    let first = leader(&nodes).await;
-    let term = nodes[first].lead.term().unwrap();
-    let record = Record { node: "elsewhere".into(), incarnation: "1".into(), ..Record::default() };
-    let lease = lab.store.lease_grant(Duration::from_secs(30)).await.unwrap();
-    let value = serde_json::to_vec(&record).unwrap().into();
-    let put = store::PutRequest { key: "/roadstead/controller".into(), value, lease: lease.id, prev_kv: false };
-    lab.store.txn(TxnRequest { success: vec![Operation::Put(put)], ..TxnRequest::default() }).await.unwrap();
-    let took = until("it notices", || async { !nodes[first].leads() }).await;
-    assert!(took < Duration::from_secs(1), "{took:?}");
-    assert!(term.stop.is_requested(), "its sessions end");
-    // Nobody can reach the one who is said to lead: most candidates depose it, long before its lease ends.
-    leader(&nodes).await;
+    within(AT_ONCE_MAX, async || {
+        let (lab, nodes) = Lab::with_three().await;
+        let first = leader(&nodes).await;
+        let term = nodes[first].lead.term().unwrap();
+        let record = Record { node: "elsewhere".into(), incarnation: "1".into(), ..Record::default() };
+        let lease = lab.store.lease_grant(2 * DEADLINE).await.unwrap();
+        let value = serde_json::to_vec(&record).unwrap().into();
+        let put = store::PutRequest { key: "/roadstead/controller".into(), value, lease: lease.id, prev_kv: false };
+        lab.store.txn(TxnRequest { success: vec![Operation::Put(put)], ..TxnRequest::default() }).await.unwrap();
+        let took = until("it notices", || async { !nodes[first].leads() }).await;
+        assert!(term.stop.is_requested(), "its sessions end");
+        // Nobody can reach the one who is said to lead: most candidates depose it, long before its lease ends.
+        leader(&nodes).await;
+        took
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,7 +220,7 @@ async fn streams_of_events_pass_through_and_end_with_their_leader() {
     }
     nodes[first].kill();
     let ends = async { while let Some(Ok(_)) = events.frame().await {} };
-    tokio::time::timeout(TAKEOVER_MAX, ends).await.expect("the stream ends");
+    tokio::time::timeout(ENDS_MAX, ends).await.expect("the stream ends");
 }
 
 struct Agent {
@@ -267,7 +277,7 @@ async fn sessions_follow_the_hint_to_the_leader_and_move_when_it_dies() {
     .await;
     nodes[first].kill();
     let ended = async { while let Some(Ok(_)) = agent.incoming.next().await {} };
-    tokio::time::timeout(TAKEOVER_MAX, ended).await.expect("the session ends with its leader");
+    tokio::time::timeout(ENDS_MAX, ended).await.expect("the session ends with its leader");
     nodes.remove(first);
     let second = leader(&nodes).await;
     open_agent(&lab, "a", "a", &nodes[second].peers.to_string()).await.unwrap();
@@ -339,16 +349,19 @@ async fn the_log_is_of_the_process_that_is_asked_and_all_else_of_the_leader() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_process_of_a_node_replaces_the_earlier_one_which_ends() {
-    let lab = Lab::open().await;
-    let earlier = lab.start("a", |_| ()).await;
-    until("it leads", || async { earlier.leads() }).await;
-    let later = lab.start("a", |_| ()).await;
-    let took = until("the later one leads", || async { later.leads() }).await;
-    assert!(took < Duration::from_secs(1), "at once, without waiting for the lease: {took:?}");
-    until("the earlier one is gone", || async { !earlier.leads() }).await;
-    let uri = format!("http://{}/ping", later.api);
-    assert_eq!(call(&later.admin, Method::GET, &uri, None).await.status, StatusCode::OK);
-    assert!(later.leads());
+    within(AT_ONCE_MAX, async || {
+        let lab = Lab::open().await;
+        let earlier = lab.start("a", |_| ()).await;
+        until("it leads", || async { earlier.leads() }).await;
+        let later = lab.start("a", |_| ()).await;
+        let took = until("the later one leads", || async { later.leads() }).await;
+        until("the earlier one is gone", || async { !earlier.leads() }).await;
+        let uri = format!("http://{}/ping", later.api);
+        assert_eq!(call(&later.admin, Method::GET, &uri, None).await.status, StatusCode::OK);
+        assert!(later.leads());
+        took
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
