@@ -3,7 +3,7 @@
 
 mod load;
 
-use crate::harness::{DEADLINE, Edge, Server, config, document, eventually};
+use crate::harness::{DEADLINE, Edge, Server, config, document, eventually, free_address};
 use crate::memory_store::MemoryStore;
 use crate::tls::{Authority, https, seal_key, shown};
 use lifecycle::Stop;
@@ -140,8 +140,11 @@ async fn an_idle_client_of_http2_is_told_to_leave_at_once() {
     let (data, store) = (tempfile::tempdir().unwrap(), Arc::new(MemoryStore::default()));
     let old = Edge::of(taking(data.path(), &store, Duration::from_secs(3600)), store.clone()).await;
     let stream = TcpStream::connect(old.address).await.unwrap();
-    let (_sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
     let connection = tokio::spawn(connection);
+    // Until then it waits at the socket that both have, and may be the new one's client.
+    let is_served = || async { sender.is_extended_connect_protocol_enabled().then_some(()) };
+    eventually("the old one's settings came", is_served).await;
     let _new = Edge::of(taking(data.path(), &store, DEADLINE), store.clone()).await;
     timeout(DEADLINE, connection).await.expect("the client leaves").unwrap().unwrap();
     timeout(DEADLINE, old.started.finished()).await.expect("and the old process ends").unwrap();
@@ -185,8 +188,7 @@ async fn listeners_of_the_store_and_of_tcp_routes_are_handed_over_too() {
     let authority = Authority::new();
     let client = authority.client();
     let old = Edge::of(taking_secure(data.path(), &store), store.clone()).await;
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (tcp, http, secure) = (free(), free(), free());
+    let (tcp, http, secure) = (free_address(), free_address(), free_address());
     let route = document("", &[&server], json!({ "tcp": { "listen": tcp.to_string() } }));
     let listener = |protocol: &str, address: SocketAddr| {
         let address = json!({ "Network": "tcp", "Address": address.to_string() });

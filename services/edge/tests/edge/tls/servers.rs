@@ -113,8 +113,9 @@ async fn vulcands_backends_speak_tls_as_their_settings_say() {
 async fn a_server_that_dawdles_has_as_long_for_the_handshake_as_its_backend_says() {
     let edge = Edge::start().await;
     let silent =
-        Server::raw(|_, mut stream| async move { while stream.read(&mut [0; 512]).await.is_ok_and(|n| n > 0) {} });
-    let url = json!({ "URL": format!("https://{}", silent.await.address) }).to_string();
+        Server::raw(|_, mut stream| async move { while stream.read(&mut [0; 512]).await.is_ok_and(|n| n > 0) {} })
+            .await;
+    let url = json!({ "URL": format!("https://{}", silent.address) }).to_string();
     let backend = json!({ "Type": "http", "Settings": { "Timeouts": { "TLSHandshake": "100ms" } } }).to_string();
     let frontend = json!({ "Type": "http", "BackendId": "b", "Route": "Host(`a`)" }).to_string();
     edge.store
