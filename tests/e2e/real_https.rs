@@ -59,6 +59,9 @@ fn an_app_is_served_by_https_under_its_own_name_after_two_commands() {
     let (plain, https) = (up.address("edge"), up.address("edge_https"));
     let ports = (plain.port(), https.port());
     let authority = Pebble::start(directory.path(), &vouched, &addresses, &dns, ports, 3600);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = web::Client::default().with_tls(trusting(&vouched.ca_pem));
+    until("the authority answers", || runtime.block_on(client.get(&acme)).ok());
 
     let cmd = format!(
         "exec {BINARY} pics -AccessKey=a -SecretKey=b -EndPoint=http://s3.localhost -Namespace=s3 --listen 0.0.0.0:$PORT0"
@@ -78,8 +81,6 @@ fn an_app_is_served_by_https_under_its_own_name_after_two_commands() {
     let listed = up.cli(&["cert", "ls"]);
     assert!(listed.lines().any(|line| line.starts_with(NAME) && line.contains("acme")), "{listed}");
 
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let client = web::Client::default().with_tls(trusting(&vouched.ca_pem));
     let root = runtime.block_on(authority.root_pem(&client));
     let served = until("it is served under the authority's root", || by_https(https, &root).ok());
     assert!(served.starts_with("HTTP/1.1 200 ") && served.contains("Application running on"), "{served}");
