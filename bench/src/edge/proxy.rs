@@ -188,6 +188,7 @@ async fn give_certificate(directory: &Path, store: &EtcdClient) -> anyhow::Resul
         not_after_s: 0,
         issuer: CertificateIssuer::Given,
         default: true,
+        ocsp: None,
     };
     let key = format!("{CERTIFICATES_PREFIX}{HOST}");
     store.put(&key, serde_json::to_vec(&document)?.into()).await.with_context(|| format!("write {key}"))?;

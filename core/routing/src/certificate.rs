@@ -24,6 +24,24 @@ pub struct CertificateDocument {
     /// Shown to clients that ask for no name, or for one that no certificate has.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub default: bool,
+    /// What the authority says of it goes along in the handshake; none: it does not, unless the certificate asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<OcspSpec>,
+}
+
+/// How an authority is asked what it says of a certificate (OCSP).
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OcspSpec {
+    /// Seconds until it is asked again; 0: an hour.
+    #[serde(skip_serializing_if = "is_zero_period")]
+    pub period_s: u64,
+    /// URLs of those who are asked instead of whom the certificate names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub responders: Vec<String>,
+    /// Whoever signed the response is believed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skip_signature_check: bool,
 }
 
 /// Where a certificate is from.
@@ -38,6 +56,10 @@ pub enum CertificateIssuer {
 
 fn is_zero(number: &i64) -> bool {
     *number == 0
+}
+
+fn is_zero_period(seconds: &u64) -> bool {
+    *seconds == 0
 }
 
 impl std::fmt::Debug for CertificateDocument {
@@ -57,6 +79,12 @@ mod tests {
         assert_eq!((document.issuer, document.default), (CertificateIssuer::Acme, false));
         assert_eq!(serde_json::to_string(&document).unwrap(), text);
         assert!(!format!("{document:?}").contains("c2VhbGVk"));
+        let stapled = text.replace("}", r#","ocsp":{"period_s":60}}"#);
+        let document: CertificateDocument = serde_json::from_str(&stapled).unwrap();
+        assert_eq!(
+            (document.ocsp.as_ref().unwrap().period_s, serde_json::to_string(&document).unwrap()),
+            (60, stapled)
+        );
         assert!(serde_json::from_str::<CertificateDocument>(&text.replace("names", "hosts")).is_err());
     }
 }

@@ -5,7 +5,7 @@
 mod host;
 mod tls;
 
-pub use host::{Host, HostSettings};
+pub use host::{Host, HostOcsp, HostSettings};
 pub use tls::{SessionCache, SessionCacheSettings, TlsSettings};
 
 use crate::json;

@@ -7,6 +7,7 @@ use crate::alias::Alias;
 use crate::key::{Key, Kind, Prefix};
 use crate::objects::ProxyHeader;
 use keys::Keys;
+use routing::certificate::OcspSpec;
 use routing::{ListenerTls, Route, RouteError, RouteSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -86,6 +87,8 @@ pub struct HostSpec {
     pub key_pair: String,
     /// Its certificate is shown to who asks for no name, or for an unknown one.
     pub is_default: bool,
+    /// What the authority says of the certificate is stapled.
+    pub ocsp: Option<OcspSpec>,
 }
 
 /// What other keys changed.

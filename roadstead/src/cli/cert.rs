@@ -42,6 +42,9 @@ pub enum Command {
         /// Show it to clients that ask for no name, too
         #[arg(long)]
         default: bool,
+        /// Ask its authority every hour whether it is still good, and show clients the answer (OCSP stapling)
+        #[arg(long)]
+        ocsp: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -65,8 +68,9 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Ls { common } => list(&common).await,
         Command::Show { name, common } => show(&name, &common).await,
-        Command::Add { cert, key, names, default, common } => {
-            let body = json!({ "certificate": read(&cert)?, "key": read(&key)?, "names": names, "default": default });
+        Command::Add { cert, key, names, default, ocsp, common } => {
+            let (cert, key) = (read(&cert)?, read(&key)?);
+            let body = json!({ "certificate": cert, "key": key, "names": names, "default": default, "ocsp": ocsp });
             let added: Value = common.connection.api()?.send(Method::PUT, "/v1/certificates", &body).await?;
             let said = format!("{} for {} until {}", text(&added["id"]), names_of(&added), text(&added["notAfter"]));
             common.output.say(&said, &added)

@@ -81,6 +81,7 @@ async fn status(State(api): State<Api>) -> Json<Value> {
             "not_after_s": certificate.not_after_s,
             "issuer": certificate.document().issuer,
             "default": certificate.document().default,
+            "ocsp": certificate.standing(),
         })
     };
     let certificates: Vec<Value> = snapshot.certificates.iter().map(certificate).collect();

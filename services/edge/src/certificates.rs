@@ -5,6 +5,8 @@
 //! /vulcand/hosts/          ─┴─▶ keeper (opened with the seal key, last good ones stay) ──▶ names ──▶ handshakes
 //! ```
 //!
+//! A certificate is shown for the names of its document (a host's own); where that names none, for all that it has.
+//!
 //! | the client asks for | it is shown |
 //! |---|---|
 //! | a name that a certificate has | that one |
@@ -21,14 +23,16 @@ pub(crate) use keeper::{Keeper, KeptCertificate};
 
 use crate::secure::ALPN_ACME;
 use arc_swap::ArcSwap;
-use routing::certificate::CertificateDocument;
+use routing::certificate::{CertificateDocument, OcspSpec};
+use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// What all handshakes ask.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Certificates {
     names: ArcSwap<Names>,
     /// By host: what a certificate authority is shown that looks whether the host is ours (RFC 8737).
@@ -46,7 +50,6 @@ pub(crate) struct Names {
 }
 
 /// One that can be shown.
-#[derive(Debug)]
 pub(crate) struct Certificate {
     /// Where it is from, for people.
     pub key: String,
@@ -55,16 +58,55 @@ pub(crate) struct Certificate {
     pub not_after_s: i64,
     /// What it was made of.
     document: CertificateDocument,
-    chain: Arc<CertifiedKey>,
+    /// With what its authority says of it, if that is stapled.
+    chain: ArcSwap<CertifiedKey>,
+    ocsp: Option<OcspSpec>,
+    /// What the authority says of it, in words.
+    standing: ArcSwap<String>,
 }
 
 impl Certificate {
+    /// How its authority is asked what it says of it, if it is to be.
+    pub fn ocsp(&self) -> Option<OcspSpec> {
+        self.ocsp.clone()
+    }
+
+    /// Its own first.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.chain.load().cert.clone()
+    }
+
+    /// What its authority says of it, in words, if it is asked.
+    pub fn standing(&self) -> Option<Arc<String>> {
+        self.ocsp.as_ref().map(|_| self.standing.load_full())
+    }
+
+    pub fn say(&self, standing: String) {
+        self.standing.store(Arc::new(standing));
+    }
+
+    /// From the next handshake on.
+    pub fn show_with(&self, staple: Option<Vec<u8>>, standing: String) {
+        if self.chain.load().ocsp != staple {
+            let chain = CertifiedKey::clone(&self.chain.load());
+            self.chain.store(Arc::new(CertifiedKey { ocsp: staple, ..chain }));
+        }
+        self.say(standing);
+    }
+
     pub fn document(&self) -> &CertificateDocument {
         &self.document
     }
 
     pub fn kept(&self) -> KeptCertificate {
         KeptCertificate { key: self.key.clone(), document: self.document.clone() }
+    }
+}
+
+/// Nothing of its key.
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").field("key", &self.key).field("names", &self.names).finish_non_exhaustive()
     }
 }
 
@@ -84,7 +126,14 @@ impl Certificates {
             return self.challenges.load().get(lower.as_deref()?).cloned();
         }
         let names = self.names.load();
-        names.find(lower.as_deref()).map(|certificate| certificate.chain.clone())
+        names.find(lower.as_deref()).map(|certificate| certificate.chain.load_full())
+    }
+}
+
+/// Nothing of the keys.
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates").finish_non_exhaustive()
     }
 }
 

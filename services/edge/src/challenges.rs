@@ -12,7 +12,7 @@ use routing::challenge::{HTTP_CHALLENGES_PREFIX, TLS_ALPN_CHALLENGES_PREFIX};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use store::{Event, KeyValue, Revision};
@@ -33,6 +33,8 @@ struct Answers {
     http: BTreeMap<String, Bytes>,
     /// By name.
     tls_alpn: HashMap<String, Arc<CertifiedKey>>,
+    /// Keys in the store of those that this edge cannot answer.
+    unanswered: BTreeSet<String>,
 }
 
 impl Challenges {
@@ -52,6 +54,11 @@ impl Challenges {
     /// By name: the certificates that answer handshakes for `acme-tls/1` (RFC 8737).
     pub fn certificates(&self) -> HashMap<String, Arc<CertifiedKey>> {
         self.answers.load().tls_alpn.clone()
+    }
+
+    /// Whether this edge answers all that it was told of. What it cannot answer must not be counted on.
+    pub fn is_complete(&self) -> bool {
+        self.answers.load().unanswered.is_empty()
     }
 
     /// Everything in the store up to here is answered.
@@ -85,17 +92,22 @@ impl Challenges {
     }
 
     fn put(&self, answers: &mut Answers, kv: &KeyValue) {
+        let Ok(key) = std::str::from_utf8(&kv.key) else { return };
+        answers.delete(&kv.key);
         if answers.http.len() + answers.tls_alpn.len() >= CHALLENGES_MAX {
             tracing::warn!(max = CHALLENGES_MAX, "challenges beyond these are not answered");
+            answers.unanswered.insert(key.to_owned());
             return;
         }
-        let Ok(key) = std::str::from_utf8(&kv.key) else { return };
         if let Some(token) = key.strip_prefix(HTTP_CHALLENGES_PREFIX) {
             answers.http.insert(token.to_owned(), kv.value.clone());
         } else if let Some(name) = key.strip_prefix(TLS_ALPN_CHALLENGES_PREFIX) {
             match self.open(&kv.value) {
                 Ok(certified) => drop(answers.tls_alpn.insert(name.to_owned(), Arc::new(certified))),
-                Err(error) => tracing::warn!(name, error = %ErrorChain(&error), "a challenge cannot be answered"),
+                Err(error) => {
+                    tracing::warn!(name, error = %ErrorChain(&error), "a challenge cannot be answered");
+                    answers.unanswered.insert(key.to_owned());
+                }
             }
         }
     }
@@ -113,6 +125,7 @@ impl Challenges {
 impl Answers {
     fn delete(&mut self, key: &[u8]) {
         let Ok(key) = std::str::from_utf8(key) else { return };
+        self.unanswered.remove(key);
         if let Some(token) = key.strip_prefix(HTTP_CHALLENGES_PREFIX) {
             self.http.remove(token);
         } else if let Some(name) = key.strip_prefix(TLS_ALPN_CHALLENGES_PREFIX) {
@@ -166,14 +179,19 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_opened_is_not_answered_and_does_no_harm() {
+    fn what_cannot_be_opened_is_not_answered_nor_said_to_be_and_does_no_harm() {
         let seal_key = SealKey::generate().unwrap();
         let name = |value: &str| kv(format!("{TLS_ALPN_CHALLENGES_PREFIX}a.example"), value);
         let sealed = seal_key.seal_key_pair(&KeyPair { key: b"k".to_vec(), cert: b"c".to_vec() }).unwrap();
         for (seal_key, value) in [(None, "x"), (Some(seal_key.clone()), "x"), (Some(seal_key), &*sealed)] {
             let challenges = Challenges::new(seal_key);
             challenges.apply(Change::All(vec![name(value)]));
-            assert!(challenges.certificates().is_empty());
+            assert!(challenges.certificates().is_empty() && !challenges.is_complete());
+            challenges.apply(Change::Events(vec![Event::Put { kv: token("t", "t.thumb"), prev_kv: None }]));
+            assert!(!challenges.is_complete());
+            let key = name("").key;
+            challenges.apply(Change::Events(vec![Event::Delete { key, mod_revision: 10, prev_kv: None }]));
+            assert!(challenges.is_complete());
         }
     }
 }

@@ -69,6 +69,28 @@ pub const TLS_SESSIONS_MAX: usize = 1024;
 pub const TLS_SERVER_SESSIONS_MAX: usize = 1024;
 /// For a server's part of the handshake.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+// ---- OCSP -----------------------------------------------------------------------------------------------------------
+
+/// A response has some two thousand bytes, with the certificate of whoever signed it.
+pub const OCSP_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// For one responder (vulcand's).
+pub const OCSP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Responders of one certificate that are asked, one after another.
+pub const OCSP_RESPONDERS_MAX: usize = 8;
+/// Responders that are asked at once.
+pub const OCSP_AT_ONCE_MAX: usize = 8;
+/// Between two questions about a certificate, if nobody says otherwise (vulcand's),
+pub const OCSP_PERIOD: Duration = Duration::from_secs(3600);
+/// whatever is said; also after the first failure,
+pub const OCSP_PERIOD_MIN: Duration = Duration::from_secs(1);
+/// and after many.
+pub const OCSP_RETRY_MAX: Duration = Duration::from_secs(3600);
+/// Of a response that does not say when it ends.
+pub const OCSP_ANSWER_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// A responder's clock may be ahead by this much.
+pub const OCSP_CLOCK_SKEW: Duration = Duration::from_secs(300);
+
 // ---- TCP ------------------------------------------------------------------------------------------------------------
 
 /// Of what a client sends until its TLS handshake has named the server: a ClientHello with many key shares has two thousand

@@ -1,6 +1,7 @@
 //! vulcand's hosts: a name and its certificate.
 
-use super::ObjectError;
+use super::{ObjectError, is_default, timeout};
+use routing::certificate::OcspSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
@@ -27,8 +28,23 @@ pub struct HostSettings {
     /// vulcand's engines do not keep it either.
     #[serde(rename(serialize = "AutoCert", deserialize = "autocert"), skip_serializing_if = "Option::is_none")]
     pub auto_cert: Option<Value>,
-    #[serde(rename(serialize = "OCSP", deserialize = "ocsp"), skip_serializing_if = "Option::is_none")]
-    pub ocsp: Option<Value>,
+    #[serde(rename(serialize = "OCSP", deserialize = "ocsp"), skip_serializing_if = "is_default")]
+    pub ocsp: HostOcsp,
+}
+
+/// Whether what the authority says of the certificate goes along in handshakes.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostOcsp {
+    #[serde(rename(serialize = "Enabled", deserialize = "enabled"))]
+    pub enabled: bool,
+    /// Until it is asked again; empty: an hour.
+    #[serde(rename(serialize = "Period", deserialize = "period"), skip_serializing_if = "String::is_empty")]
+    pub period: String,
+    #[serde(rename(serialize = "Responders", deserialize = "responders"), skip_serializing_if = "Vec::is_empty")]
+    pub responders: Vec<String>,
+    #[serde(rename(serialize = "SkipSignatureCheck", deserialize = "skipsignaturecheck"))]
+    pub skip_signature_check: bool,
 }
 
 impl Host {
@@ -38,7 +54,19 @@ impl Host {
             ObjectError::Json(_) => ObjectError::Host,
             other => other,
         })?;
+        host.ocsp()?;
         Ok(Self { name: name.to_owned(), ..host })
+    }
+
+    /// How its authority is asked, if it is to be.
+    pub fn ocsp(&self) -> Result<Option<OcspSpec>, ObjectError> {
+        let HostOcsp { enabled, period, responders, skip_signature_check } = &self.settings.ocsp;
+        if !enabled {
+            return Ok(None);
+        }
+        let period_s = timeout("Settings.OCSP.Period", period)?.map_or(0, |period| period.as_secs().max(1));
+        let (responders, skip_signature_check) = (responders.clone(), *skip_signature_check);
+        Ok(Some(OcspSpec { period_s, responders, skip_signature_check }))
     }
 
     /// What is asked for and not done.
@@ -46,10 +74,6 @@ impl Host {
         let mut notes = Vec::new();
         if self.settings.auto_cert.is_some() {
             notes.push("AutoCert has no effect: certificates are asked for by the label roadstead.https".to_owned());
-        }
-        let is_stapled = |ocsp: &Value| ocsp.get("enabled").is_some_and(|enabled| enabled == true);
-        if self.settings.ocsp.as_ref().is_some_and(is_stapled) {
-            notes.push("OCSP has no effect: responses are not stapled".to_owned());
         }
         notes
     }
@@ -70,9 +94,15 @@ mod tests {
         let json = br#"{"Name":"other","Settings":{"Default":true,"KeyPair":"c2VhbGVk","OCSP":{"Enabled":true}}}"#;
         let host = Host::parse("a.example", json).unwrap();
         assert_eq!((host.name.as_str(), host.settings.default), ("a.example", true));
-        assert_eq!((host.settings.key_pair.as_str(), host.notes().len()), ("c2VhbGVk", 1));
+        assert_eq!((host.settings.key_pair.as_str(), host.notes().len()), ("c2VhbGVk", 0));
+        assert_eq!(host.ocsp().unwrap(), Some(OcspSpec::default()));
         assert!(!format!("{host:?}").contains("c2VhbGVk"));
         assert!(Host::parse("a", b"{}").unwrap().settings.key_pair.is_empty());
+        let asked = br#"{"Settings":{"OCSP":{"Enabled":true,"Period":"90s","Responders":["http://a"],"SkipSignatureCheck":true}}}"#;
+        let spec = OcspSpec { period_s: 90, responders: vec!["http://a".to_owned()], skip_signature_check: true };
+        assert_eq!(Host::parse("a", asked).unwrap().ocsp().unwrap(), Some(spec));
+        let wrong = br#"{"Settings":{"OCSP":{"Enabled":true,"Period":"soon"}}}"#;
+        assert!(matches!(Host::parse("a", wrong), Err(ObjectError::Duration { .. })));
         let clear = br#"{"Settings":{"KeyPair":{"Key":"c2VjcmV0","Cert":""}}}"#;
         let error = Host::parse("a", clear).unwrap_err();
         assert!(error.to_string().contains("sealed") && !format!("{error:?}").contains("c2VjcmV0"));

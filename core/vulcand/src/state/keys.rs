@@ -143,6 +143,7 @@ impl Keys {
                 name: name.to_owned(),
                 key_pair: host.settings.key_pair.clone(),
                 is_default: host.settings.default,
+                ocsp: host.ocsp().ok().flatten(),
             });
         }
         found.filter(|host| !host.key_pair.is_empty())

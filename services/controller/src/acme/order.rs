@@ -236,6 +236,7 @@ impl Orderer<'_> {
             not_after_s: chain.not_after_s,
             issuer: CertificateIssuer::Acme,
             default: false,
+            ocsp: None,
         };
         record.succeeded();
         let key = keys::certificate(&certificate_id(CertificateIssuer::Acme, name));

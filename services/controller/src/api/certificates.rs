@@ -10,7 +10,7 @@ use http::StatusCode;
 use identity::KeyPair;
 use lifecycle::ErrorChain;
 use model::Timestamp;
-use routing::certificate::{CertificateDocument, CertificateIssuer};
+use routing::certificate::{CertificateDocument, CertificateIssuer, OcspSpec};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +59,9 @@ struct Given {
     /// Shown to clients that ask for no name, too.
     #[serde(default)]
     default: bool,
+    /// What its authority says of it goes along in handshakes.
+    #[serde(default)]
+    ocsp: bool,
 }
 
 /// `PUT /v1/certificates`: replaces an earlier one that was given for the same first name.
@@ -81,6 +84,7 @@ pub async fn add(api: &Api, call: &Call) -> Result<Response, Failure> {
         not_after_s: chain.not_after_s,
         issuer: CertificateIssuer::Given,
         default: given.default,
+        ocsp: given.ocsp.then(OcspSpec::default),
     };
     vault.write(vec![put(keys::certificate(&id), &document)]).await?;
     vault.changed.notify_one();

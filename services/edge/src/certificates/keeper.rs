@@ -2,9 +2,10 @@
 //! certificate is a [`Problem`], and what served before serves on.
 
 use super::{Certificate, Names};
+use arc_swap::ArcSwap;
 use identity::{SealKey, Validity};
 use lifecycle::{BoxError, ErrorChain};
-use routing::certificate::{CERTIFICATES_PREFIX, CertificateDocument, CertificateIssuer};
+use routing::certificate::{CERTIFICATES_PREFIX, CertificateDocument, CertificateIssuer, OcspSpec};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -14,11 +15,15 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 use vulcand::{HostSpec, Problem};
 use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::X509Certificate;
 
 /// Certificates of one chain.
 const CHAIN_MAX: usize = 16;
 /// Names of one certificate.
 const NAMES_MAX: usize = 1000;
+/// `id-pe-tlsfeature`, and in it `status_request`: who shows it has to staple what its authority says (RFC 7633).
+const FEATURES: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 1, 24];
+const MUST_STAPLE: &[u8] = &[0x02, 0x01, 0x05];
 
 /// A certificate as it serves, for the table on disk: its key is sealed there, too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,6 +105,7 @@ impl Keeper {
                 not_after_s: 0,
                 issuer: CertificateIssuer::Given,
                 default: host.is_default,
+                ocsp: host.ocsp.clone(),
             };
             self.take(Source::Hosts, host.key.clone(), Asked::Host(host.clone()), Ok(document));
             present.insert(host.key.clone());
@@ -172,22 +178,34 @@ fn open(key: &str, document: CertificateDocument, seal_key: Option<&SealKey>) ->
     let leaf = chain.first().ok_or("there is no certificate in it")?;
     // What is wrong with a private key is not said in the words of what read it.
     let private = PrivateKeyDer::from_pem_slice(&pair.key).map_err(|_| "there is no private key in it")?;
-    let names = names(leaf, &document.names)?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(leaf).map_err(|_| "it is not a certificate")?;
+    let names = names(&parsed, &document.names);
+    let ocsp = document.ocsp.clone().or_else(|| must_staple(&parsed).then(OcspSpec::default));
     let not_after = Validity::of(leaf)?.not_after;
     let not_after_s = not_after.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     let chain = Arc::new(CertifiedKey::from_der(chain, private, &identity::provider())?);
-    Ok(Certificate { key: key.to_owned(), names, not_after_s, document, chain })
+    let (chain, standing) = (ArcSwap::new(chain), ArcSwap::from_pointee("not asked yet".to_owned()));
+    Ok(Certificate { key: key.to_owned(), names, not_after_s, document, chain, ocsp, standing })
 }
 
-/// Those that are asked for, and those that it names itself.
-fn names(leaf: &CertificateDer<'_>, asked: &[String]) -> Result<Vec<String>, BoxError> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(leaf).map_err(|_| "it is not a certificate")?;
-    let named = parsed.subject_alternative_name().ok().flatten();
-    let named = named.iter().flat_map(|extension| &extension.value.general_names).filter_map(|name| match name {
+/// Those that are asked for; if none are, those that it has.
+fn names(certificate: &X509Certificate<'_>, asked: &[String]) -> Vec<String> {
+    let own = certificate.subject_alternative_name().ok().flatten();
+    let own = own.iter().flat_map(|extension| &extension.value.general_names).filter_map(|name| match name {
         GeneralName::DNSName(name) => Some(*name),
         _ => None,
     });
-    let names: BTreeSet<String> =
-        named.chain(asked.iter().map(String::as_str)).map(str::to_ascii_lowercase).take(NAMES_MAX).collect();
-    Ok(names.into_iter().collect())
+    let names: BTreeSet<String> = match asked {
+        [] => own.map(str::to_ascii_lowercase).take(NAMES_MAX).collect(),
+        asked => asked.iter().map(|name| name.to_ascii_lowercase()).take(NAMES_MAX).collect(),
+    };
+    names.into_iter().collect()
+}
+
+fn must_staple(certificate: &X509Certificate<'_>) -> bool {
+    let features = certificate
+        .extensions()
+        .iter()
+        .filter(|one| one.oid.iter().is_some_and(|oid| oid.eq(FEATURES.iter().copied())));
+    features.flat_map(|one| one.value.windows(MUST_STAPLE.len())).any(|feature| feature == MUST_STAPLE)
 }

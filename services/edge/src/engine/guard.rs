@@ -6,7 +6,7 @@ use super::arrival;
 use super::buffering;
 use super::client::{After, Client, Peer};
 use super::exchange::{self, Begun, CLIENT_LEFT, Start};
-use super::handshake;
+use super::handshake::{self, Agreed};
 use super::journey::{Journey, NoServer, admit};
 use super::orders::Orders;
 use super::record::{self, Whose};
@@ -98,7 +98,8 @@ async fn decide<'c>(
     route: &Route,
     chain: &'c Chain,
 ) -> Option<Decision<'c>> {
-    let tls = handshake::seen(&client.line);
+    let agreed = handshake::agreed(&client.line);
+    let tls = agreed.as_ref().map(Agreed::shown);
     let mut decision =
         journey.read(|request| show(request, &client.peer, tls, route, |seen| chain.before(seen, now())));
     while let Decision::Ask(asking) = decision {

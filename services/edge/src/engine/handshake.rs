@@ -9,6 +9,7 @@ use lifecycle::ErrorChain;
 use rustls::{HandshakeKind, ProtocolVersion};
 use std::future::poll_fn;
 use std::io::ErrorKind;
+use std::rc::Rc;
 use std::task::Poll;
 
 impl Client {
@@ -35,19 +36,37 @@ impl Client {
     }
 }
 
-/// As middlewares see a connection.
-pub(super) fn seen(line: &Line) -> Option<middleware::Tls<'static>> {
-    if let Line::Stream(stream) = line {
-        return stream.tls();
+/// What was agreed on with a client.
+#[derive(Clone, Debug)]
+pub(super) struct Agreed {
+    version: &'static str,
+    resumed: bool,
+    cipher_suite: &'static str,
+    server_name: Option<Rc<str>>,
+}
+
+impl Agreed {
+    /// As middlewares see it.
+    pub fn shown(&self) -> middleware::Tls<'_> {
+        let &Self { version, resumed, cipher_suite, .. } = self;
+        middleware::Tls { version, resumed, cipher_suite, server_name: self.server_name.as_deref().unwrap_or_default() }
     }
-    let agreed = line.tls()?.agreed();
+}
+
+/// What was agreed on for a connection over TLS.
+pub(super) fn agreed(line: &Line) -> Option<Agreed> {
+    if let Line::Stream(stream) = line {
+        return stream.tls().cloned();
+    }
+    let tls = line.tls()?;
+    let agreed = tls.agreed();
     let version = match agreed.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLS13",
         _ => "TLS12",
     };
     let cipher_suite = agreed.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
     let resumed = agreed.handshake_kind() == Some(HandshakeKind::Resumed);
-    Some(middleware::Tls { version, resumed, cipher_suite, server_name: "" })
+    Some(Agreed { version, resumed, cipher_suite, server_name: tls.server_name().cloned() })
 }
 
 impl Handshakes {

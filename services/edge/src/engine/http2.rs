@@ -50,8 +50,8 @@ pub(super) use flood::PREFACE;
 pub(super) use front::serve;
 pub(super) use links::{Links, alone, connect};
 
+use super::handshake::Agreed;
 use from_client::FromClient;
-use middleware::Tls;
 use piece::Spare;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -84,10 +84,10 @@ pub(super) fn begins(bytes: &[u8]) -> bool {
 }
 
 impl Stream {
-    /// Of a client, over TLS: what was agreed on, as middlewares see it.
-    pub fn tls(&self) -> Option<Tls<'static>> {
+    /// Of a client, over TLS: what was agreed on.
+    pub fn tls(&self) -> Option<&Agreed> {
         match self {
-            Self::FromClient(stream) => stream.tls,
+            Self::FromClient(stream) => stream.tls.as_ref(),
             Self::ToServer(_) => None,
         }
     }

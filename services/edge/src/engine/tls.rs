@@ -15,6 +15,7 @@
 
 mod wire;
 
+use super::client_hello::{Said, look};
 use crate::secure::servers::Upstream;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
@@ -24,6 +25,7 @@ use rustls::{CommonState, ProtocolVersion};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -35,6 +37,8 @@ pub(super) struct Tls {
     session: Session,
     /// What it was made with, if it is to a server.
     upstream: Option<Arc<Upstream>>,
+    /// Whom the client asked for.
+    name: Option<Rc<str>>,
     /// Of a record, or of a message of the handshake, that has not come whole.
     incoming: Vec<u8>,
     /// Sealed, and not taken by the socket from here on.
@@ -86,6 +90,7 @@ impl Tls {
             stream,
             session,
             upstream: None,
+            name: None,
             incoming: Vec::new(),
             outgoing: Vec::new(),
             sent: 0,
@@ -106,6 +111,11 @@ impl Tls {
 
     pub fn upstream(&self) -> Option<&Arc<Upstream>> {
         self.upstream.as_ref()
+    }
+
+    /// Whom the client asked for (SNI).
+    pub fn server_name(&self) -> Option<&Rc<str>> {
+        self.name.as_ref()
     }
 
     /// What was agreed on: version, cipher suite, protocol (ALPN), whether it was resumed.
@@ -257,6 +267,11 @@ impl Tls {
             Err(error) => return Err(error),
         };
         let came = &mut wire[..kept + count];
+        // The state machine knows it, and does not tell.
+        let says_hello = matches!(self.session, Session::Server(_)) && self.agreed().protocol_version().is_none();
+        if says_hello && let Said::Name(name) = look(came) {
+            self.name = Some(name.into());
+        }
         let used = self.advance(came, sink);
         let left = match &used {
             Ok(used) => &came[*used..],

@@ -117,8 +117,10 @@ impl Assembler {
             let is_first = !std::mem::replace(&mut self.told[source as usize], true);
             self.challenges.apply(change);
             self.certificates.publish_challenges(self.challenges.certificates());
-            // Said only now, when both kinds are answered.
-            self.challenges.acknowledge(revision);
+            // Said only now, when both kinds are answered; not while one of them is not.
+            if self.challenges.is_complete() {
+                self.challenges.acknowledge(revision);
+            }
             // They are in no table; but what was read first may be the last that a table waited for.
             return is_first;
         }

@@ -1,6 +1,7 @@
 //! One stream of a client's connection, as a connection of HTTP/1 that carries one request: its body is read here, and what
 //! the engine answers is written here.
 
+use super::super::handshake::Agreed;
 use super::fault::fault;
 use super::fields::to_map;
 use super::inbound::Inbound;
@@ -11,7 +12,6 @@ use h2::Reason;
 use h2::server::SendResponse;
 use http::StatusCode;
 use http1::{Asked, Framing, Limits, Parsed, Response, Storage};
-use middleware::Tls;
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::rc::Rc;
@@ -26,7 +26,7 @@ pub(in super::super) struct FromClient {
     answer: Answer,
     asked: Asked,
     sending: Rc<Sending>,
-    pub tls: Option<Tls<'static>>,
+    pub tls: Option<Agreed>,
 }
 
 /// How far the answer has come.
@@ -42,7 +42,7 @@ impl FromClient {
         respond: SendResponse<Piece>,
         asked: Asked,
         sending: Rc<Sending>,
-        tls: Option<Tls<'static>>,
+        tls: Option<Agreed>,
     ) -> Self {
         Self { inbound, answer: Answer::Head(respond, Vec::new()), asked, sending, tls }
     }

@@ -3,7 +3,7 @@
 use super::super::Face;
 use super::super::arrival::look;
 use super::super::client::{After, Client, answering};
-use super::super::handshake;
+use super::super::handshake::{self, Agreed};
 use super::super::line::Line;
 use super::super::registry::Entry;
 use super::super::thread::Worker;
@@ -27,7 +27,6 @@ use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::{Method, Request};
 use http1::Asked;
-use middleware::Tls;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -45,7 +44,7 @@ struct Shared {
     worker: Rc<Worker>,
     peer: SocketAddr,
     face: Arc<Face>,
-    tls: Option<Tls<'static>>,
+    tls: Option<Agreed>,
     sending: Rc<Sending>,
     /// That are served.
     streams: Cell<usize>,
@@ -75,7 +74,7 @@ pub(in super::super) async fn serve(
     entry: Entry,
 ) {
     let times = worker.house.client_times;
-    let (spare, tls) = (worker.http2.spare.clone(), handshake::seen(&line));
+    let (spare, tls) = (worker.http2.spare.clone(), handshake::agreed(&line));
     let wire = Wire::to_client(line, early, spare.clone());
     let shake = builder().handshake(wire.clone());
     let mut shake = std::pin::pin!(shake);
@@ -201,7 +200,7 @@ impl Shared {
         };
         let asked = Asked { head: request.method() == Method::HEAD, upgrade: protocol.is_some() };
         let inbound = Inbound::request(request.into_body(), coding);
-        let stream = FromClient::new(inbound, respond, asked, self.sending.clone(), self.tls);
+        let stream = FromClient::new(inbound, respond, asked, self.sending.clone(), self.tls.clone());
         let line = Line::Stream(Box::new(Stream::FromClient(stream)));
         // On the heap, since a task is moved several times before it runs.
         let mut client = Box::new(Client::new(line, self.peer, self.face.clone(), worker));

@@ -3,7 +3,7 @@
 use crate::harness::{DEADLINE, Edge, config};
 use crate::memory_store::MemoryStore;
 use identity::{KeyPair, SealKey};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, IsCa, SerialNumber};
 use routing::certificate::{CertificateDocument, CertificateIssuer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -57,6 +57,19 @@ impl Authority {
         KeyPair { key: key.serialize_pem().into_bytes(), cert: certificate.pem().into_bytes() }
     }
 
+    /// One with the authority's own behind it, and with these extensions.
+    pub fn issue_with(&self, names: &[&str], serial: u64, extensions: Vec<CustomExtension>) -> KeyPair {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let (key, mut params) = (rcgen::KeyPair::generate().unwrap(), CertificateParams::new(names).unwrap());
+        (params.serial_number, params.custom_extensions) = (Some(SerialNumber::from(serial)), extensions);
+        let chain = format!("{}{}", params.signed_by(&key, &self.0).unwrap().pem(), self.pem());
+        KeyPair { key: key.serialize_pem().into_bytes(), cert: chain.into_bytes() }
+    }
+
+    pub fn key(&self) -> &rcgen::KeyPair {
+        self.0.key()
+    }
+
     /// As a store keeps it.
     pub fn document(&self, names: &[&str], default: bool) -> String {
         certificate(&self.issue(names), default)
@@ -101,6 +114,7 @@ pub fn certificate(pair: &KeyPair, default: bool) -> String {
         not_after_s: 0,
         issuer: CertificateIssuer::Given,
         default,
+        ocsp: None,
     };
     serde_json::to_string(&document).unwrap()
 }
