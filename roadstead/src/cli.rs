@@ -13,6 +13,7 @@ mod route;
 mod state;
 mod token;
 mod top;
+mod upgrade;
 mod vip;
 
 pub use bucket::{make_pictures_bucket, s3};
@@ -45,6 +46,9 @@ pub enum Command {
     /// Watch what the edge does now: requests per second, times, errors, by route and by server
     #[command(after_help = top::EXAMPLES)]
     Top(top::Arguments),
+    /// Have `roadstead up` become the binary that is now in its place, without losing a request
+    #[command(after_help = upgrade::EXAMPLES)]
+    Upgrade(upgrade::Arguments),
     /// Certificates for apps' own names: asked for, given, renewed
     #[command(subcommand, after_help = cert::EXAMPLES)]
     Cert(cert::Command),
@@ -81,6 +85,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Restore(restore) => state::restore(restore).await,
             Command::Route(command) => route::run(command).await,
             Command::Top(arguments) => top::run(arguments).await,
+            Command::Upgrade(arguments) => upgrade::run(arguments).await,
             Command::Cert(command) => cert::run(command).await,
             Command::Bucket(command) => bucket::run(command).await,
             Command::Image(command) => image::run(command).await,

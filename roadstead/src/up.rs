@@ -3,12 +3,14 @@
 
 mod child;
 mod flags;
+mod notice;
 mod platform;
 mod programs;
 mod replace;
 mod routes;
 
 pub use flags::{Arguments, JoinArguments, parse_time};
+pub use notice::Notice;
 pub use platform::{Addresses, Platform};
 pub use routes::operations as platform_routes;
 
@@ -102,11 +104,13 @@ async fn run_platform(
         tokio::spawn(async move { cluster::upkeep(data, membership, stop).await })
     });
     greet(&platform);
+    replacement.may_be_asked(&platform.config().data);
     let left = match stop.or(replacement.asked()).await {
         Some(()) => Some(platform.leave().await),
         None => {
             tracing::info!("stopping; running tasks stay and are taken back by the next `roadstead up`");
             platform.finished().await;
+            replace::end_what_was_left();
             None
         }
     };

@@ -204,10 +204,15 @@ fn the_binary_is_replaced_under_load_and_no_request_fails() {
     load.goes_on();
     let supervisor = stage.up.id();
     let mut after_first = None;
-    for _ in 0..3 {
+    for upgrade in 0..3 {
         let before = stage.up.children();
         install(&stage.binary(), Binary::Good);
-        stage.ask_for_replacement();
+        if upgrade == 0 {
+            let said = stage.up.cli(&["upgrade"]);
+            assert!(said.ends_with("the edge served all the while"), "{said}");
+        } else {
+            stage.ask_for_replacement();
+        }
         until("nothing of before is left", || {
             before.iter().all(|(_, pid)| !Path::new(&format!("/proc/{pid}")).exists()).then_some(())
         });
@@ -243,6 +248,9 @@ fn a_binary_that_would_not_start_changes_nothing_and_the_log_says_so() {
         assert_eq!(stage.up.children(), before);
     }
     assert!(stage.log().contains("it is broken"), "what the binary said is in the log");
+    install(&stage.binary(), Binary::Script(broken[1]));
+    let said = support::failure(&["upgrade", "--data", &stage.up.data.display().to_string()]);
+    assert!(said.contains("would not start, and nothing has changed") && said.contains("it is broken"), "{said}");
     let edge = stage.edge();
     install(&stage.binary(), Binary::Good);
     stage.ask_for_replacement();

@@ -66,7 +66,7 @@ impl Story {
             vulcand: edge::Vulcand::default(),
             observation: edge::Observation::default(),
             take_over: false,
-            drain: std::time::Duration::ZERO,
+            drain: edge::Drain::default(),
         };
         let edge = edge::start(config, stop.child()).await.unwrap();
         let (port, api) = (edge.address("").unwrap().port(), edge.address("api").unwrap());

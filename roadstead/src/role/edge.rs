@@ -48,9 +48,12 @@ pub struct Arguments {
     /// ends. Where none runs, bind them (docs/upgrade.md)
     #[arg(long, requires = "data")]
     take_over: bool,
-    /// How long connections stay after another process has taken over from this one
+    /// How long clients of HTTP/1 that idle stay after another process has taken over from this one
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "10s")]
     drain: Duration,
+    /// How much longer WebSockets, TCP connections and long transfers do
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "10m")]
+    drain_tunnels: Duration,
     #[command(flatten)]
     credentials: credentials::CredentialFlags,
     #[command(flatten)]
@@ -65,7 +68,7 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(300);
 impl Arguments {
     /// How long this edge works without a supervisor: until it is taken over, and has drained.
     pub fn stays(&self) -> Duration {
-        TAKEN_OVER_WITHIN + self.drain
+        TAKEN_OVER_WITHIN + self.drain + self.drain_tunnels
     }
 }
 
@@ -95,7 +98,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         vulcand: ::edge::Vulcand { aliases: arguments.aliases, api: Some(api) },
         observation: arguments.observation.observation(),
         take_over: arguments.take_over,
-        drain: arguments.drain,
+        drain: ::edge::Drain { idle: arguments.drain, tunnels: arguments.drain_tunnels },
     };
     Ok(only("edge", ::edge::start(config, stop).await?))
 }

@@ -3,7 +3,9 @@
 //! watches it sees nothing end. A binary that would not start changes nothing.
 
 use super::child::Running;
+use super::notice::Notice;
 use anyhow::{Context, bail};
+use nix::sys::signal::{self, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use std::env;
@@ -18,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind};
 use tokio::time::timeout;
 
 /// The process ids of edges that were left at work, for who comes next and is their parent.
@@ -38,6 +40,8 @@ pub fn would_start() -> String {
 /// Waits for the wish to be replaced; made before anything else, since the signal would end a process that does not.
 pub struct Replacement {
     asked: Signal,
+    /// For whoever asks, and where it is.
+    notice: Option<(PathBuf, Notice)>,
     /// Of the `up` that comes next.
     arguments: Vec<OsString>,
 }
@@ -45,8 +49,15 @@ pub struct Replacement {
 impl Replacement {
     pub fn watch(arguments: Vec<OsString>) -> anyhow::Result<Self> {
         binary()?;
-        let asked = signal(SignalKind::user_defined2()).context("watch for SIGUSR2")?;
-        Ok(Self { asked, arguments })
+        let asked = tokio::signal::unix::signal(SignalKind::user_defined2()).context("watch for SIGUSR2")?;
+        Ok(Self { asked, notice: None, arguments })
+    }
+
+    /// The platform has started; `roadstead upgrade` finds this process from now on.
+    pub fn may_be_asked(&mut self, data: &Path) {
+        let notice = Notice::of_this_process();
+        notice.write(data);
+        self.notice = Some((data.to_owned(), notice));
     }
 
     /// Resolves when somebody asks for it and there is a binary that would start.
@@ -57,6 +68,10 @@ impl Replacement {
                 Ok(version) => return tracing::info!(version, "another binary takes this one's place"),
                 Err(error) => {
                     let error = lifecycle::ErrorChain(error.as_ref());
+                    if let Some((data, notice)) = &mut self.notice {
+                        notice.refused(error.to_string());
+                        notice.write(data);
+                    }
                     tracing::error!(%error, "the binary there would not start; this process goes on as before");
                 }
             }
@@ -168,6 +183,14 @@ pub fn await_what_was_left() {
             lock(&LEFT).retain(|left| *left != id);
             tracing::info!(id, ?ended, "the edge before this one has ended");
         });
+    }
+}
+
+/// The supervisor ends, and so does what still drains.
+pub fn end_what_was_left() {
+    for id in &*lock(&LEFT) {
+        // One that has ended meanwhile needs no end.
+        let _ended = kill(Pid::from_raw(*id as i32), signal::Signal::SIGTERM);
     }
 }
 

@@ -108,7 +108,7 @@ impl Lab {
             proxies: Vec::new(),
             observation: edge::Observation::default(),
             take_over: false,
-            drain: std::time::Duration::ZERO,
+            drain: edge::Drain::default(),
         };
         let stop = Stop::new();
         let started = edge::start(config, stop.clone()).await.unwrap();

@@ -73,6 +73,7 @@ use crate::session::{CONTROLLERS_FILE, Session, Standing, Voice};
 use crate::sources::{Assembler, Contact, Source};
 use crate::spool::{Spool, SpoolMetrics};
 use crate::stapling::Stapler;
+pub use crate::succession::Drain;
 use crate::succession::{Giver, Reports, Sockets, Use};
 use crate::vulcands::{Onward, Recent};
 use lifecycle::{Started, Stop};
@@ -127,7 +128,7 @@ pub struct Config {
     /// its own.
     pub take_over: bool,
     /// How long this process serves its connections on after another one has taken over.
-    pub drain: Duration,
+    pub drain: Drain,
 }
 
 /// How long clients may take.

@@ -65,6 +65,11 @@ impl Quiesce {
         self.phase.send_replace(Phase::Closing);
     }
 
+    /// Who idles after [`Quiesce::retire`] is sent away.
+    pub fn end_idle(&self) {
+        self.phase.send_replace(Phase::Shut);
+    }
+
     /// Returns when the edge is quiet, or is not and will not be waited for: how many connections are left.
     pub async fn begin(self: &Arc<Self>) -> u64 {
         let _one_at_a_time = self.one_at_a_time.lock().await;

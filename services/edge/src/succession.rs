@@ -54,4 +54,19 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 /// both believe that they serve.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the old process goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Drain {
+    /// For clients of HTTP/1 that idle: others leave with their next answer, or when they are told.
+    pub idle: Duration,
+    /// After that, for WebSockets, TCP connections and requests whose answers take long.
+    pub tunnels: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(10), tunnels: Duration::from_secs(600) }
+    }
+}
+
 const _: () = assert!(SETTLE_TIMEOUT.as_secs() < STEP_TIMEOUT.as_secs());

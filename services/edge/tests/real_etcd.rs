@@ -138,7 +138,7 @@ impl Edge {
             vulcand: edge::Vulcand::default(),
             observation: edge::Observation::default(),
             take_over: false,
-            drain: std::time::Duration::ZERO,
+            drain: edge::Drain::default(),
         };
         let stop = Stop::new();
         let started = edge::start(config, stop.clone()).await.unwrap();

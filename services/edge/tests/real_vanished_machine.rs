@@ -153,7 +153,7 @@ async fn story(proxy: &Machine, one: &Machine, two: &Machine) {
         vulcand: edge::Vulcand::default(),
         observation: edge::Observation::default(),
         take_over: false,
-        drain: std::time::Duration::ZERO,
+        drain: edge::Drain::default(),
     };
     let stop = Stop::new();
     let stopping = stop.clone();

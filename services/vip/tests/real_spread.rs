@@ -49,7 +49,7 @@ async fn edge(node: &Node, stores: Vec<String>) {
                 vulcand: edge::Vulcand::default(),
                 observation: edge::Observation::default(),
                 take_over: false,
-                drain: std::time::Duration::ZERO,
+                drain: edge::Drain::default(),
             };
             let started = edge::start(config, lifecycle::Stop::new()).await.unwrap();
             bound.send(()).unwrap();

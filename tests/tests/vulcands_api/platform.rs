@@ -67,7 +67,7 @@ impl Platform {
             proxies: Vec::new(),
             observation: edge::Observation::default(),
             take_over: false,
-            drain: std::time::Duration::ZERO,
+            drain: edge::Drain::default(),
         };
         let started = edge::start(config, stop.child()).await.unwrap();
         let (edge, api) = (started.address("").unwrap(), format!("http://{}", started.address("api").unwrap()));

@@ -67,7 +67,7 @@ pub fn config(store: Arc<dyn Store>) -> edge::Config {
         vulcand: edge::Vulcand::default(),
         observation: edge::Observation::default(),
         take_over: false,
-        drain: DEADLINE,
+        drain: edge::Drain::default(),
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 const UPGRADES: usize = 5;
 
 fn taking(data: &Path, store: &Arc<MemoryStore>, drain: Duration) -> edge::Config {
+    let drain = edge::Drain { idle: drain, tunnels: drain };
     edge::Config { data: Some(data.to_owned()), take_over: true, drain, ..config(store.clone()) }
 }
 
@@ -31,6 +32,42 @@ fn taking_secure(data: &Path, store: &Arc<MemoryStore>) -> edge::Config {
 
 async fn pong() -> Server {
     Server::routing(axum::Router::new().fallback(|| async { "pong" })).await
+}
+
+/// Sends back what comes through a tunnel.
+async fn echo() -> Server {
+    Server::raw(|_, mut stream| async move {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|count| count > 0) {}
+        let switched = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+        if stream.write_all(switched).await.is_ok() {
+            let (mut from, mut to) = stream.split();
+            let _ended = tokio::io::copy(&mut from, &mut to).await;
+        }
+    })
+    .await
+}
+
+async fn tunnel(address: SocketAddr, host: &str) -> TcpStream {
+    let mut tunnel = TcpStream::connect(address).await.unwrap();
+    let upgrade = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+    tunnel.write_all(upgrade.as_bytes()).await.unwrap();
+    let head = crate::harness::read_head(&mut tunnel).await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    tunnel
+}
+
+async fn assert_echo(tunnel: &mut TcpStream) {
+    let mut byte = [0];
+    tunnel.write_all(b"x").await.unwrap();
+    timeout(DEADLINE, tunnel.read_exact(&mut byte)).await.expect("the tunnel lives").unwrap();
+    assert_eq!(&byte, b"x");
+}
+
+/// Waits until the edge has ended a connection.
+async fn assert_cut(stream: &mut (impl AsyncReadExt + Unpin)) {
+    let read = timeout(DEADLINE, stream.read(&mut [0])).await.expect("an end in time");
+    assert!(!matches!(read, Ok(1..)), "{read:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,23 +121,10 @@ async fn upgrades_that_close_and_bind_again_fail_requests() {
 #[tokio::test]
 async fn a_tunnel_stays_with_the_old_process_until_its_bound_and_the_new_one_reports_it() {
     let (data, store) = (tempfile::tempdir().unwrap(), Arc::new(MemoryStore::default()));
-    let server = Server::raw(|_, mut stream| async move {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|count| count > 0) {}
-        let switched = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
-        if stream.write_all(switched).await.is_ok() {
-            let (mut from, mut to) = stream.split();
-            let _ended = tokio::io::copy(&mut from, &mut to).await;
-        }
-    })
-    .await;
+    let server = echo().await;
     let old = Edge::of(taking(data.path(), &store, Duration::from_secs(3600)), store.clone()).await;
     old.route("a", "a", &[&server]).await;
-    let mut tunnel = TcpStream::connect(old.address).await.unwrap();
-    let upgrade = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
-    tunnel.write_all(upgrade).await.unwrap();
-    let head = crate::harness::read_head(&mut tunnel).await;
-    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let mut tunnel = tunnel(old.address, "a").await;
 
     let new = Edge::of(taking(data.path(), &store, DEADLINE), store.clone()).await;
     // The server leaves: what the old process does still counts for both.
@@ -111,10 +135,7 @@ async fn a_tunnel_stays_with_the_old_process_until_its_bound_and_the_new_one_rep
         (new.status().await["draining"] == busy).then_some(())
     })
     .await;
-    let mut byte = [0];
-    tunnel.write_all(b"x").await.unwrap();
-    timeout(DEADLINE, tunnel.read_exact(&mut byte)).await.expect("the tunnel lives").unwrap();
-    assert_eq!(&byte, b"x");
+    assert_echo(&mut tunnel).await;
     drop(tunnel);
     timeout(DEADLINE, old.started.finished()).await.expect("the old one ends with its last connection").unwrap();
     eventually("nothing is reported of it any more", || async {
@@ -125,14 +146,27 @@ async fn a_tunnel_stays_with_the_old_process_until_its_bound_and_the_new_one_rep
 
 #[tokio::test]
 async fn an_idle_client_and_a_tunnel_are_cut_when_the_drain_is_over() {
-    let (data, store, server) = (tempfile::tempdir().unwrap(), Arc::new(MemoryStore::default()), pong().await);
-    let old = Edge::of(taking(data.path(), &store, Duration::from_millis(200)), store.clone()).await;
-    old.route("a", "a", &[&server]).await;
-    let mut kept = None;
-    ask(&Way::clear(old.address), &mut kept, true).await.unwrap();
-    let _new = Edge::of(taking(data.path(), &store, DEADLINE), store.clone()).await;
-    timeout(DEADLINE, old.started.finished()).await.expect("ended").unwrap();
-    assert_eq!(timeout(DEADLINE, kept.unwrap().read(&mut [0])).await.expect("closed").unwrap(), 0);
+    let (data, store) = (tempfile::tempdir().unwrap(), Arc::new(MemoryStore::default()));
+    let (server, echo) = (pong().await, echo().await);
+    // How long tunnels stay, and whether one is left when clients that idle are gone.
+    for (tunnels, stays) in [(Duration::from_secs(3600), true), (Duration::from_millis(100), false)] {
+        let drain = edge::Drain { idle: Duration::from_millis(200), tunnels };
+        let old = Edge::of(edge::Config { drain, ..taking(data.path(), &store, DEADLINE) }, store.clone()).await;
+        old.route("a", "a", &[&server]).await;
+        old.route("b", "b", &[&echo]).await;
+        let (mut kept, mut tunnel) = (None, tunnel(old.address, "b").await);
+        ask(&Way::clear(old.address), &mut kept, true).await.unwrap();
+        let new = Edge::of(taking(data.path(), &store, DEADLINE), store.clone()).await;
+        assert_cut(&mut kept.unwrap()).await;
+        if stays {
+            assert_echo(&mut tunnel).await;
+            drop(tunnel);
+        } else {
+            assert_cut(&mut tunnel).await;
+        }
+        timeout(DEADLINE, old.started.finished()).await.expect("ended").unwrap();
+        new.end().await;
+    }
 }
 
 #[tokio::test]
