@@ -56,7 +56,7 @@ async fn edge(lab: &Lab, controllers: Vec<String>, stop: &Stop) -> SocketAddr {
         proxies: Vec::new(),
         observation: edge::Observation::default(),
         take_over: false,
-        drain: std::time::Duration::ZERO,
+        drain: edge::Drain::default(),
     };
     let started = edge::start(config, stop.clone()).await.unwrap();
     let api = started.address("api").unwrap();
