@@ -5,7 +5,7 @@ use crate::faults::vulcand;
 use crate::harness::{Edge, Server, exchange, read_head};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
@@ -138,7 +138,10 @@ async fn a_flood_that_takes_no_answer_is_stopped_and_cut() {
         "GET / HTTP/1.1\r\nHost: nobody\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: v\r\nContent-Length: 5\r\n\r\nhello",
     ] {
-        let mut stream = TcpStream::connect(edge.address).await.unwrap();
+        // Room for few answers: to fill megabytes of it takes a busy machine long.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        let mut stream = socket.connect(edge.address).await.unwrap();
         floods.spawn(async move {
             let block = request.repeat(500);
             let flood = async { while stream.write_all(block.as_bytes()).await.is_ok() {} };
