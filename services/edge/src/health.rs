@@ -25,6 +25,7 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -251,10 +252,14 @@ async fn ask_http2(stream: impl AsyncRead + AsyncWrite + Unpin, uri: &str) -> Re
     let request = request.body(()).map_err(|_| Bad::Nonsense)?;
     let (mut sender, connection) = h2::client::handshake::<_>(stream).await.map_err(broken)?;
     let (response, _) = sender.send_request(request, true).map_err(broken)?;
-    tokio::select! {
-        response = response => Ok(response.map_err(broken)?.status().as_u16()),
-        ended = connection => Err(ended.map_or_else(broken, |()| Bad::Broken(io::ErrorKind::UnexpectedEof.into()))),
-    }
+    let mut response = pin!(response);
+    // A server may answer and close at once: then both have ended, and the answer counts.
+    let response = tokio::select! {
+        biased;
+        response = &mut response => response,
+        _ended = connection => response.await,
+    };
+    Ok(response.map_err(broken)?.status().as_u16())
 }
 
 /// Of an answer whose head has come; interim ones are passed over.
@@ -323,6 +328,42 @@ mod tests {
         assert!(of(HEALTH_CHECKS_MAX + 1).is_none());
         held.pop();
         assert!(of(HEALTH_CHECKS_MAX + 1).is_some());
+    }
+
+    /// Says this once the request's head has come, and its end in the same moment.
+    async fn ask_one_that_says(answer: &'static [u8]) -> Result<u16, Bad> {
+        const PREFACE_BYTES: usize = 24;
+        const FRAME_HEAD_BYTES: usize = 9;
+        const HEADERS: u8 = 1;
+        let (edges, mut servers) = tokio::io::duplex(4096);
+        let server = tokio::spawn(async move {
+            servers.read_exact(&mut [0; PREFACE_BYTES]).await.unwrap();
+            loop {
+                let mut head = [0; FRAME_HEAD_BYTES];
+                servers.read_exact(&mut head).await.unwrap();
+                servers.read_exact(&mut vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))]).await.unwrap();
+                if head[3] == HEADERS {
+                    break;
+                }
+            }
+            servers.write_all(answer).await.unwrap();
+            servers.shutdown().await.unwrap();
+            servers
+        });
+        let status = ask_http2(edges, "a", "/").await;
+        drop(server.await);
+        status
+    }
+
+    /// Settings, and a head with `:status: 200` that is all.
+    #[tokio::test]
+    async fn a_server_of_http2_that_answers_and_closes_at_once_has_answered() {
+        let answer = b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x05\0\0\0\x01\x88";
+        for _ in 0..100 {
+            let status = ask_one_that_says(answer).await;
+            assert!(matches!(status, Ok(200)), "{status:?}");
+        }
+        assert!(matches!(ask_one_that_says(&answer[..9]).await, Err(Bad::Broken(_))), "no answer is none");
     }
 
     #[test]
