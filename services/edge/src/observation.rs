@@ -83,6 +83,9 @@ pub(crate) struct Ended<'a> {
     /// The client's address.
     pub client: &'a str,
     pub is_secure: bool,
+    /// It came in HTTP/2, and was translated.
+    pub is_http2: bool,
+    /// Of a connection: as nginx has it for its streams.
     pub status: u16,
     /// Of its body, without framing.
     pub request_bytes: u64,
@@ -99,6 +102,8 @@ pub(crate) struct Ended<'a> {
 /// What a client said.
 pub(crate) enum Told<'a> {
     Request(&'a Request<'a>),
+    /// A connection that is passed on as it is; the server that its TLS handshake names.
+    Connection(Option<&'a str>),
     /// What begins with this and is no request.
     Nonsense(&'a [u8]),
 }

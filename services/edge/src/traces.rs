@@ -144,7 +144,7 @@ impl Traces {
             ("http.request.body.size", Value::Number(ended.request_bytes)),
             ("http.response.body.size", Value::Number(ended.response_bytes)),
             ("network.protocol.name", text("http")),
-            ("network.protocol.version", text(if request.version == Version::Http10 { "1.0" } else { "1.1" })),
+            ("network.protocol.version", text(version(ended, request))),
         ];
         attributes.extend(method(request));
         attributes.extend(address(request.host, "server.address", "server.port"));
@@ -246,6 +246,15 @@ fn text(text: &str) -> Value {
 
 fn known_method<'a>(request: &Request<'a>) -> &'a str {
     if KNOWN_METHODS.contains(&request.method) { request.method } else { "_OTHER" }
+}
+
+/// What the client spoke.
+fn version(ended: &Ended<'_>, request: &Request<'_>) -> &'static str {
+    match request.version {
+        _ if ended.is_http2 => "2",
+        Version::Http10 => "1.0",
+        Version::Http11 => "1.1",
+    }
 }
 
 fn method(request: &Request<'_>) -> impl Iterator<Item = (&'static str, Value)> + use<> {

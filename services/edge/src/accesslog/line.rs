@@ -10,6 +10,8 @@ use std::time::SystemTime;
 
 /// Of a target, or of what was no request.
 const TARGET_BYTES_MAX: usize = 8192;
+/// What is spoken on a connection that is passed on as it is.
+const TCP: &str = "TCP";
 /// Of everything else that a client sent.
 const FIELD_BYTES_MAX: usize = 1024;
 
@@ -25,7 +27,13 @@ pub(super) fn json(out: &mut Vec<u8>, ended: &Ended<'_>, begun: SystemTime, reda
             object.text("scheme", if ended.is_secure { b"https" } else { b"http" }, FIELD_BYTES_MAX);
             object.text("host", request.host.as_bytes(), FIELD_BYTES_MAX);
             object.text("target", redaction.of(request.target).as_bytes(), TARGET_BYTES_MAX);
-            object.text("protocol", protocol(request).as_bytes(), FIELD_BYTES_MAX);
+            object.text("protocol", protocol(ended, request).as_bytes(), FIELD_BYTES_MAX);
+        }
+        Told::Connection(name) => {
+            object.text("protocol", TCP.as_bytes(), FIELD_BYTES_MAX);
+            if let Some(name) = name {
+                object.text("server_name", name.as_bytes(), FIELD_BYTES_MAX);
+            }
         }
         Told::Nonsense(bytes) => object.text("nonsense", first_line(bytes, redaction).as_bytes(), TARGET_BYTES_MAX),
     }
@@ -82,7 +90,13 @@ pub(super) fn combined(out: &mut Vec<u8>, ended: &Ended<'_>, begun: SystemTime, 
             out.push(b' ');
             put_in_apaches_way(out, redaction.of(request.target).as_bytes(), TARGET_BYTES_MAX);
             out.push(b' ');
-            out.extend_from_slice(protocol(request).as_bytes());
+            out.extend_from_slice(protocol(ended, request).as_bytes());
+        }
+        Told::Connection(name) => {
+            // Three words, as readers of this form expect.
+            put(out, format_args!("CONNECT "));
+            put_in_apaches_way(out, name.unwrap_or("-").as_bytes(), FIELD_BYTES_MAX);
+            put(out, format_args!(" {TCP}"));
         }
         Told::Nonsense(bytes) => put_in_apaches_way(out, first_line(bytes, redaction).as_bytes(), TARGET_BYTES_MAX),
     }
@@ -93,7 +107,7 @@ pub(super) fn combined(out: &mut Vec<u8>, ended: &Ended<'_>, begun: SystemTime, 
     }
     let header = |name| match ended.request {
         Told::Request(request) => request.header(name),
-        Told::Nonsense(_) => None,
+        Told::Connection(_) | Told::Nonsense(_) => None,
     };
     for (name, end) in [("referer", "\" \""), ("user-agent", "\"\n")] {
         out.extend_from_slice(if name == "referer" { b" \"" } else { b"" });
@@ -105,8 +119,10 @@ pub(super) fn combined(out: &mut Vec<u8>, ended: &Ended<'_>, begun: SystemTime, 
     }
 }
 
-fn protocol(request: &Request<'_>) -> &'static str {
+/// What the client spoke.
+fn protocol(ended: &Ended<'_>, request: &Request<'_>) -> &'static str {
     match request.version {
+        _ if ended.is_http2 => "HTTP/2.0",
         Version::Http10 => "HTTP/1.0",
         Version::Http11 => "HTTP/1.1",
     }

@@ -49,6 +49,7 @@ fn tell(worker: &Worker, peer: &Peer, journey: &Journey, whose: Whose<'_>, statu
             request: Told::Request(request),
             client: peer.text(),
             is_secure: peer.is_secure,
+            is_http2: peer.is_http2,
             status,
             request_bytes,
             response_bytes,
@@ -91,12 +92,13 @@ fn tell_refused(
     let observer = &worker.house.observer;
     let trail: Option<Box<Trail>> = match &request {
         Told::Request(request) => follow(worker, request, whose.route, begun),
-        Told::Nonsense(_) => None,
+        Told::Connection(_) | Told::Nonsense(_) => None,
     };
     observer.ended(&Ended {
         request,
         client: peer.text(),
         is_secure: peer.is_secure,
+        is_http2: peer.is_http2,
         status,
         request_bytes: 0,
         response_bytes: body_bytes(answer),

@@ -286,3 +286,78 @@ async fn a_log_that_nobody_takes_costs_lines_and_no_request() {
     let told = text.lines().find(|line| line.contains("dropped_lines")).unwrap();
     assert!(serde_json::from_str::<Value>(told).unwrap()["dropped_lines"].as_u64().unwrap() > 0, "{told}");
 }
+
+#[tokio::test]
+async fn what_came_in_http2_is_told_to_have() {
+    let logging = Logging::start(|_| {}).await;
+    let (edge, server) = (&logging.edge, Server::named("one").await);
+    edge.route("a", "a", &[&server]).await;
+    let stream = TcpStream::connect(edge.address).await.unwrap();
+    let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let _connection = tokio::spawn(connection);
+    for host in ["a", "nobody"] {
+        let request = http::Request::get(format!("http://{host}/")).body(()).unwrap();
+        let (response, _) = sender.send_request(request, true).unwrap();
+        response.await.unwrap();
+    }
+    for line in logging.lines(2).await {
+        assert_eq!(line["protocol"], "HTTP/2.0", "{line}");
+    }
+}
+
+/// Connections of TCP routes: one that talked, and one whose server could not be reached.
+#[tokio::test]
+async fn a_connection_that_is_passed_on_is_a_line_when_it_is_over() {
+    for format in [LineFormat::Json, LineFormat::Combined] {
+        let logging = Logging::start(|config| config.format = format).await;
+        let edge = &logging.edge;
+        let echo = Server::raw(|_, mut stream| async move {
+            let mut heard = [0; 5];
+            stream.read_exact(&mut heard).await.unwrap();
+            stream.write_all(b"hello, too").await.unwrap();
+        })
+        .await;
+        let absent = Server::absent().await;
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (talking, silent) = (free(), free());
+        for (id, at, server) in [("talking", talking, &echo), ("silent", silent, &absent)] {
+            let servers = json!([{ "id": "s", "url": format!("tcp://{}", server.address) }]);
+            let document = json!({ "v": 0, "app": "/db", "tcp": { "listen": at.to_string() }, "servers": servers });
+            let key = format!("/roadstead/routes/{id}");
+            let revision = edge.store.change(&[(&key, Some(&document.to_string()))]).await;
+            edge.applied(revision).await;
+        }
+        let connect = |at| eventually("somebody listens", move || async move { TcpStream::connect(at).await.ok() });
+        let mut client = connect(talking).await;
+        client.write_all(b"hello").await.unwrap();
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).await.unwrap();
+        drop(client);
+        assert_eq!(heard, "hello, too");
+        if format == LineFormat::Combined {
+            eventually("the line is written", || async {
+                logging.text().contains("] \"CONNECT - TCP\" 200 10 \"-\" \"-\"\n").then_some(())
+            })
+            .await;
+            continue;
+        }
+        let line = &logging.lines(1).await[0];
+        for (field, value) in [
+            ("client", json!("127.0.0.1")),
+            ("protocol", json!("TCP")),
+            ("status", json!(200)),
+            ("request_bytes", json!(5)),
+            ("response_bytes", json!(10)),
+            ("route", json!("talking")),
+            ("app", json!("/db")),
+            ("server", json!(format!("tcp://{}", echo.address))),
+            ("attempts", json!(1)),
+            ("method", Value::Null),
+        ] {
+            assert_eq!(line[field], value, "{field} of {line}");
+        }
+        let _reset = connect(silent).await.read(&mut [0]).await;
+        let line = &logging.lines(2).await[1];
+        assert_eq!((&line["status"], &line["route"]), (&json!(502), &json!("silent")), "{line}");
+    }
+}

@@ -13,6 +13,7 @@ fn ended<'a>(request: Told<'a>) -> Ended<'a> {
         request,
         client: "10.0.0.1",
         is_secure: false,
+        is_http2: false,
         status: 200,
         request_bytes: 0,
         response_bytes: 5,
