@@ -88,8 +88,8 @@ pub use trailer::may_be_trailer;
 
 use std::mem::MaybeUninit;
 
-/// Headers of one head, at most.
-pub const HEADERS_MAX: usize = 256;
+/// Headers of one head, at most. Who takes fewer from others has room for the lines it adds, when it reads its own heads.
+pub const HEADERS_MAX: usize = 512;
 
 /// What one head may be; `headers_max` counts at most [`HEADERS_MAX`].
 #[derive(Debug, Clone, Copy)]

@@ -26,6 +26,8 @@ pub(super) enum Failure {
     Crowded,
     #[error("the request cannot be said in HTTP/2, which is what the server speaks")]
     Unsayable(#[source] io::Error),
+    #[error("the response cannot be said in HTTP/2, which is what the client speaks")]
+    Untold(#[source] io::Error),
     #[error("the server did not answer in time")]
     HeadTimeout,
     #[error("the server's interim responses do not end")]
@@ -76,7 +78,8 @@ impl Failure {
             | Self::Interim
             | Self::EarlySwitch
             | Self::Body(_)
-            | Self::Chunk(_) => 502,
+            | Self::Chunk(_)
+            | Self::Untold(_) => 502,
             Self::DialTimeout | Self::Silent(_) | Self::HeadTimeout | Self::BodyTimeout | Self::Deadline => 504,
             Self::RequestTooLarge | Self::Spool(SpoolError::TooLarge) => 413,
             Self::Spool(_) | Self::Crowded => 503,
@@ -116,7 +119,7 @@ impl Failure {
 
     /// Neither the client's doing nor the edge's own.
     pub fn is_servers(&self) -> bool {
-        self.status() >= 500 && !matches!(self, Self::Spool(_))
+        self.status() >= 500 && !matches!(self, Self::Spool(_) | Self::Untold(_))
     }
 
     /// No byte of the request was looked at, so any request may go elsewhere.

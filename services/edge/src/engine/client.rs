@@ -51,6 +51,8 @@ pub(super) struct Peer {
     pub face: Arc<Face>,
     /// Nobody on the way can read what is said.
     pub is_secure: bool,
+    /// It speaks HTTP/2, and this is one of its streams.
+    pub is_http2: bool,
 }
 
 /// An address as text, without an allocation.
@@ -153,7 +155,7 @@ pub(super) fn answering<'a>(worker: &'a Worker, client: &'a mut Client, arrival:
 impl Client {
     pub fn new(line: Line, peer: SocketAddr, face: Arc<Face>, worker: &Worker) -> Self {
         let (address, port, text) = (peer.ip(), peer.port(), AddressText::of(peer.ip()));
-        let peer = Peer { address, port, text, face, is_secure: line.is_secure() };
+        let peer = Peer { address, port, text, face, is_secure: line.is_secure(), is_http2: line.is_stream() };
         let times = worker.house.client_times;
         let timer = Timer::new(Instant::now() + times.head);
         Self {

@@ -6,7 +6,7 @@ use super::orders::Orders;
 use super::thread::Worker;
 use crate::count::CountsOf;
 use crate::current::{Admitted, Snapshot, Turns};
-use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, SMALL_REQUEST_BYTES_MAX};
+use crate::limits::{H2_ADDED_HEADERS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, SMALL_REQUEST_BYTES_MAX};
 use crate::observation::Trail;
 use crate::servers::Server;
 use crate::spool::Stored;
@@ -19,6 +19,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 pub(super) const LIMITS: Limits = Limits { head_bytes_max: HEAD_BYTES_MAX, headers_max: HEADERS_MAX };
+/// Of a request that came in HTTP/2: it has lines that its client did not send.
+pub(super) const H2_LIMITS: Limits = Limits { headers_max: HEADERS_MAX + H2_ADDED_HEADERS_MAX, ..LIMITS };
+/// Of a head that the edge wrote itself: it and the middlewares have added lines.
+pub(super) const OWN_LIMITS: Limits = Limits { head_bytes_max: 2 * HEAD_BYTES_MAX, headers_max: http1::HEADERS_MAX };
 
 /// What of a request is needed after its first attempt has begun.
 #[derive(Debug)]
@@ -124,7 +128,7 @@ impl Journey {
     /// Reads the head again.
     pub fn read<R>(&self, use_it: impl FnOnce(&Request<'_>) -> R) -> R {
         let mut storage = Storage::new();
-        match Request::parse(&self.head, &mut storage, &LIMITS) {
+        match Request::parse(&self.head, &mut storage, &OWN_LIMITS) {
             Ok(Parsed::Complete(request)) => use_it(&request),
             _ => unreachable!("the same bytes were a request before"),
         }

@@ -2,6 +2,7 @@
 //! the engine answers is written here.
 
 use super::super::handshake::Agreed;
+use super::super::journey::OWN_LIMITS;
 use super::fault::fault;
 use super::fields::to_map;
 use super::inbound::Inbound;
@@ -11,14 +12,12 @@ use crate::limits::{HEAD_BYTES_MAX, INTERIM_BYTES_MAX};
 use h2::Reason;
 use h2::server::SendResponse;
 use http::StatusCode;
-use http1::{Asked, Framing, Limits, Parsed, Response, Storage};
+use http1::{Asked, Framing, Parsed, Response, Storage};
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// Of a head that the edge wrote itself: it has added lines.
-const OWN_LIMITS: Limits = Limits { head_bytes_max: 2 * HEAD_BYTES_MAX, headers_max: http1::HEADERS_MAX };
 const _: () = assert!(HEAD_BYTES_MAX as u64 <= INTERIM_BYTES_MAX);
 
 pub(in super::super) struct FromClient {

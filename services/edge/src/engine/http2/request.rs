@@ -4,20 +4,16 @@
 //! headers of a connection, `TE` other than `trailers`, CR, LF and NUL in values, data that does not add up to
 //! `content-length`. What is left is refused here or, once it is a head of HTTP/1, by the same reading as any other.
 
+use super::super::journey::OWN_LIMITS;
 use super::fields::{put_line, put_lines, to_map};
 use super::inbound::Coding;
-use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, Method, Request, Uri};
-use http1::{Limits, Parsed, Storage};
+use http1::{Parsed, Storage};
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};
-
-/// Of a head that the edge wrote itself: it has added lines.
-const OWN_LIMITS: Limits = Limits { head_bytes_max: 2 * HEAD_BYTES_MAX, headers_max: http1::HEADERS_MAX };
-const _: () = assert!(HEADERS_MAX <= OWN_LIMITS.headers_max);
 
 /// Why a request is malformed: its stream is reset (RFC 9113 §8.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

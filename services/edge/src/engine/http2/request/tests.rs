@@ -1,6 +1,7 @@
 use super::*;
+use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 use http::{HeaderName, HeaderValue};
-use http1::{Framing, Request as Head};
+use http1::{Framing, Limits, Request as Head};
 use proptest::prelude::*;
 
 const LIMITS: Limits = Limits { head_bytes_max: HEAD_BYTES_MAX, headers_max: HEADERS_MAX };
