@@ -97,7 +97,7 @@ impl Exchange<'_, '_> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(error))),
                 Poll::Pending => {}
             }
-            if self.upload.is_free_of_client() && self.client.poll_left(context) {
+            if self.poll_left(context) {
                 return Poll::Ready(Err(End::ClientLeft));
             }
             if !self.client.timer.has_passed(context) {
@@ -161,7 +161,7 @@ impl Exchange<'_, '_> {
                 Poll::Pending => break Waits::Server,
             }
         };
-        if self.upload.is_free_of_client() && self.client.poll_left(context) {
+        if self.poll_left(context) {
             return Poll::Ready(Err(End::ClientLeft));
         }
         if moved || download.waits_for != waits_for {
@@ -176,6 +176,14 @@ impl Exchange<'_, '_> {
             Waits::Client => End::ClientLeft,
             _ => End::BrokeOff(Failure::BodyTimeout),
         }))
+    }
+
+    /// Whether the client has left. While its body is awaited reading it says so; while the server is, nobody reads.
+    fn poll_left(&mut self, context: &mut Context<'_>) -> bool {
+        if self.upload.is_free_of_client() {
+            return self.client.poll_left(context);
+        }
+        !self.upload.awaits_client() && self.client.line.poll_gone(context)
     }
 
     fn idle_max(&self) -> Duration {
@@ -342,7 +350,10 @@ impl Exchange<'_, '_> {
             true => self.to_client.send_last(line, out, rest_as_it_is),
             false => self.to_client.send_all(line, out, rest_as_it_is),
         };
-        sent.map_err(|_| End::ClientLeft)?;
+        sent.map_err(|error| match error.kind() {
+            ErrorKind::InvalidData if self.client.line.is_stream() => End::Failed(Failure::Untold(error)),
+            _ => End::ClientLeft,
+        })?;
         let keeps_server = response.keep_alive && used == rest.len();
         Ok(Download {
             status: response.status,

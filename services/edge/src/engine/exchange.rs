@@ -26,6 +26,7 @@ use std::future::poll_fn;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -253,7 +254,7 @@ async fn send(
     journey: &Journey,
     admitted: &Admitted,
     mut is_fresh: bool,
-) -> Result<Sent, Failure> {
+) -> Result<Sent, End> {
     let (server, want, send_proxy) = (admitted.server(), journey.want(admitted), admitted.route().send_proxy);
     loop {
         let kept = match is_fresh || send_proxy.is_some() {
@@ -263,16 +264,20 @@ async fn send(
         let times = dial_times(journey, admitted);
         let connection = match (kept, send_proxy) {
             (Some(connection), _) => connection,
-            (None, None) => dial(worker, server, want, times).await?,
+            (None, None) => unless_gone(client, dial(worker, server, want, times)).await?,
             (None, Some(version)) => {
                 let (peer, at, mut header) = (&client.peer, client.line.local_address(), Vec::new());
                 write_header(version, peer.socket_address(), at.unwrap_or(peer.face.address), &mut header);
-                let dialled = Connection::dial_plain(&server.url, want.patience, times.dial).await?;
-                let introduced = dialled.introduced(worker, &server.url, want, times, &header).await?;
-                match want.takes_http2(&server.url) && introduced.is_http2() {
-                    true => http2::alone(worker, server, introduced).await?,
-                    false => introduced,
-                }
+                let dialling = async {
+                    let dialled = Connection::dial_plain(&server.url, want.patience, times.dial).await?;
+                    let introduced = dialled.introduced(worker, &server.url, want, times, &header).await?;
+                    match want.takes_http2(&server.url) && introduced.is_http2() {
+                        // The header speaks for one client, so requests of others have connections of their own.
+                        true => http2::alone(worker, server, introduced).await,
+                        false => Ok(introduced),
+                    }
+                };
+                unless_gone(client, dialling).await?
             }
         };
         let is_reused = connection.is_reused;
@@ -284,10 +289,24 @@ async fn send(
                 return Ok(sent);
             }
             Err(NotSent::Closed(_)) if is_reused && !is_fresh => is_fresh = true,
-            Err(NotSent::Closed(error)) => return Err(Failure::before_head(error)),
-            Err(NotSent::Faulty(failure)) => return Err(failure),
+            Err(NotSent::Closed(error)) => return Err(Failure::before_head(error).into()),
+            Err(NotSent::Faulty(failure)) => return Err(failure.into()),
         }
     }
+}
+
+/// A connection, unless the client is known to leave before there is one.
+async fn unless_gone(
+    client: &mut Client,
+    dialling: impl Future<Output = Result<Connection, Failure>>,
+) -> Result<Connection, End> {
+    let mut dialling = pin!(dialling);
+    poll_fn(|context| match dialling.as_mut().poll(context) {
+        Poll::Ready(dialled) => Poll::Ready(dialled.map_err(End::from)),
+        Poll::Pending if client.line.poll_gone(context) => Poll::Ready(Err(End::ClientLeft)),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 /// A new connection to a server.

@@ -108,8 +108,11 @@ async fn decide<'c>(
             let wait = poll_fn(|context| match reply.as_mut().poll(context) {
                 Poll::Ready(reply) => Poll::Ready(Some(reply)),
                 // What comes of a body is not looked at, so that nobody could tell it from the end.
-                Poll::Pending if !journey.has_body() && client.poll_left(context) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
+                Poll::Pending => {
+                    let left =
+                        if journey.has_body() { client.line.poll_gone(context) } else { client.poll_left(context) };
+                    if left { Poll::Ready(None) } else { Poll::Pending }
+                }
             });
             wait.await?
         };

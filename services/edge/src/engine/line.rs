@@ -65,6 +65,11 @@ impl Line {
         }
     }
 
+    /// Of HTTP/2.
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
     /// What was agreed on, if it is TLS.
     pub fn tls(&self) -> Option<&Tls> {
         match self {
@@ -116,7 +121,8 @@ impl Line {
         }
     }
 
-    /// Whether the peer, whose body broke off, is known to want no answer either.
+    /// Whether the peer is known to want no answer any more, though not all of its body was read. A socket does not say so:
+    /// what it has to read comes first.
     pub fn poll_gone(&mut self, context: &mut Context<'_>) -> bool {
         match self {
             Self::Plain(_) | Self::Tls(_) => false,

@@ -10,7 +10,7 @@ use crate::current::Admitted;
 use crate::limits::CLIENT_UNACKED_MAX_FOR_TUNNEL;
 use middleware::Finish;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::mem;
 use std::task::{Context, Poll};
 
@@ -58,6 +58,10 @@ impl Tunnel {
         let (from, to) = (&mut client.line, &mut self.server.line);
         let up = self.up.poll(context, worker, from, to, |bytes| count(admitted, true, bytes))?;
         let down = self.down.poll(context, worker, to, from, |bytes| count(admitted, false, bytes))?;
+        // Its reset shows nowhere else while neither side takes what the other one sent.
+        if client.line.poll_gone(context) {
+            return Poll::Ready(Err(ErrorKind::ConnectionReset.into()));
+        }
         if client.is_cut() || up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }

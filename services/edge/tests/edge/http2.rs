@@ -3,6 +3,7 @@
 mod agreed;
 mod floods;
 mod grpc;
+mod resets;
 mod servers;
 
 use crate::harness::{DEADLINE, Edge, Server, config, document, eventually, exchange, json_of, read_head};

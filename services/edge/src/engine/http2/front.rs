@@ -16,7 +16,7 @@ use super::{Stream, request};
 use crate::count::Took;
 use crate::limits::{
     CONNECTIONS_MAX, H2_CONNECTION_WINDOW_BYTES, H2_STREAM_UNSENT_BYTES_MAX, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX,
-    HEAD_BYTES_MAX, LINGER_MAX,
+    H2_STREAMS_SERVED_MAX, HEAD_BYTES_MAX, LINGER_MAX,
 };
 use crate::per_thread;
 use base64::Engine;
@@ -183,7 +183,8 @@ impl Shared {
     /// Looks at a request, sends it on if that is possible without a wait, and has it served.
     fn begin(self: &Rc<Self>, request: Request<RecvStream>, mut respond: SendResponse<Piece>) {
         let (worker, http2) = (&self.worker, &self.worker.http2);
-        if http2.streams.get() >= CONNECTIONS_MAX.div_ceil(per_thread::threads()) {
+        let is_full = http2.streams.get() >= CONNECTIONS_MAX.div_ceil(per_thread::threads());
+        if is_full || self.streams.get() >= H2_STREAMS_SERVED_MAX {
             return respond.send_reset(Reason::REFUSED_STREAM);
         }
         let head = &mut *http2.head.borrow_mut();

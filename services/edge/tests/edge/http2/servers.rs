@@ -6,11 +6,12 @@ use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, Method, Request, Response};
+use proxyprotocol::{Accepted, Parsed, parse};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -113,16 +114,84 @@ async fn requests_share_a_connection_to_their_server() {
 #[tokio::test]
 async fn what_http2_has_no_words_for_is_said_otherwise_or_refused() {
     let edge = Edge::start().await;
-    route(&edge, serving(Builder::new(), |_, link| echoing(link)).await).await;
-    let many = "X: 1\r\n".repeat(252);
+    let address = serving(Builder::new(), |_, link| echoing(link)).await;
+    route(&edge, address).await;
+    // More than the edge itself has room for, once its middlewares have added theirs.
+    let added: serde_json::Map<_, _> = (0..600).map(|number| (format!("X-{number}"), json!("1"))).collect();
+    let added = json!([{ "Id": "h", "Type": "headers", "Middleware": { "Request": { "Set": added } } }]);
+    let many = json!({ "v": 0, "rule": "Host(`many`)", "middlewares": added,
+        "servers": [{ "id": "s", "url": format!("h2c://{address}") }] });
+    let revision = edge.store.change(&[("/roadstead/routes/many", Some(&many.to_string()))]).await;
+    edge.applied(revision).await;
     for _ in 0..2 {
         let get = |target: &str, fields: &str| {
             format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n")
         };
         let answer = exchange(edge.address, &get("/a`b?q=\"x\"", "")).await;
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("/a%60b?q=%22x%22"), "{answer}");
-        let answer = exchange(edge.address, &get("/", &many)).await;
+        let answer = exchange(edge.address, &get("/", "").replace("Host: a", "Host: many")).await;
         assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("cannot be said in HTTP/2"), "{answer}");
+    }
+}
+
+/// As many as a head may have, and what the edge adds to them, whichever side speaks HTTP/2.
+#[tokio::test]
+async fn as_many_headers_as_a_head_may_have_go_through_all_translations() {
+    const HEADERS_MAX: usize = 256;
+    let edge = Edge::start().await;
+    let mut builder = Builder::new();
+    builder.max_header_list_size(1 << 20);
+    let address = serving(builder, |_, mut link| async move {
+        while let Some(Ok((request, mut respond))) = link.accept().await {
+            let mut response = Response::new(());
+            *response.headers_mut() = (1..HEADERS_MAX)
+                .map(|_| (http::HeaderName::from_static("x"), http::HeaderValue::from_static("1")))
+                .collect();
+            response.headers_mut().insert("x-seen", request.headers().len().into());
+            let mut stream = respond.send_response(response, false).unwrap();
+            stream.send_data("ok".into(), true).unwrap();
+        }
+    })
+    .await;
+    let h1 = crate::harness::Server::raw(|_, mut stream| async move {
+        let seen = crate::harness::read_head(&mut stream).await.matches("\r\n").count() - 2;
+        let many = "x: 1\r\n".repeat(HEADERS_MAX - 2);
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-seen: {seen}\r\n{many}\r\nok");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    })
+    .await;
+    let added = json!([{ "Id": "h", "Type": "headers",
+        "Middleware": { "Response": { "Set": { "X-A": "1", "X-B": "2" } } } }]);
+    for (host, url) in [("two", format!("h2c://{address}")), ("one", h1.url())] {
+        let document = json!({ "v": 0, "rule": format!("Host(`{host}`)"), "middlewares": added,
+            "servers": [{ "id": "s", "url": url }] });
+        let key = format!("/roadstead/routes/{host}");
+        let revision = edge.store.change(&[(&key, Some(&document.to_string()))]).await;
+        edge.applied(revision).await;
+    }
+    let (sender, _connection) = connect(edge.address).await;
+    for host in ["two", "one"] {
+        let lines = "x: 1\r\n".repeat(HEADERS_MAX - 2);
+        let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{lines}\r\n");
+        let answer = exchange(edge.address, &head).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{host}: {answer:.300}");
+        // An answer to POST needs one more line in HTTP/1, which says that there is no body.
+        let mut asked = request("POST", &format!("http://{host}/"));
+        for _ in 1..HEADERS_MAX {
+            asked.headers_mut().append("x", "1".parse().unwrap());
+        }
+        let answer = ask(&sender, asked).await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.body()[..], answer.headers()["x-b"].as_bytes()),
+            (200, &b"ok"[..], &b"2"[..])
+        );
+        let seen: usize = answer.headers()["x-seen"].to_str().unwrap().parse().unwrap();
+        assert!(seen >= HEADERS_MAX, "{seen}");
+        let mut asked = request("POST", &format!("http://{host}/"));
+        for _ in 0..HEADERS_MAX + 10 {
+            asked.headers_mut().append("x", "1".parse().unwrap());
+        }
+        assert_eq!(ask(&sender, asked).await.unwrap().status(), 431);
     }
 }
 
@@ -327,4 +396,64 @@ async fn a_server_of_http2_is_checked_and_mirrored_to_in_its_own_language() {
         expected.retain(|line| *line != heard);
     }
     edge.until_metric("edge_server_up", 1.0).await;
+}
+
+/// The header speaks for one client, and requests of several would share a connection: so each request has its own, whose
+/// header comes once, first, and names its client.
+#[tokio::test]
+async fn a_server_of_http2_is_told_of_each_client_over_a_connection_for_its_request() {
+    for version in ["v1", "v2"] {
+        let edge = Edge::start().await;
+        let (said, mut says) = mpsc::unbounded_channel();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (serves, serving) =
+            (said.clone(), async move |mut stream: TcpStream, said: mpsc::UnboundedSender<String>| {
+                let mut header = Vec::new();
+                let source = loop {
+                    header.push(stream.read_u8().await.unwrap());
+                    match parse(&header, Accepted::Either).unwrap() {
+                        Parsed::Complete(header, _) => break header.tcp().unwrap().source,
+                        Parsed::Partial => {}
+                    }
+                };
+                // What follows is HTTP/2 and no other header, or there is no handshake.
+                let mut link: Link = Builder::new().handshake(stream).await.unwrap();
+                let mut requests = 0;
+                while let Some(Ok((_, mut respond))) = link.accept().await {
+                    requests += 1;
+                    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                    stream.send_data(source.to_string().into(), true).unwrap();
+                }
+                said.send(format!("{requests} of {source}")).unwrap();
+            });
+        tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                connections.spawn(serving(stream, serves.clone()));
+            }
+        });
+        let document = json!({ "v": 0, "rule": "Host(`a`)", "send_proxy": version,
+            "servers": [{ "id": "s", "url": format!("h2c://{address}") }] });
+        let revision = edge.store.change(&[("/roadstead/routes/a", Some(&document.to_string()))]).await;
+        edge.applied(revision).await;
+        let mut expected = Vec::new();
+        for _ in 0..2 {
+            let stream = TcpStream::connect(edge.address).await.unwrap();
+            let client = stream.local_addr().unwrap();
+            let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+            let _connection = tokio::spawn(connection);
+            let answers = futures::future::join_all((0..5).map(|_| ask(&sender, request("GET", "http://a/")))).await;
+            for answer in answers {
+                assert_eq!(answer.unwrap().body(), &client.to_string());
+                expected.push(format!("1 of {client}"));
+            }
+        }
+        for _ in 0..10 {
+            let ended = timeout(DEADLINE, says.recv()).await.expect("it ends with its request").unwrap();
+            let position = expected.iter().position(|one| *one == ended).unwrap_or_else(|| panic!("{ended}"));
+            expected.remove(position);
+        }
+    }
 }
