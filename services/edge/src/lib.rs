@@ -196,7 +196,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     };
     let current = Arc::new(Current::new());
     // Without a data directory what does not fit into memory goes where temporary files do.
-    let spool = Spool::new(config.data.clone().unwrap_or_else(std::env::temp_dir));
+    let spool = Spool::start(config.data.clone().unwrap_or_else(std::env::temp_dir)).map_err(Error::Thread)?;
     let mut metrics = Metrics::new(current.servers.clone());
     let copies = Arc::<CopyCounts>::default();
     metrics.collect(SpoolMetrics(spool.clone()));

@@ -32,8 +32,11 @@ pub const CONNECTIONS_MAX: usize = 16_384;
 pub const BACKLOG: i32 = 4096;
 /// Bytes of one head, either side.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Headers of one head, either side.
+/// Headers of one head, either side, as it comes. Heads that the edge wrote itself and reads again (HTTP/2 is translated)
+/// may have more, by what it and its middlewares added: `http1::HEADERS_MAX`.
 pub const HEADERS_MAX: usize = 256;
+/// Lines that HTTP/1 needs for a request of HTTP/2 besides its headers: Host, the framing, and three for a websocket.
+pub const H2_ADDED_HEADERS_MAX: usize = 5;
 /// Default of `ClientTimes::head`.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Default of `ClientTimes::stall`.
@@ -104,6 +107,9 @@ pub const TCP_IDLE_MAX: Duration = Duration::from_secs(3600);
 /// Requests of a client's connection at once (SETTINGS_MAX_CONCURRENT_STREAMS), nginx's number; of all connections of a
 /// thread together no more than it has of `CONNECTIONS_MAX`.
 pub const H2_STREAMS_MAX: u32 = 128;
+/// Requests of a client's connection that are served, those among them that it has reset and that have not ended yet: a client
+/// that resets as fast as it asks has no more than this.
+pub const H2_STREAMS_SERVED_MAX: usize = 2 * H2_STREAMS_MAX as usize;
 /// What a peer may send of one body before it is read,
 pub const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// and of all bodies of a connection.
@@ -177,6 +183,22 @@ pub const BUFFERED_MEMORY_BYTES_MAX: u64 = 256 << 20;
 pub const BUFFERED_DISK_BYTES_MAX: u64 = 4 << 30;
 /// Of one body that is kept whole; a larger one is refused with 413.
 pub const BUFFERED_BODY_BYTES_MAX: u64 = 1 << 30;
+/// Of all bodies that are kept whole, those that are on disk: each has a file, and on its way there as much memory as is read
+/// at once. What is beyond is refused with 503.
+pub const BUFFERED_FILES_MAX: u64 = 1024;
+/// Of bytes and files on disk one client (an address, or a network of 64 bits) has at most this part,
+pub const BUFFERED_CLIENT_PART: u64 = 4;
+/// and one route at most this one; what is beyond is refused with 503.
+pub const BUFFERED_ROUTE_PART: u64 = 2;
+/// Threads that open, write, read and close the files.
+pub const BUFFERED_DISK_THREADS: usize = 4;
+/// For a piece to be written; then its request is refused with 503.
+pub const BUFFERED_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What must come of a body that is kept in each `ClientTimes::head`, unless all of it does: about 500 bytes per second (the
+/// least rate of Apache's mod_reqtimeout). Who is slower is answered 408: dripping bodies would hold the room.
+pub const BUFFERED_WINDOW_BYTES_MIN: u64 = 32 * 1024;
+/// For all of a body that is kept; then 408.
+pub const BUFFERED_BODY_TIME_MAX: Duration = Duration::from_secs(3600);
 /// What is read from the disk and sent at once.
 pub const BUFFERED_PIECE_BYTES: usize = 64 * 1024;
 /// Copies of one route's requests that are on their way to its mirror; further ones are dropped.
@@ -295,5 +317,10 @@ pub const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 const _: () = assert!(DIAL_TIMEOUT.as_millis() < LAST_DIAL_TIMEOUT.as_millis());
 const _: () = assert!(UNACKED_MAX.as_millis() < UNACKED_MAX_FOR_BODY.as_millis());
 const _: () = assert!(IDLE_CONNECTION_MAX_FOR_BODY.as_millis() < IDLE_CONNECTION_MAX.as_millis());
+const _: () = assert!(
+    BUFFERED_BODY_BYTES_MAX <= BUFFERED_DISK_BYTES_MAX / BUFFERED_CLIENT_PART,
+    "the largest body is a client's share"
+);
 const _: () = assert!(HEAD_BYTES_MAX < SCRATCH_BYTES, "there is always room behind the part of a head");
-const _: () = assert!(HEADERS_MAX <= http1::HEADERS_MAX);
+const _: () = assert!(2 * HEADERS_MAX <= http1::HEADERS_MAX, "as many may be added as came");
+const _: () = assert!(H2_ADDED_HEADERS_MAX < HEADERS_MAX);

@@ -1,50 +1,61 @@
 //! Bodies of requests that are kept whole, so that they can be sent again: the beginning of each in memory, the rest in an
 //! unlinked file, which goes with the process whatever ends it. Both have a bound over all requests; what does not fit into
-//! the memory goes to disk, and what does not fit there is refused. Files are written and read by the runtime's blocking
-//! threads, so that a slow disk holds up nobody else.
+//! the memory goes to disk, and what does not fit there is refused. Of the disk a client and a route have a share each, so
+//! that neither locks the others out. Every touch of a file is that of other threads ([`disk`]): a slow disk holds up nobody
+//! else.
+
+mod disk;
+mod share;
 
 use crate::limits::{
-    BUFFERED_BODY_BYTES_MAX, BUFFERED_DISK_BYTES_MAX, BUFFERED_MEMORY_BYTES_MAX, BUFFERED_PIECE_BYTES,
+    BUFFERED_BODY_BYTES_MAX, BUFFERED_DISK_BYTES_MAX, BUFFERED_FILES_MAX, BUFFERED_MEMORY_BYTES_MAX,
+    BUFFERED_PIECE_BYTES,
 };
+use disk::{Asked, Disk, DiskFile};
 use http1::Body;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
-use std::cell::RefCell;
+pub(crate) use share::Owner;
+use share::{Room, Shares, take_all};
 use std::fmt;
-use std::io::{self, ErrorKind, SeekFrom};
+use std::io;
+use std::mem;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
-use tokio::fs::File;
-use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The room there is for bodies, over all threads.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    directory: PathBuf,
+    disk: Arc<Disk>,
     memory: Room,
-    disk: Room,
+    bytes: Room,
+    files: Room,
+    shares: Shares,
     refused: AtomicU64,
+    /// That could not be read again.
+    lost: AtomicU64,
 }
 
-#[derive(Debug)]
-struct Room {
-    used: AtomicU64,
-    bytes_max: u64,
-}
-
-/// Why a body is not kept.
+/// Why a body is not kept, or is no more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SpoolError {
     #[error("a file")]
     File(#[from] io::Error),
     #[error("there is no room for the request's body among those that are kept")]
     Full,
+    #[error("the bodies of this client that are kept have their share of the room")]
+    ClientShare,
+    #[error("the bodies of this route that are kept have their share of the room")]
+    RouteShare,
+    #[error("the disk takes too long")]
+    Slow,
     #[error("the request's body has more than {BUFFERED_BODY_BYTES_MAX} bytes, which are kept at most")]
     TooLarge,
 }
@@ -53,17 +64,24 @@ pub(crate) enum SpoolError {
 pub(crate) struct Filling {
     memory: Vec<u8>,
     memory_bytes_max: usize,
-    file: Option<File>,
-    /// What came and is not in the file yet, and how much of it is.
+    owner: Owner,
+    file: Option<Arc<DiskFile>>,
+    /// What came and nobody was asked to write yet.
     pending: Vec<u8>,
-    written: usize,
+    writing: Option<Writing>,
     taken: Taken,
+}
+
+/// A piece on its way into the file.
+struct Writing {
+    asked: Asked<Arc<DiskFile>>,
+    since: Instant,
 }
 
 /// A body that came whole, framed as it came.
 pub(crate) struct Stored {
     memory: Vec<u8>,
-    file: Option<RefCell<File>>,
+    file: Option<Arc<DiskFile>>,
     /// Seen to its end.
     pub body: Body,
     taken: Taken,
@@ -75,7 +93,7 @@ pub(crate) struct Replay {
     /// Of the file: where the next piece begins.
     from: u64,
     memory_from: usize,
-    is_rewound: bool,
+    reading: Option<Asked<Vec<u8>>>,
     piece: Vec<u8>,
 }
 
@@ -84,26 +102,36 @@ struct Taken {
     spool: Arc<Spool>,
     memory_bytes: u64,
     disk_bytes: u64,
+    /// Of the client, and of the route; once it has a file.
+    shares: Option<[Arc<share::Share>; 2]>,
 }
 
 impl Spool {
-    pub fn new(directory: PathBuf) -> Arc<Self> {
-        Self::with_room(directory, BUFFERED_MEMORY_BYTES_MAX, BUFFERED_DISK_BYTES_MAX)
+    pub fn start(directory: PathBuf) -> io::Result<Arc<Self>> {
+        Self::with_room(directory, BUFFERED_MEMORY_BYTES_MAX, BUFFERED_DISK_BYTES_MAX, BUFFERED_FILES_MAX)
     }
 
-    fn with_room(directory: PathBuf, memory_bytes_max: u64, disk_bytes_max: u64) -> Arc<Self> {
-        let (memory, disk) = (Room::new(memory_bytes_max), Room::new(disk_bytes_max));
-        Arc::new(Self { directory, memory, disk, refused: AtomicU64::new(0) })
+    fn with_room(directory: PathBuf, memory_bytes: u64, disk_bytes: u64, files: u64) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            disk: Disk::start(directory)?,
+            memory: Room::new(memory_bytes),
+            bytes: Room::new(disk_bytes),
+            files: Room::new(files),
+            shares: Shares::of(disk_bytes, files),
+            refused: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+        }))
     }
 
-    pub fn begin(self: &Arc<Self>, memory_bytes_max: u32) -> Filling {
+    pub fn begin(self: &Arc<Self>, memory_bytes_max: u32, owner: Owner) -> Filling {
         Filling {
             memory: Vec::new(),
             memory_bytes_max: memory_bytes_max as usize,
+            owner,
             file: None,
             pending: Vec::new(),
-            written: 0,
-            taken: Taken { spool: self.clone(), memory_bytes: 0, disk_bytes: 0 },
+            writing: None,
+            taken: Taken { spool: self.clone(), memory_bytes: 0, disk_bytes: 0, shares: None },
         }
     }
 
@@ -111,45 +139,21 @@ impl Spool {
     pub fn count_refused(&self) {
         self.refused.fetch_add(1, Relaxed);
     }
-
-    fn open(&self) -> io::Result<File> {
-        let mut file = File::from_std(tempfile::tempfile_in(&self.directory)?);
-        file.set_max_buf_size(BUFFERED_PIECE_BYTES);
-        Ok(file)
-    }
-}
-
-impl Room {
-    fn new(bytes_max: u64) -> Self {
-        Self { used: AtomicU64::new(0), bytes_max }
-    }
-
-    /// Whether there was that much.
-    fn take(&self, bytes: u64) -> bool {
-        let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.bytes_max);
-        self.used.fetch_update(Relaxed, Relaxed, more).is_ok()
-    }
 }
 
 impl Filling {
     /// Takes what came; only when all before it is written.
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
-        let in_memory = if self.file.is_none() { self.keep(bytes) } else { 0 };
+        let in_memory = if self.taken.shares.is_none() { self.keep(bytes) } else { 0 };
         let rest = &bytes[in_memory..];
         if rest.is_empty() {
             return Ok(());
         }
-        let Taken { spool, disk_bytes, memory_bytes } = &mut self.taken;
+        let Taken { disk_bytes, memory_bytes, .. } = &self.taken;
         if *disk_bytes + *memory_bytes + rest.len() as u64 > BUFFERED_BODY_BYTES_MAX {
             return Err(SpoolError::TooLarge);
         }
-        if !spool.disk.take(rest.len() as u64) {
-            return Err(SpoolError::Full);
-        }
-        *disk_bytes += rest.len() as u64;
-        if self.file.is_none() {
-            self.file = Some(spool.open()?);
-        }
+        self.taken.take_disk(&self.owner, rest.len() as u64)?;
         self.pending.extend_from_slice(rest);
         Ok(())
     }
@@ -170,32 +174,33 @@ impl Filling {
         kept
     }
 
-    /// Ready when all that came is written.
+    /// Ready when all that came is written, as far as the kernel tells.
     pub fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(file) = &mut self.file else { return Poll::Ready(Ok(())) };
-        while self.written < self.pending.len() {
-            let written = ready!(Pin::new(&mut *file).poll_write(context, &self.pending[self.written..]))?;
-            if written == 0 {
-                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+        loop {
+            if let Some(writing) = &mut self.writing {
+                let written = ready!(writing.asked.poll(context));
+                self.writing = None;
+                self.file = Some(written?);
             }
-            self.written += written;
-        }
-        // A slow client's piece is not held while the next one is awaited.
-        (self.pending, self.written) = (Vec::new(), 0);
-        Poll::Ready(Ok(()))
-    }
-
-    /// Ready when the disk has all of it, as far as the kernel tells.
-    pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_write(context))?;
-        match &mut self.file {
-            Some(file) => Pin::new(file).poll_flush(context),
-            None => Poll::Ready(Ok(())),
+            if self.pending.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            // It goes with the piece: a slow client holds none while the next one is awaited.
+            let piece = mem::take(&mut self.pending);
+            let at = self.taken.disk_bytes - piece.len() as u64;
+            let asked = self.taken.spool.disk.write(self.file.take(), at, piece);
+            self.writing = Some(Writing { asked, since: Instant::now() });
         }
     }
 
+    /// How long the disk has been writing what it was asked to.
+    pub fn writes_for(&self) -> Duration {
+        self.writing.as_ref().map_or(Duration::ZERO, |writing| writing.since.elapsed())
+    }
+
+    /// Only when all of it is written.
     pub fn finish(self, body: Body) -> Stored {
-        Stored { memory: self.memory, file: self.file.map(RefCell::new), body, taken: self.taken }
+        Stored { memory: self.memory, file: self.file, body, taken: self.taken }
     }
 }
 
@@ -208,7 +213,7 @@ impl Stored {
 
 impl Replay {
     pub fn new(stored: Rc<Stored>) -> Self {
-        Self { stored, from: 0, memory_from: 0, is_rewound: false, piece: Vec::new() }
+        Self { stored, from: 0, memory_from: 0, reading: None, piece: Vec::new() }
     }
 
     pub fn is_done(&self) -> bool {
@@ -217,32 +222,22 @@ impl Replay {
 
     /// The next piece; empty at the end.
     pub fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let memory = &self.stored.memory;
+        let Stored { memory, file, taken, .. } = &*self.stored;
         if self.memory_from < memory.len() {
             let piece = self.memory_from..(self.memory_from + BUFFERED_PIECE_BYTES).min(memory.len());
             self.memory_from = piece.end;
             return Poll::Ready(Ok(&memory[piece]));
         }
-        let Some(file) = self.stored.file.as_ref().filter(|_| self.from < self.stored.taken.disk_bytes) else {
+        let Some(file) = file.as_ref().filter(|_| self.from < taken.disk_bytes) else {
             return Poll::Ready(Ok(&[]));
         };
-        let mut file = file.borrow_mut();
-        if !self.is_rewound {
-            // What an attempt before was about to read.
-            ready!(Pin::new(&mut *file).poll_complete(context))?;
-            Pin::new(&mut *file).start_seek(SeekFrom::Start(0))?;
-            self.is_rewound = true;
-        }
-        ready!(Pin::new(&mut *file).poll_complete(context))?;
-        self.piece.resize(BUFFERED_PIECE_BYTES, 0);
-        let mut buffer = ReadBuf::new(&mut self.piece);
-        ready!(Pin::new(&mut *file).poll_read(context, &mut buffer))?;
-        let count = buffer.filled().len();
-        if count == 0 {
-            return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
-        }
-        self.from += count as u64;
-        Poll::Ready(Ok(&self.piece[..count]))
+        let left = usize::try_from(taken.disk_bytes - self.from).unwrap_or(usize::MAX);
+        let ask = || file.read(self.from, left.min(BUFFERED_PIECE_BYTES), mem::take(&mut self.piece));
+        let read = ready!(self.reading.get_or_insert_with(ask).poll(context));
+        self.reading = None;
+        self.piece = read.inspect_err(|_| drop(taken.spool.lost.fetch_add(1, Relaxed)))?;
+        self.from += self.piece.len() as u64;
+        Poll::Ready(Ok(&self.piece))
     }
 }
 
@@ -252,10 +247,37 @@ impl fmt::Debug for Stored {
     }
 }
 
+impl Taken {
+    /// So many bytes more, and a file with the first of them.
+    fn take_disk(&mut self, owner: &Owner, bytes: u64) -> Result<(), SpoolError> {
+        const SHORT_OF: [fn() -> SpoolError; 3] =
+            [|| SpoolError::ClientShare, || SpoolError::RouteShare, || SpoolError::Full];
+        let spool = &*self.spool;
+        if self.shares.is_none() {
+            let [client, route] = spool.shares.of_owner(owner);
+            take_all([&client.files, &route.files, &spool.files], 1).map_err(|short_of| SHORT_OF[short_of]())?;
+            self.shares = Some([client, route]);
+        }
+        if let Some([client, route]) = &self.shares {
+            take_all([&client.bytes, &route.bytes, &spool.bytes], bytes).map_err(|short_of| SHORT_OF[short_of]())?;
+        }
+        self.disk_bytes += bytes;
+        Ok(())
+    }
+}
+
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.spool.memory.used.fetch_sub(self.memory_bytes, Relaxed);
-        self.spool.disk.used.fetch_sub(self.disk_bytes, Relaxed);
+        let spool = &*self.spool;
+        spool.memory.give_back(self.memory_bytes);
+        if let Some([client, route]) = self.shares.take() {
+            for (bytes, files) in
+                [(&client.bytes, &client.files), (&route.bytes, &route.files), (&spool.bytes, &spool.files)]
+            {
+                bytes.give_back(self.disk_bytes);
+                files.give_back(1);
+            }
+        }
     }
 }
 
@@ -265,84 +287,26 @@ pub(crate) struct SpoolMetrics(pub Arc<Spool>);
 
 impl Collector for SpoolMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Spool { memory, disk, refused, .. } = &*self.0;
+        let Spool { memory, bytes, refused, lost, .. } = &*self.0;
         let gauges = [
             ("edge_buffered_memory_bytes", "Bodies of requests that are kept: in memory", memory),
-            ("edge_buffered_disk_bytes", "Bodies of requests that are kept: on disk", disk),
+            ("edge_buffered_disk_bytes", "Bodies of requests that are kept: on disk", bytes),
         ];
         for (name, help, room) in gauges {
             let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            ConstGauge::new(room.used.load(Relaxed) as i64).encode(encoder)?;
+            ConstGauge::new(room.used() as i64).encode(encoder)?;
         }
-        let help = "Requests refused since their bodies could not be kept";
-        let mut counter = encoder.encode_descriptor("edge_buffered_bodies_refused", help, None, MetricType::Counter)?;
-        counter.encode_counter::<NoLabelSet, _, u64>(&refused.load(Relaxed), None)
+        let counters = [
+            ("edge_buffered_bodies_refused", "Requests refused since their bodies could not be kept", refused),
+            ("edge_buffered_bodies_lost", "Bodies that were kept and could not be read again", lost),
+        ];
+        for (name, help, count) in counters {
+            let mut counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            counter.encode_counter::<NoLabelSet, _, u64>(&count.load(Relaxed), None)?;
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use http1::Framing;
-    use std::future::poll_fn;
-
-    async fn fill(spool: &Arc<Spool>, memory_bytes: u32, pieces: &[&[u8]]) -> Result<Rc<Stored>, SpoolError> {
-        let mut filling = spool.begin(memory_bytes);
-        for piece in pieces {
-            filling.put(piece)?;
-            poll_fn(|context| filling.poll_write(context)).await?;
-        }
-        poll_fn(|context| filling.poll_flush(context)).await?;
-        Ok(Rc::new(filling.finish(Body::new(Framing::None))))
-    }
-
-    async fn read(stored: &Rc<Stored>, bytes_max: usize) -> Vec<u8> {
-        let mut replay = Replay::new(stored.clone());
-        let mut all = Vec::new();
-        while !replay.is_done() && all.len() < bytes_max {
-            let piece = poll_fn(|context| replay.poll_piece(context).map_ok(<[u8]>::to_vec)).await.unwrap();
-            all.extend(piece);
-        }
-        all
-    }
-
-    fn used(spool: &Spool) -> (u64, u64) {
-        (spool.memory.used.load(Relaxed), spool.disk.used.load(Relaxed))
-    }
-
-    #[tokio::test]
-    async fn what_was_kept_is_read_again_and_again_from_its_beginning() {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = Spool::new(directory.path().to_owned());
-        let large: Vec<u8> = (0..=u8::MAX).cycle().take(300_000).collect();
-        for memory_bytes in [0, 10, 1000, 1 << 20] {
-            let stored = fill(&spool, memory_bytes, &[b"begin", &large, b"end"]).await.unwrap();
-            assert_eq!(stored.in_memory().is_some(), memory_bytes == 1 << 20);
-            let expected = [b"begin", &large[..], b"end"].concat();
-            // The first reader stops in the middle of it.
-            assert!(expected.starts_with(&read(&stored, 100_000).await));
-            for _ in 0..2 {
-                assert!(read(&stored, usize::MAX).await == expected, "{memory_bytes}");
-            }
-        }
-        assert_eq!(used(&spool), (0, 0), "what is gone has no room");
-        assert_eq!(directory.path().read_dir().unwrap().count(), 0, "files have no names");
-    }
-
-    #[tokio::test]
-    async fn memory_that_is_full_leaves_the_disk_and_a_full_disk_refuses() {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = Spool::with_room(directory.path().to_owned(), 1000, 5000);
-        let first = fill(&spool, 1000, &[&[1; 800]]).await.unwrap();
-        let second = fill(&spool, 1000, &[&[2; 800]]).await.unwrap();
-        assert!(first.in_memory().is_some() && second.in_memory().is_none());
-        assert_eq!(used(&spool), (800, 800));
-        let third = fill(&spool, 0, &[&[3; 4000], &[3; 4000]]).await;
-        assert!(matches!(third, Err(SpoolError::Full)));
-        assert_eq!(used(&spool), (800, 800), "a refused one leaves nothing");
-        drop((first, second));
-        assert_eq!(used(&spool), (0, 0));
-        drop(directory);
-        assert!(matches!(fill(&spool, 0, &[b"x"]).await, Err(SpoolError::File(_))));
-    }
-}
+mod tests;

@@ -1,4 +1,7 @@
 //! A request whose body is taken whole before a server is chosen, because its route wants to send it again if it must.
+//!
+//! What is kept takes room that others want as well, so that a body has to come at a least rate: `BUFFERED_WINDOW_BYTES_MIN`
+//! in each `ClientTimes::head`, and all of it in `BUFFERED_BODY_TIME_MAX`. Who is slower is answered 408.
 
 use super::answer::{self, Failure};
 use super::arrival;
@@ -11,8 +14,10 @@ use super::share::Share;
 use super::thread::Worker;
 use crate::count::Took;
 use crate::current::Turns;
-use crate::limits::BUFFERED_BODY_BYTES_MAX;
-use crate::spool::{Filling, SpoolError};
+use crate::limits::{
+    BUFFERED_BODY_BYTES_MAX, BUFFERED_BODY_TIME_MAX, BUFFERED_WINDOW_BYTES_MIN, BUFFERED_WRITE_TIMEOUT,
+};
+use crate::spool::{Filling, Owner, SpoolError};
 use http1::Connection::Close;
 use http1::{Answer, Body, Connection, Framing, Version};
 use lifecycle::ErrorChain;
@@ -79,8 +84,10 @@ pub(super) async fn keep(
             return Err(NotKept::ClientLeft);
         }
     }
-    let filling = worker.house.spool.begin(memory_bytes.unwrap_or_default());
-    let mut coming = Coming { body: Body::new(journey.framing), filling, bytes_max };
+    let owner = Owner::new(client.peer.address, &turns.route.id);
+    let filling = worker.house.spool.begin(memory_bytes.unwrap_or_default(), owner);
+    let ends = Instant::now() + BUFFERED_BODY_TIME_MAX;
+    let mut coming = Coming { body: Body::new(journey.framing), filling, bytes_max, window_from: 0, ends };
     client.timer.set_in(client.times.head);
     let come = poll_fn(|context| coming.poll(context, worker, client));
     match journey.deadline() {
@@ -96,15 +103,19 @@ struct Coming {
     body: Body,
     filling: Filling,
     bytes_max: u64,
+    /// What had come when the time began that the timer is set for.
+    window_from: u64,
+    ends: Instant,
 }
 
 impl Coming {
     fn poll(&mut self, context: &mut Context<'_>, worker: &Worker, client: &mut Client) -> Poll<Result<(), NotKept>> {
         let mut share = Share::new();
         loop {
-            let written =
-                if self.body.is_done() { self.filling.poll_flush(context) } else { self.filling.poll_write(context) };
-            match written {
+            match self.filling.poll_write(context) {
+                Poll::Pending if self.is_disk_late(context, client) => {
+                    return Poll::Ready(Err(Failure::Spool(SpoolError::Slow).into()));
+                }
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Spool(error.into()).into())),
                 Poll::Ready(Ok(())) if self.body.is_done() => return Poll::Ready(Ok(())),
@@ -122,7 +133,7 @@ impl Coming {
                     let bytes = scratch.bytes(count);
                     let used = self.take(bytes)?;
                     client.leftover.extend(&bytes[used..]);
-                    client.timer.set_in(client.times.head);
+                    self.open_window(client);
                     if share.is_used_up(count, context) {
                         return Poll::Pending;
                     }
@@ -135,6 +146,24 @@ impl Coming {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// Enough came: the next part has its time.
+    fn open_window(&mut self, client: &mut Client) {
+        let came = self.body.data_bytes();
+        if came - self.window_from >= BUFFERED_WINDOW_BYTES_MIN {
+            self.window_from = came;
+            client.timer.set(self.ends.min(Instant::now() + client.times.head));
+        }
+    }
+
+    /// The time that the disk takes is not the client's.
+    fn is_disk_late(&self, context: &mut Context<'_>, client: &mut Client) -> bool {
+        if !client.timer.has_passed(context) {
+            return false;
+        }
+        client.timer.set_in(BUFFERED_WRITE_TIMEOUT.saturating_sub(self.filling.writes_for()));
+        client.timer.has_passed(context)
     }
 
     /// Keeps what belongs to the body, framed as it is: how much that is.

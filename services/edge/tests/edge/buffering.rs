@@ -1,12 +1,13 @@
 //! Bodies that are taken whole before a server is asked, so that they can be sent again.
 
-use crate::harness::{Edge, Server, document, eventually, exchange, read_head};
+use crate::harness::{DEADLINE, Edge, Server, config, document, eventually, exchange, read_head};
 use crate::memory_store::MemoryStore;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 async fn route(edge: &Edge, servers: &[&Server], more: Value) {
     let revision = edge.store.change(&[("/roadstead/routes/a", Some(&document("Host(`a`)", servers, more)))]).await;
@@ -174,4 +175,98 @@ async fn vulcands_limits_bound_bodies_that_are_kept() {
         let answer = exchange(edge.address, &request("PUT", 1001, is_chunked)).await;
         assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     }
+}
+
+/// A drip would hold the room for ever: each byte came in time for the next one.
+#[tokio::test]
+async fn a_body_that_drips_is_answered_408_and_frees_its_room() {
+    let store = Arc::new(MemoryStore::default());
+    let client_times = edge::ClientTimes { head: Duration::from_secs(2), ..edge::ClientTimes::default() };
+    let edge = Edge::of(edge::Config { client_times, ..config(store.clone()) }, store).await;
+    let server = Server::named("one").await;
+    route(&edge, &[&server], json!({ "balance": { "buffer": { "memory_bytes": 1000 } } })).await;
+    let (mut reader, mut writer) = TcpStream::connect(edge.address).await.unwrap().into_split();
+    writer.write_all(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n").await.unwrap();
+    let dripping = tokio::spawn(async move {
+        // Half a second each: never too long for a byte, never enough for the window.
+        while writer.write_all(&[0; 1500]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(DEADLINE, reader.read_to_end(&mut answer)).await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(read.is_ok() && answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    dripping.abort();
+    assert_eq!(edge.metric("edge_buffered_disk_bytes").await, 0.0);
+
+    // As slow, but enough of it.
+    let mut client = TcpStream::connect(edge.address).await.unwrap();
+    client.write_all(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 320000\r\n\r\n").await.unwrap();
+    for _ in 0..8 {
+        client.write_all(&[0; 40_000]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert!(read_head(&mut client).await.starts_with("HTTP/1.1 200 OK"));
+}
+
+/// One client takes its share, and others are served on.
+#[tokio::test]
+async fn a_client_that_keeps_many_bodies_coming_locks_nobody_out() {
+    let edge = Edge::start().await;
+    let server = Server::named("one").await;
+    route(&edge, &[&server], json!({ "balance": { "buffer": { "memory_bytes": 1000 } } })).await;
+    let begin = async |from: [u8; 4]| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let mut client = socket.connect(edge.address).await.unwrap();
+        client.write_all(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n").await.unwrap();
+        client.write_all(&[0; 5000]).await.unwrap();
+        client
+    };
+    // A quarter of 1024 files.
+    let mut clients = Vec::new();
+    for _ in 0..256 {
+        clients.push(begin([127, 0, 0, 1]).await);
+    }
+    eventually("they are on disk", || async {
+        (edge.metric("edge_buffered_disk_bytes").await == 256.0 * 4000.0).then_some(())
+    })
+    .await;
+    let mut refused = begin([127, 0, 0, 1]).await;
+    assert!(read_head(&mut refused).await.starts_with("HTTP/1.1 503 "));
+    let mut other = begin([127, 0, 0, 2]).await;
+    other.write_all(&[0; 5000]).await.unwrap();
+    assert!(read_head(&mut other).await.starts_with("HTTP/1.1 200 OK"));
+}
+
+/// A disk that fails while the body is sent to a server: the file is cut behind the edge's back.
+#[tokio::test]
+async fn a_body_that_cannot_be_read_again_is_told_and_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let edge = Edge::keeping(directory.path(), &Arc::new(MemoryStore::default())).await;
+    let path = directory.path().to_owned();
+    let cut = Arc::new(AtomicUsize::new(0));
+    let count = cut.clone();
+    // It takes the head, and the beginning of the body once the rest of it is gone.
+    let server = Server::raw(move |_, mut stream| {
+        let (path, count) = (path.clone(), count.clone());
+        async move {
+            read_head(&mut stream).await;
+            for file in std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|file| Some(file.ok()?.path())) {
+                let name = std::fs::read_link(&file).unwrap_or_default();
+                if name.starts_with(&path) && name.to_string_lossy().ends_with("(deleted)") {
+                    std::fs::OpenOptions::new().write(true).truncate(true).open(&file).unwrap();
+                    count.fetch_add(1, SeqCst);
+                }
+            }
+            let _broken = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        }
+    })
+    .await;
+    route(&edge, &[&server], json!({ "balance": { "buffer": { "memory_bytes": 1000 } } })).await;
+    let answer = exchange(edge.address, &request("PUT", 30_000_000, false)).await;
+    assert_eq!(cut.load(SeqCst), 1);
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("cannot be kept"), "{answer}");
+    assert_eq!(edge.metric("edge_buffered_bodies_lost_total").await, 1.0);
 }

@@ -1,0 +1,116 @@
+//! Who has how much of the disk. A room is taken from by bytes or by files; of each kind there is one for all, one for each
+//! client and one for each route, and a body takes from all three.
+
+use crate::limits::{BUFFERED_CLIENT_PART, BUFFERED_FILES_MAX, BUFFERED_ROUTE_PART};
+use crate::servers::lock;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, Weak};
+
+#[derive(Debug)]
+pub(super) struct Room {
+    used: AtomicU64,
+    max: u64,
+}
+
+/// Whose a body is.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    pub client: IpAddr,
+    pub route: Box<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Holder {
+    Client(IpAddr),
+    Route(Box<str>),
+}
+
+/// What a client or a route may have.
+#[derive(Debug)]
+pub(super) struct Share {
+    pub bytes: Room,
+    pub files: Room,
+}
+
+/// Of those who have something.
+#[derive(Debug)]
+pub(super) struct Shares {
+    bytes: u64,
+    files: u64,
+    known: Mutex<HashMap<Holder, Weak<Share>>>,
+}
+
+impl Room {
+    pub fn new(max: u64) -> Self {
+        Self { used: AtomicU64::new(0), max }
+    }
+
+    pub fn used(&self) -> u64 {
+        self.used.load(Relaxed)
+    }
+
+    /// Whether there was that much.
+    pub fn take(&self, count: u64) -> bool {
+        let more = |used: u64| used.checked_add(count).filter(|used| *used <= self.max);
+        self.used.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    pub fn give_back(&self, count: u64) {
+        self.used.fetch_sub(count, Relaxed);
+    }
+}
+
+/// Takes from all rooms or from none; else which one had too little.
+pub(super) fn take_all(rooms: [&Room; 3], count: u64) -> Result<(), usize> {
+    for (position, room) in rooms.iter().enumerate() {
+        if !room.take(count) {
+            rooms[..position].iter().for_each(|room| room.give_back(count));
+            return Err(position);
+        }
+    }
+    Ok(())
+}
+
+impl Owner {
+    pub fn new(client: IpAddr, route: &str) -> Self {
+        Self { client: network(client), route: route.into() }
+    }
+}
+
+/// Of IPv6 a client has a network of 64 bits (RFC 6177), and any address in it.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
+    }
+}
+
+impl Shares {
+    pub fn of(bytes: u64, files: u64) -> Self {
+        Self { bytes, files, known: Mutex::default() }
+    }
+
+    /// Of the client, and of the route.
+    pub fn of_owner(&self, owner: &Owner) -> [Arc<Share>; 2] {
+        let known = &mut *lock(&self.known);
+        // Each who has something has a file.
+        if known.len() > 4 * BUFFERED_FILES_MAX as usize {
+            known.retain(|_, share| share.strong_count() > 0);
+        }
+        let mut share = |holder: Holder, part: u64| {
+            if let Some(share) = known.get(&holder).and_then(Weak::upgrade) {
+                return share;
+            }
+            let (bytes, files) = (Room::new(self.bytes / part), Room::new((self.files / part).max(1)));
+            let share = Arc::new(Share { bytes, files });
+            known.insert(holder, Arc::downgrade(&share));
+            share
+        };
+        [
+            share(Holder::Client(owner.client), BUFFERED_CLIENT_PART),
+            share(Holder::Route(owner.route.clone()), BUFFERED_ROUTE_PART),
+        ]
+    }
+}
