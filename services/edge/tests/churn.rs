@@ -7,6 +7,11 @@ mod harness;
 #[path = "edge/memory_store.rs"]
 #[allow(dead_code, reason = "its other half is for the other tests")]
 mod memory_store;
+#[path = "churn/secure.rs"]
+mod secure;
+#[path = "edge/tls/client.rs"]
+#[allow(dead_code, reason = "its other half is for the other tests")]
+mod tls;
 
 use axum::Router;
 use axum::body::Bytes;
