@@ -12,11 +12,18 @@
 //! | `route_document` | a route compiles again from its spec, to the same |
 //! | `middlewares` | what they answer and edit reads as it was meant: no line is split |
 //! | `vulcand_state` | the order of keys changes nothing; what is deleted leaves nothing; a key reads as it was written |
+//! | `proxy_header` | pieces change nothing; what is written of it is read the same |
+//! | `client_hello` | what is said of a handshake's beginning holds for all of it, however it is cut into records |
+//! | `http2_request` | a request of HTTP/2 is refused, or is exactly one request of HTTP/1 that says the same, also back in HTTP/2 |
+//! | `certificate_document` | it is written as it was read; what was sealed is opened to the same or not at all, and is not shown |
 //! | `server_url` | a URL's text reads as the same URL |
 
+mod arrivals;
+mod certificates;
 mod documents;
 mod expressions;
 mod http;
+mod http2;
 mod middlewares;
 mod predicates;
 mod vulcands;
@@ -47,6 +54,10 @@ pub fn all() -> Vec<Target> {
         target("route_document", documents::route, documents::WORDS, 2),
         target("middlewares", middlewares::chain, middlewares::WORDS, 2),
         target("vulcand_state", vulcands::state, vulcands::WORDS, 10),
+        target("proxy_header", arrivals::proxy_header, arrivals::PROXY_WORDS, 1),
+        target("client_hello", arrivals::client_hello, arrivals::HELLO_WORDS, 1),
+        target("http2_request", http2::request, http2::WORDS, 2),
+        target("certificate_document", certificates::document, certificates::WORDS, 2),
         target("server_url", documents::server_url, documents::URL_WORDS, 1),
     ]
 }

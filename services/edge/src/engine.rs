@@ -51,7 +51,6 @@ mod answer;
 mod arrival;
 mod buffering;
 mod client;
-mod client_hello;
 mod coding;
 mod copies;
 mod dial;

@@ -96,9 +96,6 @@ pub const OCSP_CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 // ---- TCP ------------------------------------------------------------------------------------------------------------
 
-/// Of what a client sends until its TLS handshake has named the server: a ClientHello with many key shares has two thousand
-/// bytes, and a handshake message's first record carries 16 KiB at most.
-pub const CLIENT_HELLO_BYTES_MAX: usize = 16 * 1024;
 /// A connection in which nothing moves for this long is closed, either way (Envoy's default for TCP).
 pub const TCP_IDLE_MAX: Duration = Duration::from_secs(3600);
 

@@ -235,7 +235,10 @@ impl Replay {
         let ask = || file.read(self.from, left.min(BUFFERED_PIECE_BYTES), mem::take(&mut self.piece));
         let read = ready!(self.reading.get_or_insert_with(ask).poll(context));
         self.reading = None;
-        self.piece = read.inspect_err(|_| drop(taken.spool.lost.fetch_add(1, Relaxed)))?;
+        if read.is_err() {
+            taken.spool.lost.fetch_add(1, Relaxed);
+        }
+        self.piece = read?;
         self.from += self.piece.len() as u64;
         Poll::Ready(Ok(&self.piece))
     }

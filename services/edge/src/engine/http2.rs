@@ -6,7 +6,7 @@
 //! ```text
 //! socket ── wire ── h2 ── stream ── from_client ── engine ── to_server ── stream ── h2 ── wire ── socket
 //!           (frames gathered,       (inbound, outbound: bodies;                 links: who is on
-//!            floods seen)            request, fields: heads)                    which connection)
+//!            floods seen)            heads: http2heads)                         which connection)
 //! ```
 //!
 //! One task per connection moves its frames; one per client's stream serves it, on the same thread. Memory is bounded by
@@ -33,7 +33,6 @@
 //! `Upgrade: h2c` is not offered: a tunnel in a connection would carry requests past the routes.
 
 mod fault;
-mod fields;
 mod flood;
 mod from_client;
 mod front;
@@ -41,7 +40,6 @@ mod inbound;
 mod links;
 mod outbound;
 mod piece;
-mod request;
 mod to_server;
 mod wire;
 

@@ -8,7 +8,6 @@
 use super::Face;
 use super::answer::Failure;
 use super::client::Counted;
-use super::client_hello::{Said, look};
 use super::dial::{Patience, connect};
 use super::exchange::{CLIENT_LEFT, note};
 use super::lane::{Lane, count};
@@ -22,6 +21,7 @@ use crate::current::Admitted;
 use crate::limits::{CLIENT_UNACKED_MAX_FOR_TUNNEL, DIAL_TIMEOUT, LAST_DIAL_TIMEOUT, TCP_IDLE_MAX};
 use crate::observation::{Ended, Told};
 use crate::servers::Server;
+use clienthello::{Said, look};
 use lifecycle::ErrorChain;
 use proxyprotocol::{Origin, write_v1, write_v2};
 use routing::{Headers, RequestHead, SendProxy};

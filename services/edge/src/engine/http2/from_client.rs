@@ -4,7 +4,6 @@
 use super::super::handshake::Agreed;
 use super::super::journey::OWN_LIMITS;
 use super::fault::fault;
-use super::fields::to_map;
 use super::inbound::Inbound;
 use super::outbound::Outbound;
 use super::piece::{Piece, Sending};
@@ -13,6 +12,7 @@ use h2::Reason;
 use h2::server::SendResponse;
 use http::StatusCode;
 use http1::{Asked, Framing, Parsed, Response, Storage};
+use http2heads::to_map;
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::rc::Rc;

@@ -8,11 +8,11 @@ use super::super::line::Line;
 use super::super::registry::Entry;
 use super::super::thread::Worker;
 use super::super::timer::Timer;
+use super::Stream;
 use super::from_client::FromClient;
 use super::inbound::Inbound;
 use super::piece::{Piece, Sending};
 use super::wire::Wire;
-use super::{Stream, request};
 use crate::count::Took;
 use crate::limits::{
     CONNECTIONS_MAX, H2_CONNECTION_WINDOW_BYTES, H2_STREAM_UNSENT_BYTES_MAX, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX,
@@ -191,7 +191,13 @@ impl Shared {
         head.clear();
         let protocol = request.extensions().get::<Protocol>();
         let key = if protocol.is_some() { websocket_key() } else { String::new() };
-        let coding = match request::write(head, &request, !request.body().is_end_stream(), &key) {
+        let coding = match http2heads::write(
+            head,
+            &request,
+            protocol.map(Protocol::as_str),
+            !request.body().is_end_stream(),
+            &key,
+        ) {
             Ok(coding) => coding,
             Err(malformed) => {
                 tracing::debug!(%malformed, "a request of HTTP/2");

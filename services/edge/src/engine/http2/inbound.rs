@@ -2,20 +2,12 @@
 //! peer's window, so it sends as fast as it is listened to; what was not lies in frames, bounded by the windows.
 
 use super::fault::fault;
-use super::fields::put_trailers;
 use bytes::{Buf, Bytes};
 use h2::RecvStream;
 use http1::ChunkHead;
+use http2heads::{Coding, put_trailers};
 use std::task::{Context, Poll};
 use std::{io, mem};
-
-/// How the bytes of a body are framed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Coding {
-    /// Not at all: the head told their number, or they are those of a tunnel. Trailers have no place in it.
-    Plain,
-    Chunked,
-}
 
 pub(super) struct Inbound {
     stream: RecvStream,

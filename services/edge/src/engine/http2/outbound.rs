@@ -2,7 +2,6 @@
 //! have room for.
 
 use super::fault::fault;
-use super::fields;
 use super::piece::{Piece, Sending};
 use crate::limits::H2_STREAM_UNSENT_BYTES_MAX;
 use h2::{Reason, SendStream};
@@ -63,7 +62,7 @@ impl Outbound {
     /// Sends the last piece, with the end if this is it.
     fn pass(&mut self, piece: Piece) -> io::Result<()> {
         self.is_over = self.body.is_done();
-        match fields::trailers(&self.trailers).filter(|_| self.is_over) {
+        match http2heads::trailers(&self.trailers).filter(|_| self.is_over) {
             Some(trailers) => {
                 if !piece.is_empty() {
                     self.stream.send_data(piece, false).map_err(fault)?;

@@ -1,19 +1,20 @@
 //! One stream of a connection to a server, as a connection of HTTP/1 that carries one request: the request is written here,
 //! and the response is read here.
 
+use super::super::journey::OWN_LIMITS;
 use super::fault::fault;
-use super::fields::{put_line, put_lines};
-use super::inbound::{Coding, Inbound};
+use super::inbound::Inbound;
 use super::links::Place;
 use super::outbound::Outbound;
-use super::request;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Buf, Bytes};
 use h2::client::ResponseFuture;
+use h2::ext::Protocol;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use http1::Framing;
+use http2heads::{Coding, put_line, put_lines};
 use sha1::{Digest, Sha1};
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -86,7 +87,8 @@ impl ToServer {
             gathered.extend_from_slice(bytes);
         }
         let whole = if before > 0 { &gathered[..] } else { bytes };
-        let Some(asked) = request::read(whole, self.place.scheme(), self.place.takes_protocols())? else {
+        let Some(mut asked) = http2heads::read(whole, &OWN_LIMITS, self.place.scheme(), self.place.takes_protocols())?
+        else {
             if before == 0 {
                 gathered.extend_from_slice(bytes);
             }
@@ -96,6 +98,9 @@ impl ToServer {
         let framing = if asked.upgrade.is_some() { Framing::UntilClose } else { asked.framing };
         let is_all = framing == Framing::None;
         self.is_to_head = asked.request.method() == http::Method::HEAD;
+        if asked.upgrade.is_some() {
+            asked.request.extensions_mut().insert(Protocol::from_static("websocket"));
+        }
         self.upgrade = asked.upgrade;
         let (response, stream) = self.place.send(asked.request, is_all).map_err(fault)?;
         self.response = Response::Awaited(response);

@@ -1,7 +1,8 @@
 //! Which server a TLS handshake names (RFC 8446, section 4.1.2; RFC 6066, section 3), read without taking part in it.
 
-use crate::limits::CLIENT_HELLO_BYTES_MAX;
-
+/// Of what a client sends until its handshake has named the server: a ClientHello with many key shares has two thousand
+/// bytes, and a handshake message's first record carries 16 KiB at most.
+pub const BYTES_MAX: usize = 16 * 1024;
 const RECORD_HANDSHAKE: u8 = 22;
 const RECORD_PREFIX_BYTES: usize = 5;
 /// RFC 8446, section 5.1.
@@ -13,7 +14,7 @@ const HOST_NAME: u8 = 0;
 
 /// What the first bytes of a connection say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub enum Said {
     /// Not enough yet.
     Partial,
     Name(String),
@@ -22,10 +23,10 @@ pub(super) enum Said {
 }
 
 /// Looks at everything that came so far.
-pub(super) fn look(bytes: &[u8]) -> Said {
+pub fn look(bytes: &[u8]) -> Said {
     match message(bytes).and_then(|message| name(&message)) {
         Ok(name) => Said::Name(name),
-        Err(Stop::Partial) if bytes.len() < CLIENT_HELLO_BYTES_MAX => Said::Partial,
+        Err(Stop::Partial) if bytes.len() < BYTES_MAX => Said::Partial,
         Err(_) => Said::Nothing,
     }
 }
@@ -56,7 +57,7 @@ fn message(mut bytes: &[u8]) -> Result<Vec<u8>, Stop> {
         }
         if let [_, a, b, c, body @ ..] = message.as_slice() {
             let needed = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
-            if needed > CLIENT_HELLO_BYTES_MAX {
+            if needed > BYTES_MAX {
                 return Err(Stop::Nothing);
             }
             if let Some(body) = body.get(..needed) {
@@ -173,7 +174,7 @@ mod tests {
         // A message that says it has 16 MiB; one that never ends, in small records.
         assert_eq!(look(b"\x16\x03\x01\x00\x04\x01\xff\xff\xff"), Said::Nothing);
         let endless = fragmented(&[&[0; 5][..], &[1, 0, 0x3f, 0xff], &[0; 9000]].concat(), 1);
-        assert_eq!((look(&endless[..CLIENT_HELLO_BYTES_MAX - 1]), look(&endless)), (Said::Partial, Said::Nothing));
+        assert_eq!((look(&endless[..BYTES_MAX - 1]), look(&endless)), (Said::Partial, Said::Nothing));
     }
 
     proptest! {

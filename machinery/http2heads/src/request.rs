@@ -4,20 +4,18 @@
 //! headers of a connection, `TE` other than `trailers`, CR, LF and NUL in values, data that does not add up to
 //! `content-length`. What is left is refused here or, once it is a head of HTTP/1, by the same reading as any other.
 
-use super::super::journey::OWN_LIMITS;
-use super::fields::{put_line, put_lines, to_map};
-use super::inbound::Coding;
-use h2::ext::Protocol;
+use crate::Coding;
+use crate::fields::{put_line, put_lines, to_map};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, Method, Request, Uri};
-use http1::{Parsed, Storage};
+use http1::{Limits, Parsed, Storage};
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 
 /// Why a request is malformed: its stream is reset (RFC 9113 §8.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Malformed {
+pub enum Malformed {
     #[error("the authority and Host name different hosts")]
     Host,
     #[error("the path does not begin with a slash")]
@@ -28,20 +26,21 @@ pub(super) enum Malformed {
     Protocol,
 }
 
-/// Writes the head that HTTP/1 has for a request; how its body is to be framed. `has_more` is whether anything follows the
-/// head; `websocket_key` is for a websocket, which HTTP/2 needs none for (RFC 8441).
-pub(super) fn write(
+/// Writes the head that HTTP/1 has for a request; how its body is to be framed. `protocol` is what the stream would become
+/// (RFC 8441); `has_more` is whether anything follows the head; `websocket_key` is for a websocket, which HTTP/2 needs none
+/// for.
+pub fn write(
     out: &mut Vec<u8>,
     request: &Request<impl Sized>,
+    protocol: Option<&str>,
     has_more: bool,
     websocket_key: &str,
 ) -> Result<Coding, Malformed> {
     let (method, uri, fields) = (request.method(), request.uri(), request.headers());
-    let protocol = request.extensions().get::<Protocol>();
     if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
         return Err(Malformed::Scheme);
     }
-    if protocol.is_some_and(|protocol| HeaderName::from_bytes(protocol.as_str().as_bytes()).is_err()) {
+    if protocol.is_some_and(|protocol| HeaderName::from_bytes(protocol.as_bytes()).is_err()) {
         return Err(Malformed::Protocol);
     }
     let named = uri.authority().map(Authority::as_str);
@@ -72,8 +71,8 @@ pub(super) fn write(
     }
     if let Some(protocol) = protocol {
         out.extend_from_slice(b"connection: upgrade\r\n");
-        put_line(out, "upgrade", protocol.as_str().as_bytes());
-        if protocol.as_str() == "websocket" {
+        put_line(out, "upgrade", protocol.as_bytes());
+        if protocol == "websocket" {
             put_line(out, "sec-websocket-key", websocket_key.as_bytes());
         }
     }
@@ -103,20 +102,20 @@ fn put_all_but_host(out: &mut Vec<u8>, fields: &HeaderMap) {
 }
 
 /// A request as the edge wrote it for a server.
-pub(super) struct ToServer {
+pub struct ToServer {
     pub request: Request<()>,
     pub framing: http1::Framing,
     pub head_bytes: usize,
-    /// It would become a websocket, and this is its key.
+    /// It would become a websocket (its stream is to say so), and this is its key.
     pub upgrade: Option<Vec<u8>>,
 }
 
 /// Reads the head of a request that the edge wrote; `None` if it is not whole. `can_upgrade`: the server takes websockets
 /// (RFC 8441); else it is not told that the client wants one, and answers as any request.
-pub(super) fn read(bytes: &[u8], scheme: Scheme, can_upgrade: bool) -> io::Result<Option<ToServer>> {
+pub fn read(bytes: &[u8], limits: &Limits, scheme: Scheme, can_upgrade: bool) -> io::Result<Option<ToServer>> {
     let unfit = |why: &str| io::Error::new(ErrorKind::InvalidData, why.to_owned());
     let mut storage = Storage::new();
-    let head = match http1::Request::parse(bytes, &mut storage, &OWN_LIMITS) {
+    let head = match http1::Request::parse(bytes, &mut storage, limits) {
         Ok(Parsed::Complete(head)) => head,
         Ok(Parsed::Partial) => return Ok(None),
         Err(bad) => return Err(io::Error::new(ErrorKind::InvalidData, bad)),
@@ -138,7 +137,6 @@ pub(super) fn read(bytes: &[u8], scheme: Scheme, can_upgrade: bool) -> io::Resul
     fields.remove(HOST);
     let mut key = None;
     if upgrade {
-        request.extensions_mut().insert(Protocol::from_static("websocket"));
         key = Some(fields.remove("sec-websocket-key").map(|key| key.as_bytes().to_vec()).unwrap_or_default());
     }
     *request.headers_mut() = fields;

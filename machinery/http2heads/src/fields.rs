@@ -9,7 +9,7 @@ const OF_A_CONNECTION: [&str; 6] =
     ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "http2-settings"];
 
 /// The fields of an HTTP/1 head, as HTTP/2 has them. `head` is where they lie: their values are copied together.
-pub(super) fn to_map(head: &[u8], headers: &[Header<'_>]) -> Option<HeaderMap> {
+pub fn to_map(head: &[u8], headers: &[Header<'_>]) -> Option<HeaderMap> {
     let mut map = HeaderMap::with_capacity(headers.len());
     let copied = Bytes::copy_from_slice(head);
     for header in headers {
@@ -32,7 +32,7 @@ pub(super) fn to_map(head: &[u8], headers: &[Header<'_>]) -> Option<HeaderMap> {
 }
 
 /// Writes fields as lines of a head. Crumbs of a cookie are one line again (RFC 9113 §8.2.3).
-pub(super) fn put_lines(out: &mut Vec<u8>, fields: &HeaderMap) {
+pub fn put_lines(out: &mut Vec<u8>, fields: &HeaderMap) {
     let mut has_cookie = false;
     for (name, value) in fields {
         if name == http::header::COOKIE {
@@ -56,7 +56,7 @@ fn put_cookie(out: &mut Vec<u8>, fields: &HeaderMap) {
     out.extend_from_slice(b"\r\n");
 }
 
-pub(super) fn put_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub fn put_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -65,7 +65,7 @@ pub(super) fn put_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 /// The end of a chunked body, with its trailers. Of a server's, those that no trailer may be are left out; a client's are
 /// judged as they came.
-pub(super) fn put_trailers(out: &mut Vec<u8>, trailers: Option<&HeaderMap>, drops_forbidden: bool) {
+pub fn put_trailers(out: &mut Vec<u8>, trailers: Option<&HeaderMap>, drops_forbidden: bool) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
         if !drops_forbidden || may_be_trailer(name.as_str()) {
@@ -76,7 +76,7 @@ pub(super) fn put_trailers(out: &mut Vec<u8>, trailers: Option<&HeaderMap>, drop
 }
 
 /// The lines behind a chunked body, with the empty one; `None` if there are none.
-pub(super) fn trailers(lines: &[u8]) -> Option<HeaderMap> {
+pub fn trailers(lines: &[u8]) -> Option<HeaderMap> {
     let mut map = HeaderMap::new();
     for line in lines.split(|byte| *byte == b'\n') {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
