@@ -35,7 +35,7 @@ pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Headers of one head, either side, as it comes. Heads that the edge wrote itself and reads again (HTTP/2 is translated)
 /// may have more, by what it and its middlewares added: `http1::HEADERS_MAX`.
 pub const HEADERS_MAX: usize = 256;
-/// Lines that HTTP/1 needs for a request of HTTP/2 besides its headers: Host, the framing, and three for a websocket.
+/// Lines that HTTP/1 needs for a head of HTTP/2 besides its headers: Host, the framing, and three for a websocket.
 pub const H2_ADDED_HEADERS_MAX: usize = 5;
 /// Default of `ClientTimes::head`.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use super::answer::Failure;
 use super::coding::Coding;
 use super::encoder::Encoder;
 use super::exchange::{End, Exchange, head_timeout};
-use super::journey::LIMITS;
+use super::journey::{H2_LIMITS, LIMITS};
 use super::orders::{Orders, edits};
 use super::share::Share;
 use super::splice::{Pipe, pipe_to_fill};
@@ -259,10 +259,11 @@ impl Exchange<'_, '_> {
     }
 
     fn look(&mut self, bytes: &[u8]) -> Result<Look, End> {
+        let limits = if self.connection.line.is_stream() { &H2_LIMITS } else { &LIMITS };
         let mut from = 0;
         loop {
             let mut storage = Storage::new();
-            let response = match Response::parse(&bytes[from..], &mut storage, &LIMITS, self.journey.asked) {
+            let response = match Response::parse(&bytes[from..], &mut storage, limits, self.journey.asked) {
                 Ok(Parsed::Complete(response)) => response,
                 Ok(Parsed::Partial) => return Ok(Look::More(from)),
                 Err(bad) => return Err(Failure::Head(bad).into()),

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 pub(super) const LIMITS: Limits = Limits { head_bytes_max: HEAD_BYTES_MAX, headers_max: HEADERS_MAX };
-/// Of a request that came in HTTP/2: it has lines that its client did not send.
+/// Of a head that came in HTTP/2: it has lines that its sender did not write.
 pub(super) const H2_LIMITS: Limits = Limits { headers_max: HEADERS_MAX + H2_ADDED_HEADERS_MAX, ..LIMITS };
 /// Of a head that the edge wrote itself: it and the middlewares have added lines.
 pub(super) const OWN_LIMITS: Limits = Limits { head_bytes_max: 2 * HEAD_BYTES_MAX, headers_max: http1::HEADERS_MAX };

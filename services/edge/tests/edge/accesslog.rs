@@ -350,7 +350,7 @@ async fn a_connection_that_is_passed_on_is_a_line_when_it_is_over() {
             ("response_bytes", json!(10)),
             ("route", json!("talking")),
             ("app", json!("/db")),
-            ("server", json!(format!("tcp://{}", echo.address))),
+            ("server", json!(echo.url())),
             ("attempts", json!(1)),
             ("method", Value::Null),
         ] {
