@@ -174,7 +174,7 @@ async fn as_many_headers_as_a_head_may_have_go_through_all_translations() {
         let lines = "x: 1\r\n".repeat(HEADERS_MAX - 2);
         let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{lines}\r\n");
         let answer = exchange(edge.address, &head).await;
-        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{host}: {answer:.300}");
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\r\nok"), "{host}: {answer:.300}");
         // An answer to POST needs one more line in HTTP/1, which says that there is no body.
         let mut asked = request("POST", &format!("http://{host}/"));
         for _ in 1..HEADERS_MAX {
