@@ -8,7 +8,8 @@ use http1::{Header, may_be_trailer};
 const OF_A_CONNECTION: [&str; 6] =
     ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "http2-settings"];
 
-/// The fields of an HTTP/1 head, as HTTP/2 has them. `head` is where they lie: their values are copied together.
+/// The fields of an HTTP/1 head, as HTTP/2 has them; `None` if they are none there. `head` is where they lie: their values are
+/// copied together.
 pub fn to_map(head: &[u8], headers: &[Header<'_>]) -> Option<HeaderMap> {
     let mut map = HeaderMap::with_capacity(headers.len());
     let copied = Bytes::copy_from_slice(head);
@@ -22,7 +23,8 @@ pub fn to_map(head: &[u8], headers: &[Header<'_>]) -> Option<HeaderMap> {
             true => HeaderValue::from_static("trailers"),
             false => {
                 let from = (header.value.as_ptr() as usize).checked_sub(head.as_ptr() as usize)?;
-                let value = copied.slice(from..from.checked_add(header.value.len())?);
+                let to = from.checked_add(header.value.len()).filter(|to| *to <= copied.len())?;
+                let value = copied.slice(from..to);
                 HeaderValue::from_maybe_shared(value).ok()?
             }
         };
