@@ -65,11 +65,6 @@ impl Line {
         }
     }
 
-    /// Of HTTP/2.
-    pub fn is_stream(&self) -> bool {
-        matches!(self, Self::Stream(_))
-    }
-
     /// What was agreed on, if it is TLS.
     pub fn tls(&self) -> Option<&Tls> {
         match self {
