@@ -350,7 +350,7 @@ mod tests {
             servers.shutdown().await.unwrap();
             servers
         });
-        let status = ask_http2(edges, "a", "/").await;
+        let status = ask_http2(edges, "http://a/").await;
         drop(server.await);
         status
     }
