@@ -15,8 +15,8 @@
 
 mod wire;
 
-use super::client_hello::{Said, look};
 use crate::secure::servers::Upstream;
+use clienthello::{Said, look};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::{ServerConfig, UnbufferedServerConnection};
