@@ -1,10 +1,12 @@
 //! The configuration file of `roadstead up`: one TOML file, every key optional, unknown keys refused with the nearest
 //! name. A flag or an environment variable of the same name goes over it.
 
+mod edge;
 mod observation;
 
 use crate::acme::Acme;
 use observation::Observation;
+use routing::Order;
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -113,6 +115,12 @@ pub struct Edge {
     /// Where browsers reach that, for redirects; by default its port.
     pub https_port: Option<u16>,
     pub api: SocketAddr,
+    /// Proxies before the edge, as addresses or blocks: their connections begin with a PROXY header.
+    pub accept_proxy: Vec<String>,
+    /// `FROM=TO`: vulcand's `-aliases`.
+    pub aliases: Vec<String>,
+    /// Which of two routes of the same priority goes first.
+    pub route_order: Order,
     pub observation: Observation,
 }
 
@@ -243,6 +251,9 @@ impl Default for Edge {
             https: None,
             https_port: None,
             api: loopback(8182),
+            accept_proxy: Vec::new(),
+            aliases: Vec::new(),
+            route_order: Order::default(),
             observation: Observation::default(),
         }
     }
@@ -270,7 +281,7 @@ impl Config {
             store: listener(),
             controller: Controller { listen: free, sessions: free, drain: true },
             console: listener(),
-            edge: Edge { listen: free, https: None, https_port: None, api: free, observation: Observation::default() },
+            edge: Edge { listen: free, api: free, ..Edge::default() },
             objects: Objects { listen: free, ..Objects::default() },
             registry: listener(),
             ..Self::default()
@@ -300,7 +311,7 @@ impl Config {
         {
             return refuse(format!("--address {address}: the others must be able to reach this machine by it"));
         }
-        self.edge.observation.check()?;
+        self.edge.check()?;
         if let Some(url) = &self.objects.elsewhere {
             let target = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
             let is_target = |target: &str| target.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());

@@ -7,7 +7,7 @@ use crate::up::parse_time;
 use ::vulcand::Alias;
 use identity::SealKey;
 use lifecycle::Stop;
-use routing::Network;
+use routing::{Network, Order};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,6 +44,10 @@ pub struct Arguments {
     /// FROM=TO: a frontend with FROM in its route also takes what the route says with TO (repeatable; vulcand's -aliases)
     #[arg(long = "alias", alias = "aliases", value_name = "FROM=TO")]
     aliases: Vec<Alias>,
+    /// Which of two routes of the same priority goes first: the more specific one, or vulcand's choice, the one whose text comes
+    /// last in alphabetical order
+    #[arg(long, value_name = "ORDER", default_value = "specific", value_parser = order)]
+    route_order: Order,
     /// Take the listening sockets of the edge that runs with the same --data; it serves its connections to their end, and
     /// ends. Where none runs, bind them (docs/upgrade.md)
     #[arg(long, requires = "data")]
@@ -60,6 +64,14 @@ pub struct Arguments {
     observation: observation::ObservationFlags,
     #[arg(long, hide = true)]
     pub supervised: bool,
+}
+
+fn order(name: &str) -> Result<Order, String> {
+    match name {
+        "specific" => Ok(Order::Specific),
+        "vulcand" => Ok(Order::Vulcand),
+        _ => Err("expected specific or vulcand".into()),
+    }
 }
 
 /// For the next supervisor to start an edge that takes over.
@@ -95,7 +107,7 @@ pub async fn start(arguments: Arguments, stop: Stop) -> anyhow::Result<Services>
         edge_id: arguments.name.or(arguments.credentials.node.clone()).unwrap_or_else(super::host_name),
         node_id: arguments.credentials.node.unwrap_or_default(),
         client_times: ::edge::ClientTimes::default(),
-        vulcand: ::edge::Vulcand { aliases: arguments.aliases, api: Some(api) },
+        vulcand: ::edge::Vulcand { aliases: arguments.aliases, order: arguments.route_order, api: Some(api) },
         observation: arguments.observation.observation(),
         take_over: arguments.take_over,
         drain: ::edge::Drain { idle: arguments.drain, tunnels: arguments.drain_tunnels },

@@ -103,7 +103,7 @@ impl Programs<'_> {
             arguments.extend(["--controller".into(), format!("http://{sessions}")]);
         }
         arguments.extend(["--data".into(), self.config.data.join("edge").display().to_string()]);
-        arguments.extend(self.config.edge.observation.arguments());
+        arguments.extend(self.config.edge.arguments());
         arguments.push("--take-over".into());
         let seal_key = seal_key_path(&self.config.data);
         if seal_key.exists() {

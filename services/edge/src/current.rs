@@ -32,7 +32,7 @@ use crate::sources::Source;
 use arc_swap::ArcSwap;
 use lifecycle::ErrorChain;
 use middleware::Chain;
-use routing::{Picked, RequestHead, Route, Service, SetCookie, Table, TcpTable};
+use routing::{Order, Picked, RequestHead, Route, Service, SetCookie, Table, TcpTable};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
@@ -237,6 +237,7 @@ impl Drop for Admitted {
 }
 
 pub(crate) struct Current {
+    order: Order,
     snapshot: ArcSwap<Snapshot>,
     /// The number of the table that serves.
     published: AtomicU64,
@@ -251,7 +252,13 @@ pub(crate) struct Current {
 
 impl Current {
     pub fn new() -> Self {
+        Self::ordered(Order::default())
+    }
+
+    /// Whose routes of the same priority go in this order.
+    pub fn ordered(order: Order) -> Self {
         Self {
+            order,
             snapshot: ArcSwap::default(),
             published: AtomicU64::new(0),
             servers: Arc::default(),
@@ -278,7 +285,7 @@ impl Current {
         let before = self.load();
         let Draft { loaded, stale, cluster_id, held, revision, routes, listeners, certificates, problems } = draft;
         let table = match routes {
-            Routes::All(routes) => Table::new(routes),
+            Routes::All(routes) => Table::ordered(self.order, routes),
             Routes::Changed(changed) => {
                 let gone = changed.iter().filter(|(_, route)| route.is_none()).map(|(id, _)| id.as_str());
                 before.table.updated(gone, changed.values().flatten().cloned())

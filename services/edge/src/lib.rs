@@ -194,7 +194,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         Some(taken) => Probe::inherited(taken.probe.clone()),
         None => Probe::new().map_err(Error::Random)?,
     };
-    let current = Arc::new(Current::new());
+    let current = Arc::new(Current::ordered(config.vulcand.order));
     // Without a data directory what does not fit into memory goes where temporary files do.
     let spool = Spool::start(config.data.clone().unwrap_or_else(std::env::temp_dir)).map_err(Error::Thread)?;
     let mut metrics = Metrics::new(current.servers.clone());

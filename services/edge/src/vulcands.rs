@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use lifecycle::ErrorChain;
+use routing::Order;
 use serde_json::json;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use vulcand::statistics::{QUANTILES, Recently, RoundTripStats, Statistics};
 pub struct Vulcand {
     /// Frontends are reachable by these, too (vulcand's `-aliases`).
     pub aliases: Vec<Alias>,
+    /// Which of two routes of the same priority goes first.
+    pub order: Order,
     /// What makes the API of the edge's statistics; none: the edge does not serve it.
     pub api: Option<MakeApi>,
 }

@@ -11,7 +11,7 @@ use nix::libc;
 use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice};
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -143,13 +143,14 @@ impl Line {
         }
     }
 
-    /// As `try_write`, when the connection is closed before anything is waited for: what is taken then goes out together with
-    /// the end, in a packet less for both sides.
+    /// As `try_write`, of the last there is. What is taken whole goes out together with the end, a packet less for both sides;
+    /// at once, since a socket that is closed while the client's bytes lie in it unread forgets what it has not sent.
     pub fn try_write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Self::Plain(stream) = self else { return self.try_write(bytes, &[]) };
-        let flags = libc::MSG_MORE | libc::MSG_NOSIGNAL;
-        match stream.try_io(Interest::WRITABLE, || SockRef::from(&*stream).send_with_flags(bytes, flags)) {
+        let (socket, flags) = (SockRef::from(&*stream), libc::MSG_MORE | libc::MSG_NOSIGNAL);
+        match stream.try_io(Interest::WRITABLE, || socket.send_with_flags(bytes, flags)) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            Ok(taken) if taken == bytes.len() => socket.shutdown(Shutdown::Write).map(|()| taken),
             written => written,
         }
     }

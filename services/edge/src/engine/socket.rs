@@ -1,8 +1,9 @@
 //! Listening sockets, one per thread on one address.
 //!
 //! `SO_REUSEPORT` lets the kernel spread connections over them, and would as silently spread them over two edges that were
-//! given the same address. So the first socket is bound without it, which fails while anybody else listens there, and only
-//! then opens the address to its siblings. The next edge's first socket fails in turn, whoever comes first.
+//! given the same address. So the first socket is bound and listens without it, which fails while anybody else listens there
+//! (of two that were bound at once only one may listen, too), and only then opens the address to its siblings. That is the
+//! lock of the address: the next edge's first socket fails in turn, whoever comes first.
 
 use crate::limits::{BACKLOG, CLIENT_KEEP_ALIVE_IDLE, CLIENT_KEEP_ALIVE_INTERVAL};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -36,19 +37,9 @@ pub(super) fn at_least(mut sockets: Vec<TcpListener>, count: usize) -> io::Resul
 fn listen_all(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     let first = socket(address)?;
     first.bind(&address.into())?;
+    first.listen(BACKLOG)?;
     first.set_reuse_port(true)?;
-    let bound = first.local_addr()?;
-    let mut sockets = vec![first];
-    for _ in 1..count {
-        let sibling = socket(address)?;
-        sibling.set_reuse_port(true)?;
-        sibling.bind(&bound)?;
-        sockets.push(sibling);
-    }
-    for socket in &sockets {
-        socket.listen(BACKLOG)?;
-    }
-    Ok(sockets.into_iter().map(TcpListener::from).collect())
+    at_least(vec![first.into()], count)
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
@@ -78,6 +69,17 @@ mod tests {
         assert_eq!(listen(everywhere, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(sockets);
         listen(address, 2).unwrap();
+    }
+
+    /// Each saw nobody listen when it bound.
+    #[test]
+    fn of_two_that_bind_an_address_at_once_one_listens() {
+        let early = socket(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        early.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = early.local_addr().unwrap().as_socket().unwrap();
+        let late = listen(address, 2).unwrap();
+        assert_eq!(early.listen(BACKLOG).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(late.len(), 2);
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Unsent {
         self.send(line, head, &[])
     }
 
-    /// The same, when the connection ends with it, before anything is waited for.
+    /// The same, when the connection ends with it.
     pub fn send_last(&mut self, line: &mut Line, head: &mut Vec<u8>, body: &[u8]) -> io::Result<()> {
         if body.len() > line.copied_bytes_max() || !self.bytes.is_empty() {
             return self.send_all(line, head, body);

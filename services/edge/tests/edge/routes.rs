@@ -1,6 +1,7 @@
 //! Where routes come from and how changes take effect.
 
-use crate::harness::{Edge, Server, call, document, eventually, free_address, json_of, name};
+use crate::harness::{Edge, Server, call, config, document, eventually, free_address, json_of, name};
+use crate::memory_store::MemoryStore;
 use http::{Method, StatusCode};
 use serde_json::json;
 use std::sync::Arc;
@@ -43,6 +44,22 @@ async fn vulcands_keys_are_served_under_both_prefixes() {
             (edge.get(host, "/").await.status() == StatusCode::OK).then_some(())
         })
         .await;
+    }
+}
+
+/// vulcand tries routes in the reverse alphabetical order of their texts.
+#[tokio::test]
+async fn who_relies_on_vulcands_order_has_it() {
+    for (order, expected) in [(routing::Order::Specific, "exact"), (routing::Order::Vulcand, "pattern")] {
+        let store = Arc::new(MemoryStore::default());
+        let vulcand = edge::Vulcand { order, ..edge::Vulcand::default() };
+        let edge = Edge::of(edge::Config { vulcand, ..config(store.clone()) }, store).await;
+        let (exact, pattern) = (Server::named("exact").await, Server::named("pattern").await);
+        let exact = document("Path(`/1`)", &[&exact], json!({}));
+        let pattern = document("Path(`/<id>`)", &[&pattern], json!({}));
+        let routes = [("/roadstead/routes/a", Some(exact.as_str())), ("/roadstead/routes/b", Some(pattern.as_str()))];
+        edge.applied(edge.store.change(&routes).await).await;
+        assert_eq!(name(&edge.get("any", "/1").await), expected, "{order:?}");
     }
 }
 

@@ -62,7 +62,7 @@
 //! | SNI, HostCRUD, HostWithKeyPair | `a_client_is_shown_the_certificate_of_the_name_it_asks_for` |
 //! | HostKeyPairUpdate, HostUpsertKeyPair | `a_certificate_is_exchanged_and_connections_go_on` |
 //! | BackendHTTPS | `vulcands_backends_speak_tls_as_their_settings_say` |
-//! | OCSPStapling, OCSPResponderDown, HostWithOCSP | nothing: no responses are stapled |
+//! | OCSPStapling, OCSPResponderDown, HostWithOCSP | `what_the_authority_says_goes_along_with_a_hosts_certificate`, `openssl_is_asked_and_openssl_sees_the_answer` |
 //!
 //! Those of the API, and of sockets handed over (TakeFiles, TransferFiles), are beside what they try.
 
