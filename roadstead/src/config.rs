@@ -3,6 +3,7 @@
 
 mod edge;
 mod observation;
+mod vips;
 
 use crate::acme::Acme;
 use observation::Observation;
@@ -17,9 +18,6 @@ use std::str::FromStr;
 pub const DATA_DEFAULT: &str = "/var/lib/roadstead";
 /// A label of DNS (RFC 1035, section 2.3.4).
 const NODE_NAME_CHARS_MAX: usize = 63;
-/// What VRRP version 3 can say: 12 bits of centiseconds (RFC 9568, section 5.2.7).
-const VIP_ADVERT_MS_MIN: u64 = 10;
-const VIP_ADVERT_MS_MAX: u64 = 40_950;
 /// Two heartbeats of an agent.
 const SUSPECT_AFTER_MS_MIN: u64 = 500;
 
@@ -69,6 +67,12 @@ pub struct Cluster {
     pub vip_advert_ms: u64,
     /// How long a machine waits before it asks for one when others hold more of them; 0: it never does.
     pub vip_spread_after_ms: u64,
+    /// The first one's virtual router id; those of the others count up.
+    pub vip_vrid: u8,
+    /// Of VRRP: 2 or 3.
+    pub vip_vrrp: u8,
+    /// The machines to speak to instead of the multicast group: each of them, on every machine.
+    pub vip_peers: Vec<IpAddr>,
     /// A machine this silent gets no more requests.
     pub suspect_after_ms: u64,
     /// A machine this silent is lost: its tasks are started elsewhere.
@@ -202,6 +206,9 @@ impl Default for Cluster {
             vips: Vec::new(),
             vip_advert_ms: 100,
             vip_spread_after_ms: 10_000,
+            vip_vrid: vip::VRID_FIRST,
+            vip_vrrp: 3,
+            vip_peers: Vec::new(),
             suspect_after_ms: 1500,
             lost_after_ms: 5000,
             peers_port: 8081,
@@ -332,12 +339,7 @@ impl Config {
         if !matches!(cluster.state_nodes, 3 | 5) {
             return refuse(format!("cluster.state_nodes is 3 or 5, not {}", cluster.state_nodes));
         }
-        if !(VIP_ADVERT_MS_MIN..=VIP_ADVERT_MS_MAX).contains(&cluster.vip_advert_ms) {
-            return refuse(format!(
-                "--vip-advert is {VIP_ADVERT_MS_MIN} to {VIP_ADVERT_MS_MAX} ms, not {} ms",
-                cluster.vip_advert_ms
-            ));
-        }
+        vips::check(cluster)?;
         if cluster.suspect_after_ms < SUSPECT_AFTER_MS_MIN || cluster.lost_after_ms <= cluster.suspect_after_ms {
             return refuse(format!(
                 "a machine is suspected after at least {SUSPECT_AFTER_MS_MIN} ms and lost later than that, not after {} \
@@ -388,7 +390,6 @@ mod tests {
             ("etcd_user = \"root\"", "expected USER:PASSWORD"),
             ("name = \"a/b\"", "letters, digits, dots and dashes"),
             ("state_nodes = 4", "3 or 5"),
-            ("vip_advert_ms = 5", "10 to 40950 ms"),
             ("suspect_after_ms = 100", "at least 500 ms"),
             ("lost_after_ms = 1000", "lost later"),
         ] {

@@ -17,6 +17,8 @@ mod sync;
 mod vip;
 mod vulcand;
 
+pub use vip::vrrp;
+
 use crate::cli;
 use clap::Subcommand;
 use lifecycle::{Started, Stop};

@@ -33,6 +33,17 @@ pub struct Arguments {
     /// How long a machine waits before it asks for a floating address when others hold more of them; 0s: never
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Many machines")]
     vip_spread_after: Option<Duration>,
+    /// The virtual router id of the first floating address, 1 to 255; those of the others count up, in the order of the
+    /// addresses [default: 100]
+    #[arg(long, value_name = "NUMBER", help_heading = "Many machines")]
+    vip_vrid: Option<u8>,
+    /// VRRP's version, 2 (IPv4, and --vip-advert in whole seconds) or 3 [default: 3]
+    #[arg(long, value_name = "VERSION", help_heading = "Many machines")]
+    vip_vrrp: Option<u8>,
+    /// A machine that may hold a floating address, to speak to it and not to the multicast group: name every one
+    /// (repeatable)
+    #[arg(long = "vip-peer", value_name = "ADDRESS", help_heading = "Many machines")]
+    vip_peers: Vec<IpAddr>,
     /// A machine this silent gets no more requests
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Many machines")]
     suspect_after: Option<Duration>,
@@ -140,6 +151,11 @@ impl Arguments {
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         over(&mut cluster.vip_advert_ms, self.vip_advert.map(milliseconds));
         over(&mut cluster.vip_spread_after_ms, self.vip_spread_after.map(milliseconds));
+        over(&mut cluster.vip_vrid, self.vip_vrid);
+        over(&mut cluster.vip_vrrp, self.vip_vrrp);
+        if !self.vip_peers.is_empty() {
+            cluster.vip_peers = self.vip_peers;
+        }
         over(&mut cluster.suspect_after_ms, self.suspect_after.map(milliseconds));
         over(&mut cluster.lost_after_ms, self.lost_after.map(milliseconds));
         over(&mut cluster.state_nodes, self.state_nodes.and_then(|number| number.parse().ok()));

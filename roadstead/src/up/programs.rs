@@ -136,6 +136,11 @@ impl Programs<'_> {
         arguments.extend(["--own".into(), membership.address.to_string()]);
         arguments.extend(["--advert".into(), format!("{}ms", membership.settings.vip_advert_ms)]);
         arguments.extend(["--spread-after".into(), format!("{}ms", membership.settings.vip_spread_after_ms)]);
+        arguments.extend(["--vrid".into(), membership.settings.vip_vrid.to_string()]);
+        arguments.extend(["--vrrp".into(), membership.settings.vip_vrrp.to_string()]);
+        for peer in &membership.settings.vip_peers {
+            arguments.extend(["--peer".into(), peer.to_string()]);
+        }
         arguments.extend(["--ready".into(), format!("http://{edge_api}/ready")]);
         let listeners = vec![listener("--listen", "vip", self.config.cluster.vip_api)];
         self.program("vip", arguments, listeners)

@@ -75,6 +75,12 @@ pub struct Settings {
     pub vip_advert_ms: u64,
     /// How long a machine waits before it asks for an address when others hold more of them; 0: it never does.
     pub vip_spread_after_ms: u64,
+    /// The first address's virtual router id; those of the others count up.
+    pub vip_vrid: u8,
+    /// Of VRRP: 2 or 3.
+    pub vip_vrrp: u8,
+    /// The machines, where they do not speak to the multicast group.
+    pub vip_peers: Vec<IpAddr>,
     /// A machine this silent gets no more requests…
     pub suspect_after_ms: u64,
     /// …and one this silent is lost.
@@ -119,6 +125,9 @@ impl Default for Settings {
             vips: Vec::new(),
             vip_advert_ms: 1000,
             vip_spread_after_ms: 10_000,
+            vip_vrid: 100,
+            vip_vrrp: 3,
+            vip_peers: Vec::new(),
             suspect_after_ms: 1500,
             lost_after_ms: 5000,
             state_nodes: STATE_NODES_DEFAULT,

@@ -46,8 +46,8 @@ mod vitals;
 
 pub use link::interface_of;
 pub use settings::{ADVERT_INTERVAL, PRIORITY, SettingsError, VirtualRouter};
-pub use spread::{FloatingAddress, spread};
-pub use vrrp::{Checksum, GarpPolicy, Version};
+pub use spread::{FloatingAddress, VRID_FIRST, spread};
+pub use vrrp::{Checksum, GarpPolicy, OWNER_PRIORITY, Version};
 
 use crate::fence::HeldLease;
 use crate::health::Edge;

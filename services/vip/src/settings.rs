@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::time::Duration;
+use vrrp::packet::EncodeError;
 use vrrp::{Checksum, ConfigError, Family, GarpPolicy, RouterConfig, Version};
 
 /// How often a holder speaks unless told otherwise. VRRP's own default of 1 s makes for 3.6 s without an address;
@@ -9,6 +10,8 @@ use vrrp::{Checksum, ConfigError, Family, GarpPolicy, RouterConfig, Version};
 pub const ADVERT_INTERVAL: Duration = Duration::from_millis(100);
 /// The VRRP default (RFC 9568 §6.1).
 pub const PRIORITY: u8 = 100;
+/// The shortest pause between announcements that only refresh: keepalived counts it in seconds, too.
+const GARP_REFRESH_MIN: Duration = Duration::from_secs(1);
 
 /// One virtual router: an interface, and the addresses that float between the nodes that run it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,10 +71,35 @@ pub enum SettingsError {
     Prefix { address: IpAddr, prefix: u8 },
     #[error("the peer {peer} is not of the addresses' family")]
     Peer { peer: IpAddr },
+    #[error("announcements every {refresh:?} are more often than every second")]
+    Refresh { refresh: Duration },
     #[error("two virtual routers on {interface} have the same id and family")]
     Twice { interface: String },
     #[error("the virtual router's settings contradict VRRP")]
     Vrrp(#[source] ConfigError),
+}
+
+impl SettingsError {
+    /// The field of [`VirtualRouter`] that is wrong.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::NoInterface => "interface",
+            Self::NoAddress | Self::Prefix { .. } => "addresses",
+            Self::Peer { .. } => "unicast_peers",
+            Self::Refresh { .. } => "garp",
+            Self::Twice { .. } => "vrid",
+            Self::Vrrp(ConfigError::Priority) => "priority",
+            Self::Vrrp(ConfigError::DownTimerAdverts) => "down_timer_adverts",
+            Self::Vrrp(ConfigError::Family { .. }) => "addresses",
+            Self::Vrrp(ConfigError::Advertisement(error)) => match error {
+                EncodeError::Vrid => "vrid",
+                EncodeError::Version => "version",
+                EncodeError::Auth => "auth",
+                EncodeError::Interval { .. } => "advert_interval",
+                EncodeError::Families | EncodeError::Count { .. } => "addresses",
+            },
+        }
+    }
 }
 
 impl VirtualRouter {
@@ -101,7 +129,8 @@ impl VirtualRouter {
         }
     }
 
-    pub(crate) fn validate(&self) -> Result<(), SettingsError> {
+    /// Whether VRRP can say all of it.
+    pub fn validate(&self) -> Result<(), SettingsError> {
         if self.interface.is_empty() {
             return Err(SettingsError::NoInterface);
         }
@@ -116,6 +145,9 @@ impl VirtualRouter {
         let family = self.family();
         if let Some(&peer) = self.unicast_peers.iter().find(|&&peer| Family::of(peer) != family) {
             return Err(SettingsError::Peer { peer });
+        }
+        if let Some(refresh) = self.garp.refresh.filter(|refresh| *refresh < GARP_REFRESH_MIN) {
+            return Err(SettingsError::Refresh { refresh });
         }
         vrrp::Router::new(self.config(false), family.group()).map(|_| ()).map_err(SettingsError::Vrrp)
     }

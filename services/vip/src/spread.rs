@@ -24,8 +24,9 @@ const PRIORITY_MIN: u8 = 100;
 const PRIORITY_MAX: u8 = 200;
 /// That of a node that asks for an address. Far enough above the others: the skew from them is more than two timers' lateness.
 pub(crate) const ASKING_PRIORITY: u8 = 254;
-/// Ids of virtual routers that an operator's other routers rarely use: they count up from 1.
-const VRID_MIN: u8 = 100;
+/// Where ids of virtual routers begin unless told otherwise: an operator's other routers rarely use these, they count up
+/// from 1.
+pub const VRID_FIRST: u8 = 100;
 
 /// An address that floats over the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +38,13 @@ pub struct FloatingAddress {
 }
 
 /// This node's virtual routers for the cluster's addresses, one for each. Every node must be given the same addresses,
-/// in any order (only interfaces may differ); two equal priorities are told apart by VRRP itself.
-pub fn spread(node: &str, addresses: &[FloatingAddress]) -> Vec<VirtualRouter> {
+/// in any order (only interfaces may differ), and the same first id; two equal priorities are told apart by VRRP itself. The
+/// ids count up in the order of the addresses; addresses for whom none is left have no router.
+pub fn spread(node: &str, first_vrid: u8, addresses: &[FloatingAddress]) -> Vec<VirtualRouter> {
     let mut ordered: Vec<&FloatingAddress> = addresses.iter().collect();
     ordered.sort_by_key(|floating| floating.address);
     ordered.dedup_by_key(|floating| floating.address);
-    let vrids = VRID_MIN..=u8::MAX;
+    let vrids = first_vrid..=u8::MAX;
     let router = |(vrid, floating): (u8, &FloatingAddress)| VirtualRouter {
         vrid,
         interface: floating.interface.clone(),
@@ -72,17 +74,18 @@ mod tests {
     #[test]
     fn nodes_agree_whatever_the_order() {
         let mut addresses = floating(5);
-        let forward = spread("a", &addresses);
+        let forward = spread("a", VRID_FIRST, &addresses);
         addresses.reverse();
-        assert_eq!(forward, spread("a", &addresses));
-        let vrids: Vec<u8> = spread("b", &addresses).iter().map(|router| router.vrid).collect();
+        assert_eq!(forward, spread("a", VRID_FIRST, &addresses));
+        let vrids: Vec<u8> = spread("b", VRID_FIRST, &addresses).iter().map(|router| router.vrid).collect();
         assert_eq!(vrids, [100, 101, 102, 103, 104]);
+        assert_eq!(spread("b", 253, &addresses).len(), 3, "ids end at 255");
     }
 
     #[test]
     fn many_addresses_use_every_node() {
         let addresses = floating(30);
-        let all = ["node-1", "node-2", "node-3"].map(|node| spread(node, &addresses));
+        let all = ["node-1", "node-2", "node-3"].map(|node| spread(node, VRID_FIRST, &addresses));
         let mut held = [0; 3];
         for ((one, two), three) in all[0].iter().zip(&all[1]).zip(&all[2]) {
             let priorities = [one.priority, two.priority, three.priority];

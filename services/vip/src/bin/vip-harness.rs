@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{ClientCredentials, EtcdClient, Store};
-use vip::{Checksum, Config, FloatingAddress, Version, VirtualRouter};
+use vip::{Checksum, Config, FloatingAddress, VRID_FIRST, Version, VirtualRouter};
 
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -86,7 +86,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     };
     let config = Config {
         node: arguments.node.clone(),
-        routers: if spread.is_empty() { vec![router] } else { vip::spread(&arguments.node, &spread) },
+        routers: if spread.is_empty() { vec![router] } else { vip::spread(&arguments.node, VRID_FIRST, &spread) },
         ready_url: arguments.ready_url,
         ready_credentials: web::Credentials::None,
         store,

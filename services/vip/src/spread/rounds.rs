@@ -251,7 +251,7 @@ fn put(key: String, presence: &Presence, lease: LeaseId) -> Operation {
 mod tests {
     use super::*;
     use crate::mailbox::mailbox;
-    use crate::spread::{FloatingAddress, spread};
+    use crate::spread::{FloatingAddress, VRID_FIRST, spread};
     use store::Embedded;
 
     #[tokio::test(flavor = "multi_thread")]
@@ -262,7 +262,8 @@ mod tests {
         let floating = FloatingAddress { address: [10, 0, 0, 1].into(), prefix: 24, interface: "eth0".into() };
         let (node, lease) = ("a".to_owned(), Arc::default());
         let means = Means { store: store.clone(), node, lease, fitness: None, edge: None, speaker };
-        let (rounds, _standing) = Rounds::new(means, &spread("a", &[floating]), &[Arc::default()], Duration::ZERO);
+        let routers = spread("a", VRID_FIRST, &[floating]);
+        let (rounds, _standing) = Rounds::new(means, &routers, &[Arc::default()], Duration::ZERO);
         let key = rounds.routers[0].key.clone();
         let gives = [(key.clone(), "b".to_owned())];
         let handed = async || {

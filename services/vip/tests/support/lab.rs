@@ -129,6 +129,7 @@ impl Ring {
 /// keepalived's configuration.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    pub vrid: u8,
     pub priority: u8,
     pub version: u8,
     pub advert_seconds: f32,
@@ -141,6 +142,7 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
+            vrid: 51,
             priority: 100,
             version: 3,
             advert_seconds: 0.1,
@@ -154,7 +156,7 @@ impl Default for Setup {
 
 impl Setup {
     fn text(&self) -> String {
-        let Self { priority, version, advert_seconds, peers, preempt, addresses, extra } = self;
+        let Self { vrid, priority, version, advert_seconds, peers, preempt, addresses, extra } = self;
         let no_preempt = if *preempt { "" } else { "nopreempt" };
         let peers = match peers.is_empty() {
             true => String::new(),
@@ -165,7 +167,7 @@ impl Setup {
         };
         format!(
             "global_defs {{\n vrrp_version {version}\n}}\n\
-             vrrp_instance one {{\n state BACKUP\n interface {INTERFACE}\n virtual_router_id 51\n priority {priority}\n \
+             vrrp_instance one {{\n state BACKUP\n interface {INTERFACE}\n virtual_router_id {vrid}\n priority {priority}\n \
              advert_int {advert_seconds}\n version {version}\n {no_preempt}\n {peers}\n {extra}\n \
              virtual_ipaddress {{\n{}\n}}\n}}\n",
             addresses.join("\n")
