@@ -179,8 +179,9 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         config.verifier.may_guard(api)?;
     }
     let _reading = tokio::task::spawn_blocking(secure::servers::read_machines_authorities);
-    // Requested as well when another process has taken over.
-    let stop = stop.child();
+    // The caller's ends everything. Its child is requested as well when this process has drained after another one took over,
+    // and may have to speak on for the one before it.
+    let (end, stop) = (stop.clone(), stop.child());
     let taken = match &config.data {
         Some(data) if config.take_over => succession::take(data).await?,
         _ => None,
@@ -281,7 +282,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     let mut background = JoinSet::new();
     let standing = Arc::new(Standing::new(taken.as_ref().is_some_and(|taken| taken.is_draining)));
     let contact = Arc::new(Contact::new());
-    let updates = sources::watch_all(&config.store, &metrics, &contact, held, &stop, &mut background);
+    let updates = sources::watch_all(&config.store, &metrics, &contact, held, &end, &mut background);
     background.spawn(current.checks.clone().run());
     background.spawn(Arc::new(Stapler::new(current.clone())).run());
     let assembler = Assembler::new(current.clone(), metrics.clone(), keeper, certificates, challenges.clone());
@@ -296,6 +297,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         tracing::info!("took over from the process before this one");
     }
     let reports = Reports::new(current.clone(), said_before);
+    let mut reports_last = reports.clone();
     let (voice, retired) = (Arc::<Voice>::default(), watch::Sender::new(false));
     let mut has_retired = retired.subscribe();
     // What must not go on once another process serves.
@@ -345,11 +347,16 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
 
     let done = async move {
         let engine = listeners.run(current, &stop, has_retired.clone()).await;
-        if *has_retired.borrow_and_update() {
+        let is_retired = *has_retired.borrow_and_update();
+        if is_retired {
             unretired.request();
             succession::retire(&engine, &quiesce, &metrics, config.drain, &stop).await;
         }
         engine.ended().await;
+        if is_retired {
+            // The next one hears of the one before only through this one, whose table goes on so that it holds nothing up.
+            end.or(reports_last.alone()).await;
+        }
         // The session told the controller until now that requests were still in flight.
         background.shutdown().await;
         observer.finish().await;

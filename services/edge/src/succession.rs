@@ -21,6 +21,9 @@
 //! old one has ended. In between nobody speaks for the edge, so nothing is promised; and since the new one does not accept
 //! before its table is as new as the old one's last word, no server that was reported drained is reached by it.
 //!
+//! After several upgrades in a row each process hears only of the one before it. So one that has drained goes on telling what
+//! is true of itself and of the one before, until that one has ended; only then does it end itself.
+//!
 //! Not handed over: connections, counts, and what middlewares and balancing remember.
 
 mod descriptors;

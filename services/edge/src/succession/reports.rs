@@ -27,6 +27,12 @@ impl Reports {
         before.map_or_else(|| own.clone(), |before| own.clone().and(before))
     }
 
+    /// Until the process before this one has ended; its own drain bounds that.
+    pub async fn alone(&mut self) {
+        // Nobody is left to say otherwise where this fails.
+        let _ended = self.before.wait_for(Option::is_none).await;
+    }
+
     /// When it may have become another.
     pub async fn changed(&mut self) {
         let Self { current, tables, before } = self;

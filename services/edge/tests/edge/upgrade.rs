@@ -145,6 +145,31 @@ async fn a_tunnel_stays_with_the_old_process_until_its_bound_and_the_new_one_rep
 }
 
 #[tokio::test]
+async fn after_two_upgrades_in_a_row_the_last_process_still_reports_what_the_first_is_busy_with() {
+    let (data, store) = (tempfile::tempdir().unwrap(), Arc::new(MemoryStore::default()));
+    let (server, other) = (echo().await, pong().await);
+    let first = Edge::of(taking(data.path(), &store, Duration::from_secs(3600)), store.clone()).await;
+    first.route("a", "a", &[&server]).await;
+    let mut tunnel = tunnel(first.address, "a").await;
+    let second = Edge::of(taking(data.path(), &store, DEADLINE), store.clone()).await;
+    second.route("a", "a", &[&other]).await;
+    let third = Edge::of(taking(data.path(), &store, DEADLINE), store.clone()).await;
+    // The second one has nobody to serve, and would have ended by now.
+    let mut second = tokio::spawn(second.started.finished());
+    assert!(timeout(Duration::from_secs(1), &mut second).await.is_err(), "it speaks for the first one");
+    third.route("b", "b", &[&other]).await;
+    assert_eq!(third.status().await["draining"], json!([{ "url": server.url(), "in_flight": 1 }]));
+    assert_echo(&mut tunnel).await;
+    drop(tunnel);
+    timeout(DEADLINE, first.started.finished()).await.expect("the first one ends with its last connection").unwrap();
+    timeout(DEADLINE, second).await.expect("and so does the second one").unwrap().unwrap();
+    eventually("nothing is reported of them any more", || async {
+        (third.status().await["draining"] == json!([])).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_idle_client_and_a_tunnel_are_cut_when_the_drain_is_over() {
     let (data, store) = (tempfile::tempdir().unwrap(), Arc::new(MemoryStore::default()));
     let (server, echo) = (pong().await, echo().await);
