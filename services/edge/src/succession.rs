@@ -10,7 +10,7 @@
 //! | *Hello* | → | |
 //! | listens on all of them, accepts nobody yet, reads the table | ← | *Sockets*, then their descriptors |
 //! | *Ready* | → | says nothing to the controller any more |
-//! | waits until its table is as new | ← | *Report*, and from now on after every change |
+//! | waits until the store's table is as new | ← | *Report*, and from now on after every change |
 //! | accepts; *Serving* | → | accepts nobody any more, drains, ends |
 //!
 //! Until *Serving* the old one serves as if nothing were: if the other fails it goes on as before.
@@ -53,8 +53,8 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 const SOCKETS_MAX: usize = 65_536;
 /// For any step of the other one. The supervisor gives a process 30 s until it is ready.
 const STEP_TIMEOUT: Duration = Duration::from_secs(20);
-/// For the table to be as new as the old process' last word. The new one gives up before the old one does, so that never
-/// both believe that they serve.
+/// For the store to be read, and the table to be as new as the old process' last word; then one from disk may serve. The new
+/// process gives up before the old one does, so that never both believe that they serve.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the old process goes on.

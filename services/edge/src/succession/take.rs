@@ -3,10 +3,11 @@
 use super::message::{Described, Message, read, write};
 use super::sockets::{Listener, Sockets};
 use super::{SETTLE_TIMEOUT, SOCKET_FILE, SOCKETS_MAX, STEP_TIMEOUT, VERSION, descriptors};
-use crate::current::{Current, Report};
+use crate::current::{Current, Report, Snapshot};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -73,19 +74,31 @@ impl Taken {
     /// Returns when this process may accept: the other one has fallen silent, and the table is as new as its last word,
     /// which is returned.
     pub async fn settle(&mut self, current: &Current) -> Result<Report, TakeError> {
+        self.settle_within(current, SETTLE_TIMEOUT).await
+    }
+
+    async fn settle_within(&mut self, current: &Current, patience: Duration) -> Result<Report, TakeError> {
         write(&mut self.stream, &Message::Ready).await?;
         let first = timeout(STEP_TIMEOUT, read(&mut self.stream)).await.map_err(|_| TakeError::Slow)??;
         let Message::Report(report) = first else { return Err(TakeError::Unexpected) };
         let mut tables = current.changes();
-        let is_as_new = |_: &u64| {
+        // A table from disk may lack what changed last, and its revision is that of route documents alone: it says nothing of
+        // the other sources. So the store is read first.
+        let is_read = |_: &u64| {
             let snapshot = current.load();
-            let is_other = snapshot.cluster_id != report.cluster_id && !snapshot.stale;
-            report.cluster_id == 0 || snapshot.loaded && (is_other || snapshot.revision() >= report.revision)
+            snapshot.loaded && !snapshot.stale && is_as_new(&snapshot, &report)
         };
-        match timeout(SETTLE_TIMEOUT, tables.wait_for(is_as_new)).await {
-            Ok(_seen) => Ok(report),
-            Err(_) => Err(TakeError::NoTable),
+        if timeout(patience, tables.wait_for(is_read)).await.is_ok() {
+            return Ok(report);
         }
+        // The store is away, for the other one, too. Better than no upgrade is what was known a moment ago.
+        let snapshot = current.load();
+        let is_kept = report.cluster_id == 0 || snapshot.loaded && snapshot.stale && is_as_new(&snapshot, &report);
+        if !is_kept {
+            return Err(TakeError::NoTable);
+        }
+        tracing::warn!(revision = snapshot.revision(), "the store is away: takes over with the kept table");
+        Ok(report)
     }
 
     /// Tells the other one that this process accepts; what it reports from now on goes to `before`, until it has ended.
@@ -100,5 +113,63 @@ impl Taken {
             before.send_replace(None);
         });
         Ok(())
+    }
+}
+
+/// Whether a table has all that the other process has said it serves. Revisions of another cluster, to which the store may
+/// have been restored, have nothing in common with its own: what the store says then is newer.
+fn is_as_new(snapshot: &Snapshot, report: &Report) -> bool {
+    let is_other = snapshot.cluster_id != report.cluster_id;
+    if is_other { !snapshot.stale } else { snapshot.revision() >= report.revision }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::current::Draft;
+    use crate::metrics::Metrics;
+    use std::time::Instant;
+
+    const PATIENCE: Duration = Duration::from_millis(200);
+
+    fn publish(current: &Current, stale: bool, revision: i64) {
+        let metrics = Metrics::new(Arc::default());
+        let draft = Draft { loaded: true, stale, cluster_id: 7, revision, ..Draft::default() };
+        current.publish(draft, |route| metrics.of_route(route));
+    }
+
+    /// A process that has this table, and one that has said revision 9 of cluster 7.
+    async fn taken() -> (Taken, UnixStream) {
+        let (stream, mut old) = UnixStream::pair().unwrap();
+        let report = Report { cluster_id: 7, revision: 9, busy: Vec::new() };
+        write(&mut old, &Message::Report(report)).await.unwrap();
+        (Taken { stream, sockets: Sockets::inheriting(Vec::new()), probe: String::new(), is_draining: false }, old)
+    }
+
+    #[tokio::test]
+    async fn a_table_from_disk_is_not_enough_while_the_store_may_still_be_read() {
+        let current = Current::new();
+        publish(&current, true, 9);
+        let (mut taken, _old) = taken().await;
+        let settled = taken.settle_within(&current, Duration::from_secs(30));
+        tokio::pin!(settled);
+        assert!(timeout(PATIENCE, &mut settled).await.is_err(), "nothing was read yet");
+        publish(&current, false, 8);
+        assert!(timeout(PATIENCE, &mut settled).await.is_err(), "what was read is older than the last word");
+        publish(&current, false, 9);
+        assert_eq!(settled.await.unwrap().revision, 9);
+    }
+
+    #[tokio::test]
+    async fn without_the_store_a_kept_table_serves_in_the_end_if_it_is_as_new() {
+        for (revision, is_enough) in [(9, true), (8, false)] {
+            let current = Current::new();
+            publish(&current, true, revision);
+            let (mut taken, _old) = taken().await;
+            let begun = Instant::now();
+            let settled = taken.settle_within(&current, PATIENCE).await;
+            assert!(begun.elapsed() >= PATIENCE);
+            assert_eq!(settled.is_ok(), is_enough, "{settled:?}");
+        }
     }
 }
