@@ -94,6 +94,7 @@ use crate::outside::Outside;
 use crate::per_thread::threads;
 use crate::quiesce::Quiesce;
 use crate::ready::Probe;
+use crate::servers::lock;
 use crate::spool::Spool;
 use crate::succession::{Sockets, Use};
 use arc_swap::ArcSwapOption;
@@ -103,9 +104,10 @@ pub(crate) use proxy_header::ProxyHeader;
 use routing::Expression;
 use rustls::ServerConfig;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use tls::Tls;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -178,6 +180,14 @@ enum Command {
 pub(crate) struct Engine {
     threads: Vec<Thread>,
     sockets: Arc<Sockets>,
+    narrow: Mutex<Vec<Narrow>>,
+}
+
+/// A face on sockets of another process, which had fewer threads.
+struct Narrow {
+    face: Arc<Face>,
+    asked: SocketAddr,
+    sockets: Vec<std::net::TcpListener>,
 }
 
 struct Thread {
@@ -210,26 +220,53 @@ impl Engine {
             Ok(Thread { commands, running })
         };
         let threads = (0..threads()).map(start).collect::<io::Result<_>>()?;
-        Ok(Self { threads, sockets: house.sockets.clone() })
+        Ok(Self { threads, sockets: house.sockets.clone(), narrow: Mutex::default() })
     }
 
-    /// Listens on an address.
+    /// Listens on an address. Sockets of another process stay as they are until [`Engine::widen`].
     pub async fn open(&self, spec: FaceSpec) -> io::Result<Arc<Face>> {
-        let FaceSpec { address, kind, scope, tls, proxy_header } = spec;
-        let sockets = match self.sockets.take(Use::Service, address) {
-            Some(inherited) => socket::at_least(inherited, self.threads.len())?,
-            None => socket::listen(address, self.threads.len())?,
+        let FaceSpec { address: asked, kind, scope, tls, proxy_header } = spec;
+        let sockets = match self.sockets.take(Use::Service, asked) {
+            Some(inherited) => inherited,
+            None => socket::listen(asked, self.threads.len())?,
         };
-        self.sockets.keep(Use::Service, address, &sockets)?;
+        self.sockets.keep(Use::Service, asked, &sockets)?;
         let (closes, cut) = (AtomicBool::new(false), AtomicBool::new(false));
         let (scope, tls) = (ArcSwapOption::new(scope), ArcSwapOption::new(tls));
         let address = sockets[0].local_addr()?;
         let face = Arc::new(Face { address, kind, scope, tls, proxy_header, closes, cut });
-        for (thread, socket) in self.threads.iter().cycle().zip(sockets) {
+        if sockets.len() < self.threads.len() {
+            let sockets = sockets.iter().map(std::net::TcpListener::try_clone).collect::<io::Result<_>>()?;
+            lock(&self.narrow).push(Narrow { face: face.clone(), asked, sockets });
+        }
+        self.listen(0, sockets, &face).await;
+        Ok(face)
+    }
+
+    /// Every thread listens on every face, now that this process serves: a client whom the kernel gives to a socket of this
+    /// process alone would be lost with it if the other one went on.
+    pub async fn widen(&self) {
+        let narrow = mem::take(&mut *lock(&self.narrow));
+        for Narrow { face, asked, sockets } in narrow {
+            let count = sockets.len();
+            let widened = socket::at_least(sockets, self.threads.len()).and_then(|mut sockets| {
+                let siblings = sockets.split_off(count);
+                self.sockets.keep(Use::Service, asked, &siblings)?;
+                Ok(siblings)
+            });
+            match widened {
+                Ok(siblings) => self.listen(count, siblings, &face).await,
+                Err(error) => tracing::warn!(address = %face.address, %error, "not every thread listens"),
+            }
+        }
+    }
+
+    /// One socket per thread, from this one on.
+    async fn listen(&self, first: usize, sockets: Vec<std::net::TcpListener>, face: &Arc<Face>) {
+        for (thread, socket) in self.threads.iter().cycle().skip(first).zip(sockets) {
             // A thread that has ended serves no more.
             let _ended = thread.commands.send(Command::Open(socket, face.clone())).await;
         }
-        Ok(face)
     }
 
     /// Stops listening; requests in flight end. When it returns the address is free.

@@ -293,6 +293,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         listeners.follow(&current.load()).await;
         taken.serving(before).await?;
         accept.send_replace(true);
+        listeners.widen().await;
         sockets.close_inherited();
         tracing::info!("took over from the process before this one");
     }

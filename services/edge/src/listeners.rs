@@ -91,6 +91,11 @@ impl Listeners {
         self.engine
     }
 
+    /// This process serves now, with sockets of another one.
+    pub async fn widen(&self) {
+        self.engine.widen().await;
+    }
+
     pub async fn follow(&mut self, snapshot: &Snapshot) {
         let wanted = self.wanted(snapshot);
         let is_wanted =

@@ -11,7 +11,7 @@
 //! | listens on all of them, accepts nobody yet, reads the table | ← | *Sockets*, then their descriptors |
 //! | *Ready* | → | says nothing to the controller any more |
 //! | waits until the store's table is as new | ← | *Report*, and from now on after every change |
-//! | accepts; *Serving* | → | accepts nobody any more, drains, ends |
+//! | accepts; *Serving*; opens more sockets where it has more threads | → | accepts nobody any more, drains, ends |
 //!
 //! Until *Serving* the old one serves as if nothing were: if the other fails it goes on as before.
 //!

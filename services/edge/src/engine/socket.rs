@@ -6,7 +6,7 @@
 //! lock of the address: the next edge's first socket fails in turn, whoever comes first.
 
 use crate::limits::{BACKLOG, CLIENT_KEEP_ALIVE_IDLE, CLIENT_KEEP_ALIVE_INTERVAL};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
@@ -15,15 +15,11 @@ pub(super) fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpLis
     listen_all(address, count).map_err(|error| io::Error::new(error.kind(), format!("listen on {address}: {error}")))
 }
 
-/// Sockets that another process listened on, and as many more as it takes for `count`. What is in the queue of any of them
-/// is served, so none is left out.
+/// These sockets of one address, and as many more as it takes for `count`. The kernel sends clients to a new one at once, so
+/// whoever asks for it serves. What is in the queue of any of them is served, so none is left out.
 pub(super) fn at_least(mut sockets: Vec<TcpListener>, count: usize) -> io::Result<Vec<TcpListener>> {
     let Some(first) = sockets.first() else { return Ok(sockets) };
     let address = first.local_addr()?;
-    for socket in &sockets {
-        // The other one may have stopped to hear new clients.
-        let _hears_already = SockRef::from(socket).detach_filter();
-    }
     while sockets.len() < count {
         let sibling = self::socket(address)?;
         sibling.set_reuse_port(true)?;

@@ -145,7 +145,6 @@ impl Worker {
             Command::Open(socket, face) => match TcpListener::from_std(socket) {
                 Ok(listener) => {
                     let listener = Rc::new(listener);
-                    hear(&listener, self.phase.get());
                     let accepting = spawn_local(self.clone().accept(listener.clone(), face.clone()));
                     open.push(Open { face, listener, accepting });
                 }
@@ -201,6 +200,8 @@ impl Worker {
         if self.house.accepts.clone().wait_for(|accepts| *accepts).await.is_err() {
             return;
         }
+        // Only now: until then another process may have stopped hearing new clients there.
+        hear(&listener, self.phase.get());
         let connections_max = CONNECTIONS_MAX.div_ceil(per_thread::threads());
         loop {
             while self.connections.len() >= connections_max {

@@ -83,12 +83,17 @@ impl Sockets {
         }
     }
 
+    /// Another time for a listener: more sockets of it.
     pub fn keep(&self, of: Use, asked: SocketAddr, sockets: &[TcpListener]) -> io::Result<()> {
         if let Some(copies) = &mut *lock(&self.copies)
             && let Some(first) = sockets.first()
         {
-            let sockets_copied = sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
-            copies.push(Listener { of, asked, address: first.local_addr()?, sockets: sockets_copied });
+            let address = first.local_addr()?;
+            let sockets = sockets.iter().map(TcpListener::try_clone).collect::<io::Result<Vec<_>>>()?;
+            match copies.iter_mut().find(|listener| listener.of == of && listener.address == address) {
+                Some(listener) => listener.sockets.extend(sockets),
+                None => copies.push(Listener { of, asked, address, sockets }),
+            }
         }
         Ok(())
     }
