@@ -223,6 +223,10 @@ impl Engine {
         Ok(Self { threads, sockets: house.sockets.clone(), narrow: Mutex::default() })
     }
 
+    pub fn sockets(&self) -> &Arc<Sockets> {
+        &self.sockets
+    }
+
     /// Listens on an address. Sockets of another process stay as they are until [`Engine::widen`].
     pub async fn open(&self, spec: FaceSpec) -> io::Result<Arc<Face>> {
         let FaceSpec { address: asked, kind, scope, tls, proxy_header } = spec;

@@ -79,7 +79,13 @@ impl Listeners {
         let mut changes = current.changes();
         while !stop.is_requested() && !*retired.borrow_and_update() {
             changes.borrow_and_update();
+            let Some(changing) = stop.or(self.engine.sockets().change()).await else { break };
+            // Another process may have taken over since.
+            if *retired.borrow() {
+                break;
+            }
             self.follow(&current.load()).await;
+            drop(changing);
             let retry = !lock(&self.problems).is_empty();
             tokio::select! {
                 () = stop.requested() => {}

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process;
 use std::sync::Arc;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::{interval, timeout};
 
 /// Hands over what this process listens on, to whoever of its user asks.
@@ -74,10 +74,11 @@ impl Giver {
                 }
             };
             match self.give(stream).await {
-                Ok(successor) => {
+                Ok((successor, unchanged)) => {
                     tracing::info!("another process serves now; this one drains");
                     drop(self.listener);
                     self.retired.send_replace(true);
+                    drop(unchanged);
                     return tell(successor, self.reports).await;
                 }
                 Err(error) => {
@@ -88,8 +89,9 @@ impl Giver {
         }
     }
 
-    /// Everything up to the word that the other one serves.
-    async fn give(&mut self, mut stream: UnixStream) -> Result<UnixStream, GiveError> {
+    /// Everything up to the word that the other one serves. What is listened on stays as it was told until the outcome: what
+    /// the store asks for meanwhile is opened by whoever serves then.
+    async fn give(&mut self, mut stream: UnixStream) -> Result<(UnixStream, OwnedMutexGuard<()>), GiveError> {
         let asker = stream.peer_cred()?.uid();
         if asker != geteuid().as_raw() {
             return Err(GiveError::Stranger(asker));
@@ -103,6 +105,7 @@ impl Giver {
             }
             _ => return Err(GiveError::Unexpected),
         }
+        let unchanged = self.sockets.change().await;
         let listeners = self.sockets.to_hand_over()?;
         let described = |listener: &super::sockets::Listener| Described {
             of: listener.of,
@@ -127,7 +130,7 @@ impl Giver {
         within(write(&mut stream, &Message::Report(self.reports.now()))).await?;
         // Reports of this process wait until the other one serves, which has the newest then.
         let Message::Serving = within(read(&mut stream)).await? else { return Err(GiveError::Unexpected) };
-        Ok(stream)
+        Ok((stream, unchanged))
     }
 }
 

@@ -9,12 +9,15 @@ use std::mem;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
+use tokio::sync::OwnedMutexGuard;
 
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
     /// Of those in use; `None`: they will not be handed over.
     copies: Mutex<Option<Vec<Listener>>>,
     inherited: Mutex<Vec<Listener>>,
+    /// Held while listeners open or close, or are handed over.
+    changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What a listener is for.
@@ -62,11 +65,18 @@ impl Listener {
 impl Sockets {
     /// `keeps`: they may be handed over.
     pub fn new(keeps: bool) -> Arc<Self> {
-        Arc::new(Self { copies: Mutex::new(keeps.then(Vec::new)), inherited: Mutex::default() })
+        Arc::new(Self { copies: Mutex::new(keeps.then(Vec::new)), ..Self::default() })
     }
 
     pub(super) fn inheriting(inherited: Vec<Listener>) -> Arc<Self> {
-        Arc::new(Self { copies: Mutex::new(Some(Vec::new())), inherited: Mutex::new(inherited) })
+        let (copies, inherited) = (Mutex::new(Some(Vec::new())), Mutex::new(inherited));
+        Arc::new(Self { copies, inherited, ..Self::default() })
+    }
+
+    /// While this is held nobody else opens or closes listeners, or hands them over: one that opened in the middle of that
+    /// would be neither process' own.
+    pub async fn change(&self) -> OwnedMutexGuard<()> {
+        self.changing.clone().lock_owned().await
     }
 
     /// Those that were handed over for an address.

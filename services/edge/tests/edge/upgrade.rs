@@ -299,6 +299,27 @@ fn listening(address: SocketAddr) -> usize {
 }
 
 #[tokio::test]
+async fn while_sockets_are_handed_over_the_old_process_opens_no_others() {
+    let (data, store, server) = (tempfile::tempdir().unwrap(), Arc::new(MemoryStore::default()), pong().await);
+    let old = Edge::of(taking(data.path(), &store, DEADLINE), store.clone()).await;
+    old.route("a", "a", &[&server]).await;
+    let mut asker = UnixStream::connect(data.path().join("succession.sock")).await.unwrap();
+    say(&mut asker, &json!({ "say": "hello", "v": 0, "program": "test" })).await;
+    assert_eq!(heard(&mut asker).await["say"], "sockets");
+    let address = free_address();
+    let listener =
+        json!({ "Protocol": "http", "Address": { "Network": "tcp", "Address": address.to_string() } }).to_string();
+    store.change(&[("/vulcand/listeners/l1", Some(&*listener))]).await;
+    old.route("b", "b", &[&server]).await;
+    let connected = || async { TcpStream::connect(address).await.ok() };
+    let early = timeout(Duration::from_millis(300), eventually("the listener is open", connected)).await;
+    assert!(early.is_err(), "it would be neither process' own");
+    // The other one fails.
+    drop(asker);
+    eventually("the listener is open", connected).await;
+}
+
+#[tokio::test]
 async fn listeners_of_the_store_and_of_tcp_routes_are_handed_over_too() {
     let (data, store) = (tempfile::tempdir().unwrap(), Arc::new(MemoryStore::default()));
     let server = Server::raw(|_, mut stream| async move {
