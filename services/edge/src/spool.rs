@@ -27,8 +27,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// The room there is for bodies, over all threads.
 #[derive(Debug)]
@@ -68,14 +66,9 @@ pub(crate) struct Filling {
     file: Option<Arc<DiskFile>>,
     /// What came and nobody was asked to write yet.
     pending: Vec<u8>,
-    writing: Option<Writing>,
+    /// A piece on its way into the file.
+    writing: Option<Asked<Arc<DiskFile>>>,
     taken: Taken,
-}
-
-/// A piece on its way into the file.
-struct Writing {
-    asked: Asked<Arc<DiskFile>>,
-    since: Instant,
 }
 
 /// A body that came whole, framed as it came.
@@ -178,7 +171,7 @@ impl Filling {
     pub fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if let Some(writing) = &mut self.writing {
-                let written = ready!(writing.asked.poll(context));
+                let written = ready!(writing.poll(context));
                 self.writing = None;
                 self.file = Some(written?);
             }
@@ -188,14 +181,8 @@ impl Filling {
             // It goes with the piece: a slow client holds none while the next one is awaited.
             let piece = mem::take(&mut self.pending);
             let at = self.taken.disk_bytes - piece.len() as u64;
-            let asked = self.taken.spool.disk.write(self.file.take(), at, piece);
-            self.writing = Some(Writing { asked, since: Instant::now() });
+            self.writing = Some(self.taken.spool.disk.write(self.file.take(), at, piece));
         }
-    }
-
-    /// How long the disk has been writing what it was asked to.
-    pub fn writes_for(&self) -> Duration {
-        self.writing.as_ref().map_or(Duration::ZERO, |writing| writing.since.elapsed())
     }
 
     /// Only when all of it is written.

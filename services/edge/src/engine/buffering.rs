@@ -1,7 +1,9 @@
 //! A request whose body is taken whole before a server is chosen, because its route wants to send it again if it must.
 //!
 //! What is kept takes room that others want as well, so that a body has to come at a least rate: `BUFFERED_WINDOW_BYTES_MIN`
-//! in each `ClientTimes::head`, and all of it in `BUFFERED_BODY_TIME_MAX`. Who is slower is answered 408.
+//! in each `ClientTimes::head`, and all of it in `BUFFERED_BODY_TIME_MAX` ([`pace`]). Who is slower is answered 408.
+
+mod pace;
 
 use super::answer::{self, Failure};
 use super::arrival;
@@ -14,13 +16,12 @@ use super::share::Share;
 use super::thread::Worker;
 use crate::count::Took;
 use crate::current::Turns;
-use crate::limits::{
-    BUFFERED_BODY_BYTES_MAX, BUFFERED_BODY_TIME_MAX, BUFFERED_WINDOW_BYTES_MIN, BUFFERED_WRITE_TIMEOUT,
-};
+use crate::limits::BUFFERED_BODY_BYTES_MAX;
 use crate::spool::{Filling, Owner, SpoolError};
 use http1::Connection::Close;
 use http1::{Answer, Body, Connection, Framing, Version};
 use lifecycle::ErrorChain;
+use pace::Pace;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -86,9 +87,8 @@ pub(super) async fn keep(
     }
     let owner = Owner::new(client.peer.address, &turns.route.id);
     let filling = worker.house.spool.begin(memory_bytes.unwrap_or_default(), owner);
-    let ends = Instant::now() + BUFFERED_BODY_TIME_MAX;
-    let mut coming = Coming { body: Body::new(journey.framing), filling, bytes_max, window_from: 0, ends };
-    client.timer.set_in(client.times.head);
+    let pace = Pace::new(client.times.head, Instant::now());
+    let mut coming = Coming { body: Body::new(journey.framing), filling, bytes_max, pace };
     let come = poll_fn(|context| coming.poll(context, worker, client));
     match journey.deadline() {
         None => come.await?,
@@ -103,9 +103,7 @@ struct Coming {
     body: Body,
     filling: Filling,
     bytes_max: u64,
-    /// What had come when the time began that the timer is set for.
-    window_from: u64,
-    ends: Instant,
+    pace: Pace,
 }
 
 impl Coming {
@@ -113,12 +111,18 @@ impl Coming {
         let mut share = Share::new();
         loop {
             match self.filling.poll_write(context) {
-                Poll::Pending if self.is_disk_late(context, client) => {
-                    return Poll::Ready(Err(Failure::Spool(SpoolError::Slow).into()));
+                Poll::Pending => {
+                    client.timer.set(self.pace.writes(Instant::now()));
+                    return match client.timer.has_passed(context) {
+                        true => Poll::Ready(Err(Failure::Spool(SpoolError::Slow).into())),
+                        false => Poll::Pending,
+                    };
                 }
-                Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Spool(error.into()).into())),
                 Poll::Ready(Ok(())) if self.body.is_done() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) if self.pace.is_late_when_written(Instant::now()) => {
+                    return Poll::Ready(Err(Failure::RequestTimeout.into()));
+                }
                 Poll::Ready(Ok(())) => {}
             }
             if !client.leftover.is_empty() {
@@ -133,37 +137,22 @@ impl Coming {
                     let bytes = scratch.bytes(count);
                     let used = self.take(bytes)?;
                     client.leftover.extend(&bytes[used..]);
-                    self.open_window(client);
+                    self.pace.came(self.body.data_bytes(), Instant::now());
                     if share.is_used_up(count, context) {
                         return Poll::Pending;
                     }
                 }
                 Poll::Ready(_) => return Poll::Ready(Err(NotKept::ClientLeft)),
                 Poll::Pending if client.is_cut() => return Poll::Ready(Err(NotKept::ClientLeft)),
-                Poll::Pending if client.timer.has_passed(context) => {
-                    return Poll::Ready(Err(Failure::RequestTimeout.into()));
+                Poll::Pending => {
+                    client.timer.set(self.pace.due());
+                    return match client.timer.has_passed(context) {
+                        true => Poll::Ready(Err(Failure::RequestTimeout.into())),
+                        false => Poll::Pending,
+                    };
                 }
-                Poll::Pending => return Poll::Pending,
             }
         }
-    }
-
-    /// Enough came: the next part has its time.
-    fn open_window(&mut self, client: &mut Client) {
-        let came = self.body.data_bytes();
-        if came - self.window_from >= BUFFERED_WINDOW_BYTES_MIN {
-            self.window_from = came;
-            client.timer.set(self.ends.min(Instant::now() + client.times.head));
-        }
-    }
-
-    /// The time that the disk takes is not the client's.
-    fn is_disk_late(&self, context: &mut Context<'_>, client: &mut Client) -> bool {
-        if !client.timer.has_passed(context) {
-            return false;
-        }
-        client.timer.set_in(BUFFERED_WRITE_TIMEOUT.saturating_sub(self.filling.writes_for()));
-        client.timer.has_passed(context)
     }
 
     /// Keeps what belongs to the body, framed as it is: how much that is.

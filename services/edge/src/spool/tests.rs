@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 fn owner(client: u8, route: &str) -> Owner {
     Owner::new([10, 0, 0, client].into(), route)
