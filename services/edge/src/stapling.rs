@@ -13,9 +13,10 @@
 //! |---|---|
 //! | says `good` | shown until it ends; asked again after the period, or halfway to the end |
 //! | says `revoked` | shown as well, as vulcand does: it is signed, and clients are to know; named in the log and the status |
-//! | fails, or says what cannot be used | asked again after 1 s, then after twice as long each time, up to an hour; the last answer is shown until it ends |
+//! | fails, or says what cannot be used | asked again after 1 s, then after twice as long each time, up to an hour, and halfway to the last answer's end; that is shown until then |
 //!
-//! Nobody waits for any of it: a certificate without an answer is shown without one.
+//! Nobody waits for any of it: a certificate without an answer is shown without one. An answer is taken back when it ends, also
+//! while another one is awaited: clients refuse one that is over, not a certificate without any.
 
 mod der;
 mod request;
@@ -37,6 +38,8 @@ use request::CertificateId;
 use response::Answer;
 use routing::certificate::OcspSpec;
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
@@ -128,12 +131,16 @@ impl Stapler {
         };
         let mut retry = OCSP_PERIOD_MIN;
         let shown = || crate::servers::lock(&last).clone();
-        if let Some(staple) = shown() {
+        if let Some(staple) = shown().filter(|staple| staple.left().is_some()) {
             staple.show(&certificate);
         }
         loop {
-            let asked = self.ask(&certificate, &spec).await;
-            let now = SystemTime::now();
+            let asked = tokio::select! {
+                // First, since the last one may be over before anybody is asked.
+                biased;
+                never = take_back(shown(), &certificate) => match never {},
+                asked = self.ask(&certificate, &spec) => asked,
+            };
             let wait = match asked {
                 Ok(staple) => {
                     let was_revoked = shown().is_some_and(|before| before.is_revoked);
@@ -141,25 +148,28 @@ impl Stapler {
                         tracing::warn!(key = certificate.key, names = ?certificate.names, "a certificate is revoked");
                     }
                     staple.show(&certificate);
-                    let left = staple.until.duration_since(now).unwrap_or_default();
                     *crate::servers::lock(&last) = Some(staple);
                     retry = OCSP_PERIOD_MIN;
-                    period.min(left / 2).max(OCSP_PERIOD_MIN)
+                    period
                 }
                 Err(error) => {
                     let error = ErrorChain(&error).to_string();
                     tracing::warn!(key = certificate.key, error, "no OCSP response for a certificate");
                     match shown() {
-                        Some(staple) if staple.until > now => certificate.say(staple.text(Some(&error))),
-                        _ => certificate.show_with(None, format!("none: {error}")),
+                        Some(staple) if staple.left().is_some() => certificate.say(staple.text(Some(&error))),
+                        _ => {
+                            *crate::servers::lock(&last) = None;
+                            certificate.show_with(None, format!("none: {error}"));
+                        }
                     }
                     let wait = retry;
                     retry = (retry * 2).min(OCSP_RETRY_MAX);
                     wait
                 }
             };
-            let left = shown().and_then(|staple| staple.until.duration_since(now).ok());
-            sleep(left.map_or(wait, |left| wait.min(left))).await;
+            // Halfway to the end at the latest, and at the end itself.
+            let in_time = |left: Duration| wait.min(left / 2).max(OCSP_PERIOD_MIN).min(left);
+            sleep(shown().and_then(|staple| staple.left()).map_or(wait, in_time)).await;
         }
     }
 
@@ -200,9 +210,25 @@ impl Stapler {
     }
 }
 
+/// Shows the certificate alone from the end of what is shown with it on.
+async fn take_back(shown: Option<Staple>, certificate: &Certificate) -> Infallible {
+    if let Some(staple) = shown {
+        if let Some(left) = staple.left() {
+            sleep(left).await;
+        }
+        certificate.show_with(None, "none: the last one is over, and another one is awaited".to_owned());
+    }
+    pending().await
+}
+
 impl Staple {
     fn new(bytes: Vec<u8>, answer: Answer) -> Self {
         Self { bytes, is_revoked: answer.is_revoked, until: answer.until }
+    }
+
+    /// How long it holds; nothing: it is over.
+    fn left(&self) -> Option<Duration> {
+        self.until.duration_since(SystemTime::now()).ok().filter(|left| !left.is_zero())
     }
 
     fn show(&self, certificate: &Certificate) {

@@ -85,15 +85,15 @@ fn put(tag: u8, content: &[u8]) -> Vec<u8> {
 const GOOD: &[u8] = &[0x80, 0];
 const REVOKED: &[u8] = b"\xa1\x11\x18\x0f20240101000000Z";
 
-/// The answer to a request, good for an hour.
-fn answer(authority: &Authority, request: &[u8], status: &[u8]) -> Vec<u8> {
+/// The answer to a request, good for so long.
+fn answer(authority: &Authority, request: &[u8], status: &[u8], lifetime: Duration) -> Vec<u8> {
     let time = |at: SystemTime| {
         let at = jiff::Timestamp::try_from(at).unwrap();
         put(0x18, at.strftime("%Y%m%d%H%M%SZ").to_string().as_bytes())
     };
     let now = SystemTime::now();
     // Four sequences are around the name of the certificate.
-    let (about, until) = (&request[8..], put(0xa0, &time(now + Duration::from_secs(3600))));
+    let (about, until) = (&request[8..], put(0xa0, &time(now + lifetime)));
     let one = put(0x30, &[about, status, &time(now), &until].concat());
     let responder = put(0xa2, &put(4, &Sha1::digest(authority.key().public_key_raw())));
     let data = put(0x30, &[responder, time(now), put(0x30, &one)].concat());
@@ -112,6 +112,8 @@ struct Responder {
     asked: Arc<AtomicUsize>,
 }
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 impl Responder {
     async fn start(authority: Arc<Authority>) -> Self {
         let (says, asked) = (Arc::new(Mutex::new(Some(GOOD))), Arc::new(AtomicUsize::new(0)));
@@ -120,7 +122,7 @@ impl Responder {
             counted.fetch_add(1, SeqCst);
             let said = *said.lock().unwrap();
             match said {
-                Some(status) => answer(&authority, &request, status).into_response(),
+                Some(status) => answer(&authority, &request, status, HOUR).into_response(),
                 None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
             }
         });
@@ -182,4 +184,31 @@ async fn a_certificate_that_must_be_stapled_says_whom_to_ask_and_is_shown_withou
     responder.says(Some(GOOD));
     until_it_stands(&edge, "good until").await;
     assert!(!stapled(&authority, &edge, "a.example").await.unwrap().is_empty());
+}
+
+/// Clients refuse an answer that is over; a certificate without one they take.
+#[tokio::test]
+async fn an_answer_that_has_ended_is_not_shown_while_another_one_is_awaited() {
+    let (edge, authority) = (edge().await, Arc::new(Authority::new()));
+    let (issuer, asked) = (authority.clone(), Arc::new(AtomicUsize::new(0)));
+    let counted = asked.clone();
+    // One answer, and then silence.
+    let router = Router::new().fallback(move |request: Bytes| async move {
+        if counted.fetch_add(1, SeqCst) > 0 {
+            std::future::pending::<()>().await;
+        }
+        answer(&issuer, &request, GOOD, Duration::from_secs(5))
+    });
+    let responder = Server::routing(router).await;
+    let pair = authority.issue_with(&["a.example"], 9, Vec::new());
+    let ocsp = json!({ "Enabled": true, "Period": "1s", "Responders": [responder.url()] });
+    let settings = json!({ "KeyPair": seal_key().seal_key_pair(&pair).unwrap(), "OCSP": ocsp });
+    let host = json!({ "Name": "a.example", "Settings": settings }).to_string();
+    edge.store.change(&[("/vulcand/hosts/a.example/host", Some(&host))]).await;
+    until_it_stands(&edge, "good until").await;
+    eventually("it is asked again", || async { (asked.load(SeqCst) == 2).then_some(()) }).await;
+    assert!(!stapled(&authority, &edge, "a.example").await.unwrap().is_empty(), "the last one holds");
+    until_it_stands(&edge, "the last one is over").await;
+    assert_eq!(stapled(&authority, &edge, "a.example").await, Some(Vec::new()));
+    assert_eq!(asked.load(SeqCst), 2, "nobody has answered or given up");
 }
