@@ -265,19 +265,24 @@ fn a_binary_that_would_not_start_changes_nothing_and_the_log_says_so() {
 fn a_supervisor_that_fails_after_all_leaves_the_edge_at_work_for_the_next() {
     let _alone = support::alone();
     let mut stage = Stage::set();
-    let edge = stage.edge();
     let load = Load::on(stage.up.address("edge"));
-    let liar = "#!/bin/sh\ncase \"$*\" in *--check) echo roadstead 9.9.9 would start;; *) exit 1;; esac\n";
-    install(&stage.binary(), Binary::Script(liar));
-    stage.ask_for_replacement();
-    stage.up.wait();
-    load.goes_on();
-    assert!(Path::new(&format!("/proc/{edge}")).exists(), "the edge is at work");
-    install(&stage.binary(), Binary::Good);
-    stage.up.again();
-    until("the old edge has ended", || (!Path::new(&format!("/proc/{edge}")).exists()).then_some(()));
-    stage.until_all_is_new();
-    load.goes_on();
+    // One fails when it has begun, and one is gone before it can.
+    for lie in [":", "rm \"$0\""] {
+        let edge = stage.edge();
+        let liar =
+            format!("#!/bin/sh\ncase \"$*\" in *--check) echo roadstead 9.9.9 would start; {lie};; *) exit 1;; esac\n");
+        install(&stage.binary(), Binary::Script(&liar));
+        stage.ask_for_replacement();
+        stage.up.wait();
+        load.goes_on();
+        assert!(Path::new(&format!("/proc/{edge}")).exists(), "the edge is at work");
+        install(&stage.binary(), Binary::Good);
+        stage.up.again();
+        until("the old edge has ended", || (!Path::new(&format!("/proc/{edge}")).exists()).then_some(()));
+        stage.until_all_is_new();
+        load.goes_on();
+    }
+    assert!(stage.log().contains("the edge works on"), "who could not begin says what became of the edge");
     assert_eq!(load.end(), Vec::<String>::new());
     stage.end();
 }

@@ -12,6 +12,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
+use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -97,8 +98,14 @@ impl Replacement {
         }
     }
 
-    /// Does not return, unless it fails.
+    /// Does not return, unless it fails. Then the edge works on all the same, for the `up` that comes next.
     pub fn replace(self, leaving: &Leaving) -> anyhow::Error {
+        let error = self.become_it(leaving);
+        leaving.let_go();
+        error.context("the edge works on for a quarter of an hour, for the next `roadstead up` to take over from")
+    }
+
+    fn become_it(self, leaving: &Leaving) -> anyhow::Error {
         let binary = match binary() {
             Ok(binary) => binary,
             Err(error) => return error,
@@ -139,9 +146,16 @@ impl Leaving {
         lock(&self.0.left).push(running);
     }
 
+    /// The supervisor ends without an end of what it left, which would die with its handle.
+    fn let_go(&self) {
+        for running in mem::take(&mut *lock(&self.0.left)) {
+            mem::forget(running);
+        }
+    }
+
     /// The supervisor ends, and nobody comes next.
     pub async fn end(&self) {
-        let left = std::mem::take(&mut *lock(&self.0.left));
+        let left = mem::take(&mut *lock(&self.0.left));
         for running in left {
             running.end().await;
         }
