@@ -22,5 +22,5 @@ pub use api::{Error, Executed, Exit, Found, How, Kind, LogSlice, Runtime, Status
 pub use detect::{Choice, ChoiceError, Detect, detect};
 pub use docker::{DockerConfig, DockerRuntime};
 pub use image::{ImageConfig, ImageSource, PreparedImage, RegistryImages};
-pub use process::{ProcessConfig, ProcessRuntime};
+pub use process::{ProcessConfig, ProcessId, ProcessRuntime};
 pub use spec::{Command, ContainerSpec, PortForward, Volume};

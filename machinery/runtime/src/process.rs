@@ -16,6 +16,7 @@ use crate::spec::check_id;
 use crate::{ContainerSpec, Error, Executed, Exit, Found, Kind, LogSlice, Runtime, Status, Stream};
 use async_trait::async_trait;
 use cgroup::Cgroups;
+pub use record::ProcessId;
 use record::{TaskDir, TaskFile, TaskImage};
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};

@@ -7,7 +7,6 @@ use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -33,16 +32,16 @@ pub struct Arguments {
 
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { data, output } = arguments;
-    let before = Notice::read(&data).filter(is_running);
+    let before = Notice::read(&data).filter(Notice::is_of_one_that_runs);
     let before = before.with_context(|| format!("no `roadstead up` runs on {}", data.display()))?;
-    let pid = Pid::from_raw(before.pid as i32);
+    let pid = Pid::from_raw(before.process.pid);
     kill(pid, Signal::SIGUSR2).with_context(|| format!("ask `roadstead up`, process {pid}"))?;
     let Ok(after) = timeout(UPGRADE_TIMEOUT, answer(&data, &before)).await else {
         bail!("the platform has not started again within {UPGRADE_TIMEOUT:?}; its log says why");
     };
     let after = after?;
     let text = format!("roadstead {} runs, after {}; the edge served all the while", after.version, before.version);
-    output.say(&text, &json!({ "before": before.version, "version": after.version, "pid": after.pid }))
+    output.say(&text, &json!({ "before": before.version, "version": after.version, "pid": after.process.pid }))
 }
 
 /// What it says when it has done so.
@@ -50,20 +49,14 @@ async fn answer(data: &Path, before: &Notice) -> anyhow::Result<Notice> {
     loop {
         sleep(LOOK_INTERVAL).await;
         match Notice::read(data) {
-            Some(after) if (after.pid, after.since_ms) != (before.pid, before.since_ms) => return Ok(after),
+            Some(after) if (&after.process, after.since_ms) != (&before.process, before.since_ms) => return Ok(after),
             Some(Notice { refusal: Some(refusal), refusals, .. }) if refusals > before.refusals => {
                 bail!("the binary would not start, and nothing has changed: {refusal}")
             }
-            _ if !is_running(before) => {
+            _ if !before.is_of_one_that_runs() => {
                 bail!("`roadstead up` has ended, and its edge works on for a quarter of an hour; its log says why")
             }
             _ => {}
         }
     }
-}
-
-/// Not another process that has its number by now.
-fn is_running(notice: &Notice) -> bool {
-    let line = fs::read(format!("/proc/{}/cmdline", notice.pid)).unwrap_or_default();
-    line.split(|byte| *byte == 0).nth(1).is_some_and(|command| command == b"up" || command == b"join")
 }

@@ -56,9 +56,13 @@ impl Replacement {
 
     /// The platform has started; `roadstead upgrade` finds this process from now on.
     pub fn may_be_asked(&mut self, data: &Path) {
-        let notice = Notice::of_this_process();
-        notice.write(data);
-        self.notice = Some((data.to_owned(), notice));
+        match Notice::of_this_process() {
+            Ok(notice) => {
+                notice.write(data);
+                self.notice = Some((data.to_owned(), notice));
+            }
+            Err(error) => tracing::warn!(%error, "`roadstead upgrade` will not find this process"),
+        }
     }
 
     /// Resolves when somebody asks for it and there is a binary that would start.

@@ -139,21 +139,21 @@ pub(crate) struct StopFile {
 
 /// A process that cannot be mistaken for a later one with the same pid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ProcessId {
-    pub(crate) pid: i32,
+pub struct ProcessId {
+    pub pid: i32,
     /// In clock ticks since boot (field 22 of `/proc/<pid>/stat`).
     start_ticks: u64,
     boot_id: String,
 }
 
 impl ProcessId {
-    pub(crate) fn of(pid: i32) -> io::Result<Self> {
+    pub fn of(pid: i32) -> io::Result<Self> {
         let start_ticks = start_ticks(pid)?.ok_or_else(|| io::Error::other(format!("no process {pid}")))?;
         Ok(Self { pid, start_ticks, boot_id: boot_id()? })
     }
 
     /// Whether this very process still exists (a zombie does not count).
-    pub(crate) fn exists(&self) -> io::Result<bool> {
+    pub fn exists(&self) -> io::Result<bool> {
         Ok(start_ticks(self.pid)? == Some(self.start_ticks) && boot_id()? == self.boot_id)
     }
 }
