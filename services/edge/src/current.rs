@@ -251,6 +251,7 @@ pub(crate) struct Current {
 }
 
 impl Current {
+    #[cfg(test)]
     pub fn new() -> Self {
         Self::ordered(Order::default())
     }
