@@ -63,7 +63,7 @@ impl Platform {
             edge_id: "edge-1".into(),
             node_id: String::new(),
             client_times: edge::ClientTimes::default(),
-            vulcand: edge::Vulcand { aliases, api: Some(make) },
+            vulcand: edge::Vulcand { aliases, api: Some(make), ..edge::Vulcand::default() },
             proxies: Vec::new(),
             observation: edge::Observation::default(),
             take_over: false,
