@@ -52,7 +52,7 @@ async fn edge(lab: &Lab, controllers: Vec<String>, stop: &Stop) -> SocketAddr {
         edge_id: "a".into(),
         node_id: "a".into(),
         client_times: edge::ClientTimes::default(),
-        vulcand: edge::Vulcand { aliases: Vec::new(), api: Some(make) },
+        vulcand: edge::Vulcand { api: Some(make), ..edge::Vulcand::default() },
         proxies: Vec::new(),
         observation: edge::Observation::default(),
         take_over: false,
