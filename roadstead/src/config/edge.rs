@@ -33,11 +33,11 @@ mod tests {
     #[test]
     fn what_the_edge_is_told_becomes_flags_of_it() {
         let text = "[edge]\naccept_proxy = [\"10.0.0.0/8\", \"fd99::1\"]\naliases = [\"a.local=a.example\"]\n\
-                    route_order = \"vulcand\"\n[edge.observation]\nrequest_id = \"X-Request-Id\"\n";
+                    route_order = \"vulcand\"\n[edge.observation]\nrequest_id = \"forward\"\n";
         let config = Config::parse(text).unwrap();
         config.check().unwrap();
         let expected = "--accept-proxy 10.0.0.0/8 --accept-proxy fd99::1 --alias a.local=a.example --route-order vulcand \
-                        --request-id X-Request-Id";
+                        --request-id forward";
         assert_eq!(config.edge.arguments().join(" "), expected);
         assert!(Config::default().edge.arguments().is_empty());
         for (wrong, told) in [

@@ -121,15 +121,16 @@ async fn five_upgrades_under_load_fail_no_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upgrades_that_close_and_bind_again_fail_requests() {
     let (data, store, server) = (tempfile::tempdir().unwrap(), Arc::new(MemoryStore::default()), pong().await);
-    let mut edge = Edge::of(taking(data.path(), &store, DEADLINE), store.clone()).await;
+    // Nobody else is given it while it is free, not even a client as its own end.
+    let address = free_address();
+    let listening = || edge::Config { listen: vec![address], ..taking(data.path(), &store, DEADLINE) };
+    let mut edge = Edge::of(listening(), store.clone()).await;
     edge.route("a", "a", &[&server]).await;
-    let address = edge.address;
     let load = Load::on(&[Way::clear(address)]);
     for _ in 0..UPGRADES {
         load.goes_on().await;
         edge.end().await;
-        let again = edge::Config { listen: vec![address], ..taking(data.path(), &store, DEADLINE) };
-        edge = Edge::of(again, store.clone()).await;
+        edge = Edge::of(listening(), store.clone()).await;
     }
     assert!(!load.end().await.is_empty());
 }
