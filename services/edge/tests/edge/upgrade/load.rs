@@ -1,8 +1,9 @@
 //! Clients of every kind that ask without a pause: over HTTP/1 and HTTP/2, in the clear and over TLS, on one connection for
-//! as long as they may, or on a new one for each request. None tries a request twice.
+//! as long as they may, or on a new one for each request. None tries a request twice that the edge may have taken.
 
 use crate::harness::{DEADLINE, eventually};
 use bytes::Bytes;
+use h2::Reason;
 use h2::client::SendRequest;
 use http::Request;
 use rustls::{ClientConfig, RootCertStore};
@@ -152,21 +153,34 @@ pub async fn ask(way: &Way, kept: &mut Option<Box<dyn Stream>>, keeps: bool) -> 
 
 /// One request of HTTP/2, on a new connection where the server has said that it leaves the one before.
 async fn ask_http2(way: &Way, kept: &mut Option<SendRequest<Bytes>>) -> io::Result<()> {
-    let before = match kept.take() {
-        Some(sender) => sender.ready().await.ok(),
-        None => None,
-    };
-    let mut sender = match before {
-        Some(sender) => sender,
-        None => {
-            let (sender, connection) =
-                h2::client::handshake(way.connect(b"h2").await?).await.map_err(io::Error::other)?;
-            tokio::spawn(connection);
-            sender.ready().await.map_err(io::Error::other)?
+    if let Some(sender) = kept.take()
+        && let Ok(sender) = sender.ready().await
+    {
+        match answered(way, sender).await {
+            Err(error) if is_left(&error) => {}
+            result => {
+                *kept = Some(result?);
+                return Ok(());
+            }
         }
-    };
+    }
+    let (sender, connection) = h2::client::handshake(way.connect(b"h2").await?).await.map_err(io::Error::other)?;
+    tokio::spawn(connection);
+    *kept = Some(answered(way, sender).await?);
+    Ok(())
+}
+
+/// The server leaves, and the request was either not sent or begun after the last one that it answers: it asks for it again
+/// elsewhere (RFC 9113 §8.7). A request that the server had taken ends with the connection's own error instead.
+fn is_left(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR))
+}
+
+async fn answered(way: &Way, sender: SendRequest<Bytes>) -> io::Result<SendRequest<Bytes>> {
     let scheme = if way.tls.is_some() { "https" } else { "http" };
     let request = Request::get(format!("{scheme}://a/")).body(()).unwrap();
+    let mut sender = sender.ready().await.map_err(io::Error::other)?;
     let (response, _) = sender.send_request(request, true).map_err(io::Error::other)?;
     let mut response = response.await.map_err(io::Error::other)?;
     let mut body = Vec::new();
@@ -178,6 +192,5 @@ async fn ask_http2(way: &Way, kept: &mut Option<SendRequest<Bytes>>) -> io::Resu
     if response.status() != 200 || body != b"pong" {
         return Err(io::Error::other(format!("{} {}", response.status(), String::from_utf8_lossy(&body))));
     }
-    *kept = Some(sender);
-    Ok(())
+    Ok(sender)
 }
