@@ -5,12 +5,14 @@
 
 mod api;
 mod client;
-#[cfg(any(test, feature = "contract"))]
+#[cfg(any(test, feature = "testing"))]
 pub mod contract;
 mod convert;
 pub mod dump;
 mod embedded;
 mod engine;
+#[cfg(any(test, feature = "testing"))]
+pub mod meddled;
 mod members;
 mod refusal;
 mod server;

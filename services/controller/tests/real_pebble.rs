@@ -19,6 +19,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::meddled::Meddled;
 use store::{Embedded, Store};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -289,7 +290,7 @@ async fn the_next_leader_goes_on_with_the_order_the_key_and_the_account_of_the_o
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_known_before_the_authority_hears_of_it() {
     let mut lab = Lab::new(&["shop.example"], Challenge::Http01).await;
-    let store = Arc::new(Forgetful::new(lab.store.clone()));
+    let store = Arc::new(Meddled::new(lab.store.clone(), Forgetful::default()));
     lab.store = store.clone();
     let first = lab.controller().await;
     let edge = lab.edge(&first, "one").await;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use scheduler::World;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::time::Duration;
+use store::meddled::{Meddled, Meddler};
 use store::*;
 
 const WORKS: u8 = 0;
@@ -19,16 +19,15 @@ const LOSES_ONE_ANSWER: u8 = 2;
 const REFUSES_X: u8 = 3;
 
 struct Flaky {
-    inner: Arc<dyn Store>,
     mode: AtomicU8,
     /// Requests made while it was away.
     missed: AtomicU32,
 }
 
 impl Flaky {
-    async fn open(data: &std::path::Path, mode: u8) -> Arc<Self> {
-        let inner = Arc::new(Embedded::open(data.to_owned()).await.unwrap());
-        Arc::new(Self { inner, mode: AtomicU8::new(mode), missed: AtomicU32::new(0) })
+    async fn open(data: &std::path::Path, mode: u8) -> Arc<Meddled<Self>> {
+        let store = Arc::new(Embedded::open(data.to_owned()).await.unwrap());
+        Arc::new(Meddled::new(store, Self { mode: AtomicU8::new(mode), missed: AtomicU32::new(0) }))
     }
 
     fn away<T>(&self) -> Result<T, StoreError> {
@@ -47,19 +46,19 @@ fn unavailable<T>() -> Result<T, StoreError> {
 }
 
 #[async_trait]
-impl Store for Flaky {
-    async fn range(&self, request: RangeRequest) -> Result<RangeResponse, StoreError> {
+impl Meddler for Flaky {
+    async fn range(&self, store: &dyn Store, request: RangeRequest) -> Result<RangeResponse, StoreError> {
         match self.mode.load(Ordering::SeqCst) {
             AWAY => self.away(),
-            _ => self.inner.range(request).await,
+            _ => store.range(request).await,
         }
     }
 
-    async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, StoreError> {
+    async fn txn(&self, store: &dyn Store, request: TxnRequest) -> Result<TxnResponse, StoreError> {
         match self.mode.load(Ordering::SeqCst) {
             AWAY => self.away(),
             LOSES_ONE_ANSWER => {
-                self.inner.txn(request).await?;
+                store.txn(request).await?;
                 self.mode.store(WORKS, Ordering::SeqCst);
                 unavailable()
             }
@@ -67,36 +66,12 @@ impl Store for Flaky {
                 let message = "etcdserver: request is too large".to_owned();
                 Err(StoreError::Refused { code: RefusalCode::InvalidArgument, message })
             }
-            _ => self.inner.txn(request).await,
+            _ => store.txn(request).await,
         }
-    }
-
-    async fn watch(&self, request: WatchRequest) -> Result<WatchStream, StoreError> {
-        self.inner.watch(request).await
-    }
-
-    async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
-        self.inner.compact(revision).await
-    }
-
-    async fn lease_grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
-        self.inner.lease_grant(ttl).await
-    }
-
-    async fn lease_keep_alive(&self, id: LeaseId) -> Result<Option<Duration>, StoreError> {
-        self.inner.lease_keep_alive(id).await
-    }
-
-    async fn lease_revoke(&self, id: LeaseId) -> Result<(), StoreError> {
-        self.inner.lease_revoke(id).await
-    }
-
-    async fn cluster_id(&self) -> Result<u64, StoreError> {
-        self.inner.cluster_id().await
     }
 }
 
-async fn flaky(data: &std::path::Path) -> (Arc<Flaky>, Trial) {
+async fn flaky(data: &std::path::Path) -> (Arc<Meddled<Flaky>>, Trial) {
     let store = Flaky::open(data, WORKS).await;
     let trial = Trial::start_on(store.clone(), |_| ()).await;
     (store, trial)

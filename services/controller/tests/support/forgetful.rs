@@ -1,31 +1,23 @@
-//! A store that does not take down where an order is: as if the leader had died just before.
+//! Whoever meddles with the store so that it does not take down where an order is: as if the leader had died just before.
 
 use async_trait::async_trait;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
-use store::{
-    Lease, LeaseId, Operation, RangeRequest, RangeResponse, Revision, Store, StoreError, TxnRequest, TxnResponse,
-    WatchRequest, WatchStream,
-};
+use store::meddled::Meddler;
+use store::{Operation, Store, StoreError, TxnRequest, TxnResponse};
 
+#[derive(Default)]
 pub struct Forgetful {
-    inner: Arc<dyn Store>,
-    forgets: AtomicBool,
+    is_over: AtomicBool,
     forgotten: AtomicUsize,
 }
 
 impl Forgetful {
-    pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, forgets: AtomicBool::new(true), forgotten: AtomicUsize::new(0) }
-    }
-
     pub fn has_forgotten(&self) -> bool {
         self.forgotten.load(SeqCst) > 0
     }
 
     pub fn recover(&self) {
-        self.forgets.store(false, SeqCst);
+        self.is_over.store(true, SeqCst);
     }
 }
 
@@ -35,40 +27,12 @@ fn is_where_an_order_is(operation: &Operation) -> bool {
 }
 
 #[async_trait]
-impl Store for Forgetful {
-    async fn range(&self, request: RangeRequest) -> Result<RangeResponse, StoreError> {
-        self.inner.range(request).await
-    }
-
-    async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, StoreError> {
-        if self.forgets.load(SeqCst) && request.success.iter().any(is_where_an_order_is) {
+impl Meddler for Forgetful {
+    async fn txn(&self, store: &dyn Store, request: TxnRequest) -> Result<TxnResponse, StoreError> {
+        if !self.is_over.load(SeqCst) && request.success.iter().any(is_where_an_order_is) {
             self.forgotten.fetch_add(1, SeqCst);
             return Err(StoreError::Unavailable { message: "for the test".into() });
         }
-        self.inner.txn(request).await
-    }
-
-    async fn watch(&self, request: WatchRequest) -> Result<WatchStream, StoreError> {
-        self.inner.watch(request).await
-    }
-
-    async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
-        self.inner.compact(revision).await
-    }
-
-    async fn lease_grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
-        self.inner.lease_grant(ttl).await
-    }
-
-    async fn lease_keep_alive(&self, id: LeaseId) -> Result<Option<Duration>, StoreError> {
-        self.inner.lease_keep_alive(id).await
-    }
-
-    async fn lease_revoke(&self, id: LeaseId) -> Result<(), StoreError> {
-        self.inner.lease_revoke(id).await
-    }
-
-    async fn cluster_id(&self) -> Result<u64, StoreError> {
-        self.inner.cluster_id().await
+        store.txn(request).await
     }
 }

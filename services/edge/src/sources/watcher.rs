@@ -181,45 +181,24 @@ impl Watcher {
 mod tests {
     use super::*;
     use async_trait::async_trait;
-    use store::{
-        Embedded, Lease, LeaseId, RangeRequest, RangeResponse, TxnRequest, TxnResponse, WatchRequest, WatchStream,
-    };
+    use store::meddled::{Meddled, Meddler};
+    use store::{Embedded, WatchRequest, WatchStream};
 
-    /// A store whose watches never say a word.
-    struct Deaf(Embedded);
+    /// Watches never say a word.
+    struct Deaf;
 
     #[async_trait]
-    impl Store for Deaf {
-        async fn range(&self, request: RangeRequest) -> Result<RangeResponse, StoreError> {
-            Store::range(&self.0, request).await
-        }
-        async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, StoreError> {
-            Store::txn(&self.0, request).await
-        }
-        async fn watch(&self, _request: WatchRequest) -> Result<WatchStream, StoreError> {
+    impl Meddler for Deaf {
+        async fn watch(&self, _store: &dyn Store, _request: WatchRequest) -> Result<WatchStream, StoreError> {
             Ok(futures::stream::pending().boxed())
-        }
-        async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
-            Store::compact(&self.0, revision).await
-        }
-        async fn lease_grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
-            Store::lease_grant(&self.0, ttl).await
-        }
-        async fn lease_keep_alive(&self, id: LeaseId) -> Result<Option<Duration>, StoreError> {
-            Store::lease_keep_alive(&self.0, id).await
-        }
-        async fn lease_revoke(&self, id: LeaseId) -> Result<(), StoreError> {
-            Store::lease_revoke(&self.0, id).await
-        }
-        async fn cluster_id(&self) -> Result<u64, StoreError> {
-            Store::cluster_id(&self.0).await
         }
     }
 
     #[tokio::test]
     async fn a_watch_that_fell_silent_is_found_out() {
         let directory = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(Deaf(Embedded::open(directory.path().to_owned()).await.unwrap()));
+        let inner = Arc::new(Embedded::open(directory.path().to_owned()).await.unwrap());
+        let store: Arc<dyn Store> = Arc::new(Meddled::new(inner, Deaf));
         let (updates, mut told) = mpsc::channel(8);
         let (source, reconcile) = (Source::Documents, Duration::from_millis(5));
         let mut watcher = Watcher { reconcile, ..Watcher::new(source, store.clone(), updates, false) };

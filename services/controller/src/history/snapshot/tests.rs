@@ -1,8 +1,7 @@
 use super::super::LIMITS;
 use super::*;
-use ::store::{
-    Embedded, Lease, LeaseId, RangeRequest, RangeResponse, Store, TxnRequest, TxnResponse, WatchRequest, WatchStream,
-};
+use ::store::meddled::{Meddled, Meddler};
+use ::store::{Embedded, RangeRequest, RangeResponse, Store, TxnRequest, TxnResponse};
 use async_trait::async_trait;
 use lifecycle::Stop;
 use std::sync::Arc;
@@ -12,71 +11,45 @@ use tempfile::TempDir;
 
 const FRONTEND: &str = "/vulcand/frontends/f1/frontend";
 
-/// A store where somebody writes the frontend just before others do, so many times; and that counts how often all the state
-/// is read.
-struct Meddled {
-    inner: Arc<dyn Store>,
+/// Writes the frontend just before others do, so many times; and counts how often all the state is read.
+struct Rival {
     times: AtomicUsize,
     reads: AtomicUsize,
 }
 
-impl Meddled {
-    async fn open(times: usize) -> (TempDir, Arc<Self>) {
+impl Rival {
+    async fn open(times: usize) -> (TempDir, Arc<Meddled<Self>>) {
         let data = tempfile::tempdir().unwrap();
-        let inner = Arc::new(Embedded::open(data.path().to_owned()).await.unwrap());
-        (data, Arc::new(Self { inner, times: times.into(), reads: AtomicUsize::default() }))
+        let store = Arc::new(Embedded::open(data.path().to_owned()).await.unwrap());
+        (data, Arc::new(Meddled::new(store, Self { times: times.into(), reads: AtomicUsize::default() })))
     }
 }
 
 #[async_trait]
-impl Store for Meddled {
-    async fn range(&self, request: RangeRequest) -> Result<RangeResponse, StoreError> {
+impl Meddler for Rival {
+    async fn range(&self, store: &dyn Store, request: RangeRequest) -> Result<RangeResponse, StoreError> {
         if request.revision == 0 && request.range.key == PREFIXES[0] {
             self.reads.fetch_add(1, SeqCst);
         }
-        self.inner.range(request).await
+        store.range(request).await
     }
 
-    async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, StoreError> {
+    async fn txn(&self, store: &dyn Store, request: TxnRequest) -> Result<TxnResponse, StoreError> {
         let is_concerned = request.compare.iter().any(|compare| compare.range.key == FRONTEND);
         if is_concerned && self.times.try_update(SeqCst, SeqCst, |times| times.checked_sub(1)).is_ok() {
             let left = self.times.load(SeqCst);
-            self.inner.put(FRONTEND, format!("meddled {left}").into()).await?;
+            store.put(FRONTEND, format!("meddled {left}").into()).await?;
         }
-        self.inner.txn(request).await
-    }
-
-    async fn watch(&self, request: WatchRequest) -> Result<WatchStream, StoreError> {
-        self.inner.watch(request).await
-    }
-
-    async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
-        self.inner.compact(revision).await
-    }
-
-    async fn lease_grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
-        self.inner.lease_grant(ttl).await
-    }
-
-    async fn lease_keep_alive(&self, id: LeaseId) -> Result<Option<Duration>, StoreError> {
-        self.inner.lease_keep_alive(id).await
-    }
-
-    async fn lease_revoke(&self, id: LeaseId) -> Result<(), StoreError> {
-        self.inner.lease_revoke(id).await
-    }
-
-    async fn cluster_id(&self) -> Result<u64, StoreError> {
-        self.inner.cluster_id().await
+        store.txn(request).await
     }
 }
 
-async fn value(store: &Meddled) -> Option<String> {
+async fn value(store: &Meddled<Rival>) -> Option<String> {
     store.get(FRONTEND).await.unwrap().map(|kv| String::from_utf8(kv.value.to_vec()).unwrap())
 }
 
 /// A history of a store, which nobody keeps yet, and the leader's record that it writes by.
-async fn begin(store: &Arc<Meddled>) -> Arc<History> {
+async fn begin(store: &Arc<Meddled<Rival>>) -> Arc<History> {
     let revision = store.put("leader", "me".into()).await.unwrap();
     let history = Arc::new(History::new(store.clone(), Compare::unchanged("leader", revision), LIMITS));
     history.resume().await.unwrap();
@@ -86,7 +59,7 @@ async fn begin(store: &Arc<Meddled>) -> Arc<History> {
 #[tokio::test]
 async fn a_rollback_gives_way_to_others_a_few_times_and_then_says_so() {
     for (times, gets_through) in [(2, true), (ATTEMPTS_MAX - 1, true), (usize::MAX, false)] {
-        let (_data, store) = Meddled::open(times).await;
+        let (_data, store) = Rival::open(times).await;
         let (history, stop) = (begin(&store).await, Stop::new());
         let keeper = tokio::spawn(crate::history::keep(history.clone(), stop.clone()));
         let first = store.put(FRONTEND, "1".into()).await.unwrap();
@@ -110,7 +83,7 @@ async fn a_rollback_gives_way_to_others_a_few_times_and_then_says_so() {
 
 #[tokio::test]
 async fn the_state_is_read_once_and_the_history_waited_for() {
-    let (_data, store) = Meddled::open(0).await;
+    let (_data, store) = Rival::open(0).await;
     let (history, stop) = (begin(&store).await, Stop::new());
     let first = store.put(FRONTEND, "1".into()).await.unwrap();
     // A delete leaves no revision at its key.
@@ -134,7 +107,7 @@ async fn the_state_is_read_once_and_the_history_waited_for() {
 
 #[tokio::test]
 async fn what_nobody_keeps_is_not_rolled_back() {
-    let (_data, store) = Meddled::open(0).await;
+    let (_data, store) = Rival::open(0).await;
     let history = begin(&store).await;
     let first = store.put(FRONTEND, "1".into()).await.unwrap();
     store.put(FRONTEND, "2".into()).await.unwrap();
