@@ -1,8 +1,8 @@
 //! Bodies of requests that are kept whole, so that they can be sent again: the beginning of each in memory, the rest in an
 //! unlinked file, which goes with the process whatever ends it. Both have a bound over all requests; what does not fit into
 //! the memory goes to disk, and what does not fit there is refused. Of the disk a client and a route have a share each, so
-//! that neither locks the others out. Every touch of a file is that of other threads ([`disk`]): a slow disk holds up nobody
-//! else.
+//! that neither locks the others out, and what a body has of it is the body's until its file is closed. Every touch of a file
+//! is that of other threads ([`disk`]): a slow disk holds up nobody else.
 
 mod disk;
 mod share;
@@ -18,7 +18,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 pub(crate) use share::Owner;
-use share::{Room, Shares, take_all};
+use share::{Place, Room, Shares};
 use std::fmt;
 use std::io;
 use std::mem;
@@ -33,8 +33,6 @@ use std::task::{Context, Poll, ready};
 pub(crate) struct Spool {
     disk: Arc<Disk>,
     memory: Room,
-    bytes: Room,
-    files: Room,
     shares: Shares,
     refused: AtomicU64,
     /// That could not be read again.
@@ -63,7 +61,10 @@ pub(crate) struct Filling {
     memory: Vec<u8>,
     memory_bytes_max: usize,
     owner: Owner,
+    /// Once there is more than the memory takes.
+    place: Option<Arc<Place>>,
     file: Option<Arc<DiskFile>>,
+    disk_bytes: u64,
     /// What came and nobody was asked to write yet.
     pending: Vec<u8>,
     /// A piece on its way into the file.
@@ -75,6 +76,7 @@ pub(crate) struct Filling {
 pub(crate) struct Stored {
     memory: Vec<u8>,
     file: Option<Arc<DiskFile>>,
+    disk_bytes: u64,
     /// Seen to its end.
     pub body: Body,
     taken: Taken,
@@ -90,13 +92,10 @@ pub(crate) struct Replay {
     piece: Vec<u8>,
 }
 
-/// What one body has of the room, until it goes.
+/// What one body has of the memory, until it goes.
 struct Taken {
     spool: Arc<Spool>,
     memory_bytes: u64,
-    disk_bytes: u64,
-    /// Of the client, and of the route; once it has a file.
-    shares: Option<[Arc<share::Share>; 2]>,
 }
 
 impl Spool {
@@ -108,8 +107,6 @@ impl Spool {
         Ok(Arc::new(Self {
             disk: Disk::start(directory)?,
             memory: Room::new(memory_bytes),
-            bytes: Room::new(disk_bytes),
-            files: Room::new(files),
             shares: Shares::of(disk_bytes, files),
             refused: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -121,10 +118,12 @@ impl Spool {
             memory: Vec::new(),
             memory_bytes_max: memory_bytes_max as usize,
             owner,
+            place: None,
             file: None,
+            disk_bytes: 0,
             pending: Vec::new(),
             writing: None,
-            taken: Taken { spool: self.clone(), memory_bytes: 0, disk_bytes: 0, shares: None },
+            taken: Taken { spool: self.clone(), memory_bytes: 0 },
         }
     }
 
@@ -137,16 +136,21 @@ impl Spool {
 impl Filling {
     /// Takes what came; only when all before it is written.
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
-        let in_memory = if self.taken.shares.is_none() { self.keep(bytes) } else { 0 };
+        let in_memory = if self.place.is_none() { self.keep(bytes) } else { 0 };
         let rest = &bytes[in_memory..];
         if rest.is_empty() {
             return Ok(());
         }
-        let Taken { disk_bytes, memory_bytes, .. } = &self.taken;
-        if *disk_bytes + *memory_bytes + rest.len() as u64 > BUFFERED_BODY_BYTES_MAX {
+        let more = rest.len() as u64;
+        if self.disk_bytes + self.taken.memory_bytes + more > BUFFERED_BODY_BYTES_MAX {
             return Err(SpoolError::TooLarge);
         }
-        self.taken.take_disk(&self.owner, rest.len() as u64)?;
+        let place = match &self.place {
+            Some(place) => place,
+            None => self.place.insert(self.taken.spool.shares.place(&self.owner)?),
+        };
+        place.take(more)?;
+        self.disk_bytes += more;
         self.pending.extend_from_slice(rest);
         Ok(())
     }
@@ -175,19 +179,20 @@ impl Filling {
                 self.writing = None;
                 self.file = Some(written?);
             }
-            if self.pending.is_empty() {
+            let Some(place) = self.place.as_ref().filter(|_| !self.pending.is_empty()) else {
                 return Poll::Ready(Ok(()));
-            }
+            };
             // It goes with the piece: a slow client holds none while the next one is awaited.
             let piece = mem::take(&mut self.pending);
-            let at = self.taken.disk_bytes - piece.len() as u64;
-            self.writing = Some(self.taken.spool.disk.write(self.file.take(), at, piece));
+            let at = self.disk_bytes - piece.len() as u64;
+            self.writing = Some(self.taken.spool.disk.write(self.file.take(), place, at, piece));
         }
     }
 
     /// Only when all of it is written.
     pub fn finish(self, body: Body) -> Stored {
-        Stored { memory: self.memory, file: self.file, body, taken: self.taken }
+        let Self { memory, file, disk_bytes, taken, .. } = self;
+        Stored { memory, file, disk_bytes, body, taken }
     }
 }
 
@@ -204,21 +209,21 @@ impl Replay {
     }
 
     pub fn is_done(&self) -> bool {
-        self.memory_from == self.stored.memory.len() && self.from == self.stored.taken.disk_bytes
+        self.memory_from == self.stored.memory.len() && self.from == self.stored.disk_bytes
     }
 
     /// The next piece; empty at the end.
     pub fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let Stored { memory, file, taken, .. } = &*self.stored;
+        let Stored { memory, file, disk_bytes, taken, .. } = &*self.stored;
         if self.memory_from < memory.len() {
             let piece = self.memory_from..(self.memory_from + BUFFERED_PIECE_BYTES).min(memory.len());
             self.memory_from = piece.end;
             return Poll::Ready(Ok(&memory[piece]));
         }
-        let Some(file) = file.as_ref().filter(|_| self.from < taken.disk_bytes) else {
+        let Some(file) = file.as_ref().filter(|_| self.from < *disk_bytes) else {
             return Poll::Ready(Ok(&[]));
         };
-        let left = usize::try_from(taken.disk_bytes - self.from).unwrap_or(usize::MAX);
+        let left = usize::try_from(disk_bytes - self.from).unwrap_or(usize::MAX);
         let ask = || file.read(self.from, left.min(BUFFERED_PIECE_BYTES), mem::take(&mut self.piece));
         let read = ready!(self.reading.get_or_insert_with(ask).poll(context));
         self.reading = None;
@@ -237,37 +242,9 @@ impl fmt::Debug for Stored {
     }
 }
 
-impl Taken {
-    /// So many bytes more, and a file with the first of them.
-    fn take_disk(&mut self, owner: &Owner, bytes: u64) -> Result<(), SpoolError> {
-        const SHORT_OF: [fn() -> SpoolError; 3] =
-            [|| SpoolError::ClientShare, || SpoolError::RouteShare, || SpoolError::Full];
-        let spool = &*self.spool;
-        if self.shares.is_none() {
-            let [client, route] = spool.shares.of_owner(owner);
-            take_all([&client.files, &route.files, &spool.files], 1).map_err(|short_of| SHORT_OF[short_of]())?;
-            self.shares = Some([client, route]);
-        }
-        if let Some([client, route]) = &self.shares {
-            take_all([&client.bytes, &route.bytes, &spool.bytes], bytes).map_err(|short_of| SHORT_OF[short_of]())?;
-        }
-        self.disk_bytes += bytes;
-        Ok(())
-    }
-}
-
 impl Drop for Taken {
     fn drop(&mut self) {
-        let spool = &*self.spool;
-        spool.memory.give_back(self.memory_bytes);
-        if let Some([client, route]) = self.shares.take() {
-            for (bytes, files) in
-                [(&client.bytes, &client.files), (&route.bytes, &route.files), (&spool.bytes, &spool.files)]
-            {
-                bytes.give_back(self.disk_bytes);
-                files.give_back(1);
-            }
-        }
+        self.spool.memory.give_back(self.memory_bytes);
     }
 }
 
@@ -277,10 +254,10 @@ pub(crate) struct SpoolMetrics(pub Arc<Spool>);
 
 impl Collector for SpoolMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Spool { memory, bytes, refused, lost, .. } = &*self.0;
+        let Spool { memory, shares, refused, lost, .. } = &*self.0;
         let gauges = [
             ("edge_buffered_memory_bytes", "Bodies of requests that are kept: in memory", memory),
-            ("edge_buffered_disk_bytes", "Bodies of requests that are kept: on disk", bytes),
+            ("edge_buffered_disk_bytes", "Bodies of requests that are kept: on disk", &shares.all.bytes),
         ];
         for (name, help, room) in gauges {
             let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

@@ -1,6 +1,8 @@
 //! Files without names that threads of their own open, write, read and close: whoever asks never waits for the disk. A body
-//! asks for one thing at a time, so that what waits to be done is bounded by the number of bodies on disk.
+//! asks for one thing at a time, and its place goes with what it asked for: so what waits to be done is bounded by the number of
+//! places, also where nobody waits for it any more.
 
+use super::share::Place;
 use crate::limits::BUFFERED_DISK_THREADS;
 use crate::servers::lock;
 use std::fs::File;
@@ -29,6 +31,7 @@ pub(super) struct DiskFile {
     disk: Arc<Disk>,
     /// Until it is closed.
     file: Option<File>,
+    place: Arc<Place>,
 }
 
 /// What somebody was asked to do.
@@ -46,12 +49,18 @@ impl Disk {
     }
 
     /// Writes a piece into a file, which is made if there is none yet.
-    pub fn write(self: &Arc<Self>, file: Option<Arc<DiskFile>>, at: u64, piece: Vec<u8>) -> Asked<Arc<DiskFile>> {
-        let disk = self.clone();
+    pub fn write(
+        self: &Arc<Self>,
+        file: Option<Arc<DiskFile>>,
+        place: &Arc<Place>,
+        at: u64,
+        piece: Vec<u8>,
+    ) -> Asked<Arc<DiskFile>> {
+        let (disk, place) = (self.clone(), place.clone());
         self.ask(move || {
             let file = match file {
                 Some(file) => file,
-                None => Arc::new(DiskFile { file: Some(tempfile::tempfile_in(&disk.directory)?), disk }),
+                None => Arc::new(DiskFile { file: Some(tempfile::tempfile_in(&disk.directory)?), disk, place }),
             };
             file.open()?.write_all_at(&piece, at)?;
             Ok(file)
@@ -101,8 +110,12 @@ impl DiskFile {
 
 impl Drop for DiskFile {
     fn drop(&mut self) {
-        let file = self.file.take();
-        let _closing = self.disk.jobs.send(Box::new(move || drop(file)));
+        let (file, place) = (self.file.take(), self.place.clone());
+        let close = move || {
+            drop(file);
+            drop(place);
+        };
+        let _closing = self.disk.jobs.send(Box::new(close));
     }
 }
 

@@ -40,7 +40,21 @@ async fn read(stored: &Rc<Stored>, bytes_max: usize) -> io::Result<Vec<u8>> {
 }
 
 fn used(spool: &Spool) -> (u64, u64, u64) {
-    (spool.memory.used(), spool.bytes.used(), spool.files.used())
+    (spool.memory.used(), spool.shares.all.bytes.used(), spool.shares.all.files.used())
+}
+
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let held = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), held).await.expect(what);
+}
+
+/// Others close the files, and give their room back then.
+async fn until_used(spool: &Spool, expected: (u64, u64, u64)) {
+    eventually("what is gone has no room", || used(spool) == expected).await;
 }
 
 #[tokio::test]
@@ -58,7 +72,7 @@ async fn what_was_kept_is_read_again_and_again_from_its_beginning() {
             assert!(read(&stored, usize::MAX).await.unwrap() == expected, "{memory_bytes}");
         }
     }
-    assert_eq!(used(&spool), (0, 0, 0), "what is gone has no room");
+    until_used(&spool, (0, 0, 0)).await;
     assert_eq!(directory.path().read_dir().unwrap().count(), 0, "files have no names");
 }
 
@@ -76,9 +90,9 @@ async fn memory_that_is_full_leaves_the_disk_and_a_full_disk_refuses() {
     }
     let last = fill_for(&spool, owner(5, "5"), 0, &[&[3; 400], &[3; 400]]).await;
     assert!(matches!(last, Err(SpoolError::Full)));
-    assert_eq!(used(&spool), (800, 4550, 4), "a refused one leaves nothing");
+    until_used(&spool, (800, 4550, 4)).await;
     drop((first, second, more));
-    assert_eq!(used(&spool), (0, 0, 0));
+    until_used(&spool, (0, 0, 0)).await;
     drop(directory);
     assert!(matches!(fill(&spool, 0, &[b"x"]).await, Err(SpoolError::File(_))));
 }
@@ -97,8 +111,10 @@ async fn no_client_and_no_route_takes_all_of_the_disk() {
     assert!(matches!(keep(3, "a", 1).await, Err(SpoolError::RouteShare)), "whoever asks");
     let elsewhere = keep(3, "b", 1000).await.unwrap();
     drop(of_one);
+    until_used(&spool, (0, 2000, 2)).await;
     let again = keep(1, "b", 1000).await.unwrap();
     drop((of_another, elsewhere, again));
+    until_used(&spool, (0, 0, 0)).await;
 
     // And as many files.
     let mut small = Vec::new();
@@ -112,7 +128,7 @@ async fn no_client_and_no_route_takes_all_of_the_disk() {
     }
     assert!(matches!(keep(4, "a", 1).await, Err(SpoolError::RouteShare)));
     drop(small);
-    assert_eq!(used(&spool), (0, 0, 0));
+    until_used(&spool, (0, 0, 0)).await;
     let networks = [1u128, 2, 1 << 64].map(|bits| Owner::new(IpAddr::from(bits.to_be_bytes()), "a").client);
     assert!(networks[0] == networks[1] && networks[0] != networks[2], "a network of IPv6 is one client");
 }
@@ -156,12 +172,25 @@ async fn who_serves_neither_opens_nor_writes_nor_reads_nor_closes_a_file() {
     drop((replay, stored));
     assert_eq!(open_files(directory.path()), 1, "it is closed by others");
     drop(stopped);
-    let closed = async {
-        while open_files(directory.path()) > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), closed).await.expect("it is closed in the end");
+    eventually("it is closed in the end", || open_files(directory.path()) == 0).await;
+}
+
+/// Else clients that come and go would leave more and more behind on a disk that stands still.
+#[tokio::test]
+async fn who_gives_up_has_its_share_until_the_disk_is_done_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = Spool::with_room(directory.path().to_owned(), 0, 4000, 16).unwrap();
+    let stopped = stop_disk(&spool);
+    for _ in 0..4 {
+        let mut given_up = spool.begin(0, owner(1, "a"));
+        given_up.put(&[7; 250]).unwrap();
+        assert!(poll_fn(|context| given_up.poll_write(context)).now_or_never().is_none());
+    }
+    assert_eq!(used(&spool), (0, 1000, 4));
+    assert!(matches!(spool.begin(0, owner(1, "b")).put(&[7]), Err(SpoolError::ClientShare)));
+    drop(stopped);
+    until_used(&spool, (0, 0, 0)).await;
+    spool.begin(0, owner(1, "b")).put(&[7]).unwrap();
 }
 
 /// Somebody cuts the file behind the edge's back; a disk that fails looks the same.

@@ -198,7 +198,7 @@ async fn a_body_that_drips_is_answered_408_and_frees_its_room() {
     let answer = String::from_utf8_lossy(&answer);
     assert!(read.is_ok() && answer.starts_with("HTTP/1.1 408 "), "{answer}");
     dripping.abort();
-    assert_eq!(edge.metric("edge_buffered_disk_bytes").await, 0.0);
+    edge.until_metric("edge_buffered_disk_bytes", 0.0).await;
 
     // As slow, but enough of it.
     let mut client = TcpStream::connect(edge.address).await.unwrap();
