@@ -156,6 +156,9 @@ pub const BODY_IDLE_MAX: Duration = Duration::from_secs(300);
 /// Idle connections that a thread keeps per server: as many as a busy one needs at once, or it would dial for what comes above
 /// them. What the load does not need grows old and is closed.
 pub const IDLE_CONNECTIONS_MAX: usize = 1024;
+/// Idle connections to all servers, of which each thread has its part: no more than clients can have had requests on at once,
+/// however many servers they went to one after the other.
+pub const IDLE_CONNECTIONS_ALL_MAX: usize = CONNECTIONS_MAX;
 /// An idle connection is not used after this time: servers close theirs, and a request sent into a closing connection is lost.
 pub const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(30);
 /// A request with a body cannot be replayed, so it takes a pooled connection only if that was in use this recently.

@@ -2,17 +2,19 @@
 //! beyond what the load needs grow old and are closed.
 
 use super::dial::{Connection, Want};
-use super::line::Line;
 use crate::limits::{IDLE_CONNECTION_MAX, IDLE_CONNECTION_MAX_FOR_BODY, IDLE_CONNECTIONS_MAX};
 use crate::servers::Server;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pool {
     /// By the server's slot.
     kept: Vec<Option<Kept>>,
+    /// Connections of all servers.
+    idle_count: usize,
+    idle_max: usize,
 }
 
 /// Of one server. While this knows the server its slot is nobody else's.
@@ -40,9 +42,67 @@ pub(super) enum Reuse {
 }
 
 impl Pool {
+    /// While there are `idle_max`, of whichever servers, what comes back is closed.
+    pub fn new(idle_max: usize) -> Self {
+        Self { kept: Vec::new(), idle_count: 0, idle_max }
+    }
+
     /// A connection that is not known to be dead.
     pub fn take(&mut self, server: &Arc<Server>, want: Want<'_>, reuse: Reuse, now: Instant) -> Option<Connection> {
-        let Kept { silences, idle, .. } = self.kept.get_mut(server.slot)?.as_mut()?;
+        let kept = self.kept.get_mut(server.slot)?.as_mut()?;
+        let before = kept.idle.len();
+        let taken = kept.take(want, reuse, now);
+        self.idle_count -= before - kept.idle.len();
+        taken
+    }
+
+    pub fn put(&mut self, server: &Arc<Server>, connection: Connection, now: Instant) {
+        // A stream of HTTP/2 carries one request; its connection is kept elsewhere.
+        if !server.is_listed() || connection.line.is_stream() || self.idle_count >= self.idle_max {
+            return;
+        }
+        if self.kept.len() <= server.slot {
+            self.kept.resize_with(server.slot + 1, || None);
+        }
+        let new = || Kept { server: server.clone(), silences: server.silences(), idle: Vec::new() };
+        let Kept { idle, .. } = self.kept[server.slot].get_or_insert_with(new);
+        if idle.len() < IDLE_CONNECTIONS_MAX {
+            idle.push(Idle { connection, since: now });
+            self.idle_count += 1;
+        }
+    }
+
+    /// What was kept before the server closed one is most likely as dead.
+    pub fn clear(&mut self, server: &Server) {
+        if let Some(Some(kept)) = self.kept.get_mut(server.slot) {
+            self.idle_count -= kept.idle.drain(..).count();
+        }
+    }
+
+    /// Called after the table changed.
+    pub fn forget_unlisted(&mut self) {
+        for kept in &mut self.kept {
+            kept.take_if(|kept| !kept.server.is_listed());
+        }
+        self.count();
+    }
+
+    pub fn expire(&mut self, now: Instant) {
+        for kept in self.kept.iter_mut().flatten() {
+            let is_old = |idle: &mut Idle| now.saturating_duration_since(idle.since) >= IDLE_CONNECTION_MAX;
+            kept.idle.extract_if(.., is_old).for_each(|mut idle| idle.connection.line.close());
+        }
+        self.count();
+    }
+
+    fn count(&mut self) {
+        self.idle_count = self.kept.iter().flatten().map(|kept| kept.idle.len()).sum();
+    }
+}
+
+impl Kept {
+    fn take(&mut self, want: Want<'_>, reuse: Reuse, now: Instant) -> Option<Connection> {
+        let Self { server, silences, idle } = self;
         if *silences != server.silences() {
             *silences = server.silences();
             idle.clear();
@@ -55,42 +115,6 @@ impl Pool {
             }
         }
         None
-    }
-
-    pub fn put(&mut self, server: &Arc<Server>, connection: Connection, now: Instant) {
-        // A stream of HTTP/2 carries one request; its connection is kept elsewhere.
-        if !server.is_listed() || matches!(connection.line, Line::Stream(_)) {
-            return;
-        }
-        if self.kept.len() <= server.slot {
-            self.kept.resize_with(server.slot + 1, || None);
-        }
-        let new = || Kept { server: server.clone(), silences: server.silences(), idle: Vec::new() };
-        let Kept { idle, .. } = self.kept[server.slot].get_or_insert_with(new);
-        if idle.len() < IDLE_CONNECTIONS_MAX {
-            idle.push(Idle { connection, since: now });
-        }
-    }
-
-    /// What was kept before the server closed one is most likely as dead.
-    pub fn clear(&mut self, server: &Server) {
-        if let Some(Some(kept)) = self.kept.get_mut(server.slot) {
-            kept.idle.clear();
-        }
-    }
-
-    /// Called after the table changed.
-    pub fn forget_unlisted(&mut self) {
-        for kept in &mut self.kept {
-            kept.take_if(|kept| !kept.server.is_listed());
-        }
-    }
-
-    pub fn expire(&mut self, now: Instant) {
-        for kept in self.kept.iter_mut().flatten() {
-            let is_old = |idle: &mut Idle| now.saturating_duration_since(idle.since) >= IDLE_CONNECTION_MAX;
-            kept.idle.extract_if(.., is_old).for_each(|mut idle| idle.connection.line.close());
-        }
     }
 }
 
@@ -118,25 +142,63 @@ mod tests {
     use std::io::Write;
     use std::net::TcpListener;
 
-    /// The runtime has not heard of it, since it has not been asked meanwhile.
-    #[tokio::test]
-    async fn what_a_server_sends_behind_a_response_without_a_body_is_no_next_response() {
+    const WANT: Want<'_> = Want { upstream: None, patience: Patience::Short, switches: false };
+
+    /// One that listens, and is listed.
+    fn server(servers: &Servers) -> (TcpListener, Arc<Server>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let servers = Servers::default();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = servers.get(&routing::ServerUrl::parse(&url).unwrap());
         servers.list(1, [&server], []);
+        (listener, server)
+    }
+
+    async fn connect(server: &Server) -> Connection {
+        let connection = Connection::dial_plain(&server.url, Patience::Short, Duration::from_secs(10)).await;
+        connection.unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    /// The runtime has not heard of it, since it has not been asked meanwhile.
+    #[tokio::test]
+    async fn what_a_server_sends_behind_a_response_without_a_body_is_no_next_response() {
+        let servers = Servers::default();
+        let (listener, server) = server(&servers);
         for is_doubted in [false, true] {
-            let connection = Connection::dial_plain(&server.url, Patience::Short, Duration::from_secs(10)).await;
-            let mut connection = connection.unwrap_or_else(|failure| panic!("{failure}"));
+            let mut connection = connect(&server).await;
             connection.is_doubted = is_doubted;
             let (mut accepted, _) = listener.accept().unwrap();
             accepted.write_all(b"body").unwrap();
-            let mut pool = Pool::default();
+            let mut pool = Pool::new(1);
             pool.put(&server, connection, Instant::now());
-            let want = Want { upstream: None, patience: Patience::Short, switches: false };
-            let taken = pool.take(&server, want, Reuse::Any, Instant::now());
+            let taken = pool.take(&server, WANT, Reuse::Any, Instant::now());
             assert_eq!(taken.is_none(), is_doubted);
         }
+    }
+
+    #[tokio::test]
+    async fn a_thread_keeps_so_many_connections_however_many_servers_they_are_to() {
+        let servers = Servers::default();
+        let ((_one, one), (_other, other)) = (server(&servers), server(&servers));
+        let (mut pool, now) = (Pool::new(2), Instant::now());
+        for server in [&one, &other, &other] {
+            pool.put(server, connect(server).await, now);
+        }
+        let taken = pool.take(&other, WANT, Reuse::Any, now).unwrap();
+        assert!(pool.take(&other, WANT, Reuse::Any, now).is_none(), "there was no room for the third");
+        // Whatever becomes of one, it makes room for the next.
+        pool.put(&other, taken, now);
+        pool.clear(&one);
+        assert_eq!(pool.idle_count, 1);
+        pool.put(&one, connect(&one).await, now);
+        one.pause_host(Duration::from_secs(1));
+        assert!(pool.take(&one, WANT, Reuse::Any, now).is_none(), "it met silence");
+        assert_eq!(pool.idle_count, 1);
+        pool.expire(now + IDLE_CONNECTION_MAX);
+        assert_eq!(pool.idle_count, 0);
+        pool.put(&one, connect(&one).await, now);
+        pool.put(&other, connect(&other).await, now);
+        servers.list(2, [], [&other]);
+        pool.forget_unlisted();
+        assert_eq!(pool.idle_count, 1);
     }
 }

@@ -9,7 +9,9 @@ use super::registry::Registry;
 use super::scratch::Scratch;
 use super::splice::Pipes;
 use super::{Command, Face, House};
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, COPIES_QUEUE_MAX, DRAIN_GRACE, HOUSEKEEPING_INTERVAL};
+use crate::limits::{
+    ACCEPT_PAUSE, CONNECTIONS_MAX, COPIES_QUEUE_MAX, DRAIN_GRACE, HOUSEKEEPING_INTERVAL, IDLE_CONNECTIONS_ALL_MAX,
+};
 use crate::per_thread;
 use crate::quiesce::{self, Phase};
 use crate::servers::Server;
@@ -79,7 +81,7 @@ impl Worker {
             house,
             scratch: RefCell::new(Scratch::new()),
             head: RefCell::default(),
-            pool: RefCell::default(),
+            pool: RefCell::new(Pool::new(IDLE_CONNECTIONS_ALL_MAX.div_ceil(per_thread::threads()))),
             pipes: RefCell::default(),
             http2: Http2::default(),
             connections: Rc::default(),
