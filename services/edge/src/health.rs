@@ -14,6 +14,7 @@ use crate::limits::{HEALTH_ANSWER_BYTES_MAX, HEALTH_AT_ONCE_MAX, HEALTH_CHECKS_M
 use crate::secure::ALPN_HTTP2;
 use crate::secure::servers::Upstream;
 use crate::servers::{lock, process_micros};
+use bytes::Bytes;
 use http1::{Asked, Limits, Parsed, Response, Storage};
 use lifecycle::{BoxError, ErrorChain};
 use prometheus_client::collector::Collector;
@@ -250,7 +251,9 @@ async fn ask_http2(stream: impl AsyncRead + AsyncWrite + Unpin, uri: &str) -> Re
     let broken = |error: h2::Error| Bad::Broken(io::Error::other(error));
     let request = http::Request::get(uri).header("user-agent", "roadstead-health");
     let request = request.body(()).map_err(|_| Bad::Nonsense)?;
-    let (mut sender, connection) = h2::client::handshake::<_>(stream).await.map_err(broken)?;
+    let mut builder = h2::client::Builder::new();
+    builder.enable_push(false).max_header_list_size(HEALTH_ANSWER_BYTES_MAX as u32);
+    let (mut sender, connection) = builder.handshake::<_, Bytes>(stream).await.map_err(broken)?;
     let (response, _) = sender.send_request(request, true).map_err(broken)?;
     let mut response = pin!(response);
     // A server may answer and close at once: then both have ended, and the answer counts.
@@ -331,7 +334,7 @@ mod tests {
     }
 
     /// Says this once the request's head has come, and its end in the same moment.
-    async fn ask_one_that_says(answer: &'static [u8]) -> Result<u16, Bad> {
+    async fn ask_one_that_says(answer: Vec<u8>) -> Result<u16, Bad> {
         const PREFACE_BYTES: usize = 24;
         const FRAME_HEAD_BYTES: usize = 9;
         const HEADERS: u8 = 1;
@@ -346,7 +349,7 @@ mod tests {
                     break;
                 }
             }
-            servers.write_all(answer).await.unwrap();
+            servers.write_all(&answer).await.unwrap();
             servers.shutdown().await.unwrap();
             servers
         });
@@ -360,10 +363,43 @@ mod tests {
     async fn a_server_of_http2_that_answers_and_closes_at_once_has_answered() {
         let answer = b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x05\0\0\0\x01\x88";
         for _ in 0..100 {
-            let status = ask_one_that_says(answer).await;
+            let status = ask_one_that_says(answer.to_vec()).await;
             assert!(matches!(status, Ok(200)), "{status:?}");
         }
-        assert!(matches!(ask_one_that_says(&answer[..9]).await, Err(Bad::Broken(_))), "no answer is none");
+        assert!(matches!(ask_one_that_says(answer[..9].to_vec()).await, Err(Bad::Broken(_))), "no answer is none");
+    }
+
+    /// One field of so many bytes, in frames of 16 KiB.
+    #[tokio::test]
+    async fn a_head_of_http2_is_bounded() {
+        const FRAME_BYTES: usize = 16 * 1024;
+        let fields = |bytes: usize| {
+            let mut fields = b"\x88\x00\x01a".to_vec();
+            let (mut rest, mut digits) = (bytes - 127, vec![127]);
+            while rest >= 128 {
+                digits.push((rest % 128 + 128) as u8);
+                rest /= 128;
+            }
+            fields.extend(digits);
+            fields.push(rest as u8);
+            fields.resize(fields.len() + bytes, b'x');
+            fields
+        };
+        let answer = |bytes: usize| {
+            let fields = fields(bytes);
+            let count = fields.len().div_ceil(FRAME_BYTES);
+            let frame = |(number, part): (usize, &[u8])| {
+                let (kind, end_stream) = if number == 0 { (1, 1) } else { (9, 0) };
+                let end_headers = if number + 1 == count { 4 } else { 0 };
+                let length = (part.len() as u32).to_be_bytes();
+                [&length[1..], &[kind, end_stream | end_headers, 0, 0, 0, 1], part].concat()
+            };
+            let frames = fields.chunks(FRAME_BYTES).enumerate().flat_map(frame);
+            b"\0\0\0\x04\0\0\0\0\0".iter().copied().chain(frames).collect()
+        };
+        assert!(matches!(ask_one_that_says(answer(HEALTH_ANSWER_BYTES_MAX / 2)).await, Ok(200)));
+        let refused = ask_one_that_says(answer(2 * HEALTH_ANSWER_BYTES_MAX)).await;
+        assert!(matches!(refused, Err(Bad::Broken(_))), "{refused:?}");
     }
 
     #[test]
