@@ -16,7 +16,7 @@ pub struct CertificateDocument {
     /// `identity::KeyPair`, sealed with the cluster's seal key in vulcand's form.
     pub sealed: String,
     /// When it begins, in seconds since 1970; 0: not said.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub not_before_s: i64,
     /// When it ends.
     pub not_after_s: i64,
@@ -34,7 +34,7 @@ pub struct CertificateDocument {
 #[serde(deny_unknown_fields, default)]
 pub struct OcspSpec {
     /// Seconds until it is asked again; 0: an hour.
-    #[serde(skip_serializing_if = "is_zero_period")]
+    #[serde(skip_serializing_if = "is_default")]
     pub period_s: u64,
     /// URLs of those who are asked instead of whom the certificate names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -54,12 +54,8 @@ pub enum CertificateIssuer {
     Given,
 }
 
-fn is_zero(number: &i64) -> bool {
-    *number == 0
-}
-
-fn is_zero_period(seconds: &u64) -> bool {
-    *seconds == 0
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl std::fmt::Debug for CertificateDocument {

@@ -29,6 +29,7 @@ use crate::limits::{
     OCSP_TIMEOUT,
 };
 use crate::outside::Clients;
+use crate::servers::lock;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -130,7 +131,7 @@ impl Stapler {
             seconds => Duration::from_secs(seconds).max(OCSP_PERIOD_MIN),
         };
         let mut retry = OCSP_PERIOD_MIN;
-        let shown = || crate::servers::lock(&last).clone();
+        let shown = || lock(&last).clone();
         if let Some(staple) = shown().filter(|staple| staple.left().is_some()) {
             staple.show(&certificate);
         }
@@ -148,7 +149,7 @@ impl Stapler {
                         tracing::warn!(key = certificate.key, names = ?certificate.names, "a certificate is revoked");
                     }
                     staple.show(&certificate);
-                    *crate::servers::lock(&last) = Some(staple);
+                    *lock(&last) = Some(staple);
                     retry = OCSP_PERIOD_MIN;
                     period
                 }
@@ -158,7 +159,7 @@ impl Stapler {
                     match shown() {
                         Some(staple) if staple.left().is_some() => certificate.say(staple.text(Some(&error))),
                         _ => {
-                            *crate::servers::lock(&last) = None;
+                            *lock(&last) = None;
                             certificate.show_with(None, format!("none: {error}"));
                         }
                     }

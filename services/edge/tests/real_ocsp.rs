@@ -11,9 +11,8 @@ mod memory_store;
 #[allow(dead_code, reason = "its other half is for the other tests")]
 mod tls;
 
-use harness::eventually;
+use harness::{eventually, free_address};
 use serde_json::json;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 use tls::{Authority, edge, https, seal_key};
@@ -25,7 +24,7 @@ fn responder(directory: &Path, authority: &Authority) -> (Child, String) {
     std::fs::write(directory.join("ca.key"), authority.key().serialize_pem()).unwrap();
     let index = "V\t400101000000Z\t\t1001\tunknown\t/CN=a\nR\t400101000000Z\t240101000000Z\t1002\tunknown\t/CN=b\n";
     std::fs::write(directory.join("index.txt"), index).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_address().port();
     let port_text = port.to_string();
     let responder = Command::new("openssl")
         .args(["ocsp", "-index", "index.txt", "-port", &port_text, "-nmin", "5"])

@@ -3,7 +3,7 @@
 use super::answer;
 use super::client::{After, Peer};
 use super::exchange::{Begun, Start};
-use super::journey::{H2_LIMITS, Journey, LIMITS, NoServer, Passed, admit, shown};
+use super::journey::{Journey, NoServer, Passed, admit, limits, shown};
 use super::record::{self, Whose};
 use super::thread::Worker;
 use super::upload::{NotSent, Sent, reuse};
@@ -33,8 +33,7 @@ pub(super) enum Arrival {
 /// Looks at what came, and how much of it is used; `None` when it is not a whole head yet.
 pub(super) fn look(worker: &Worker, peer: &Peer, bytes: &[u8]) -> Option<(Arrival, usize)> {
     let mut storage = Storage::new();
-    let limits = if peer.is_http2 { &H2_LIMITS } else { &LIMITS };
-    let request = match Request::parse(bytes, &mut storage, limits) {
+    let request = match Request::parse(bytes, &mut storage, limits(peer.is_http2)) {
         Ok(Parsed::Complete(request)) => request,
         Ok(Parsed::Partial) => return None,
         Err(bad) => {

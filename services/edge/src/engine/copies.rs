@@ -9,7 +9,7 @@ use super::answer::Failure;
 use super::client::Peer;
 use super::dial::{Connection, DialTimes, Patience, Want};
 use super::exchange;
-use super::journey::{Journey, LIMITS, shown};
+use super::journey::{Journey, limits, shown};
 use super::pool::Reuse;
 use super::thread::Worker;
 use super::unsent::Unsent;
@@ -22,7 +22,7 @@ use crate::mirror::{MIRROR_HEADER, Mirror, To};
 use crate::secure::servers::Upstream;
 use crate::servers::Server;
 use crate::spool::Stored;
-use http1::{Asked, Body, Edit, Parsed, Response, Storage};
+use http1::{Asked, Body, Edit, Limits, Parsed, Response, Storage};
 use lifecycle::ErrorChain;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
@@ -165,7 +165,11 @@ impl Copy {
         let (mut body, keep_alive) = loop {
             let count = read(worker, connection).await.map_err(Failure::before_head)?;
             head.extend_from_slice(worker.scratch.borrow().bytes(count));
-            let Some(Answered { mut body, keep_alive, head_bytes }) = self.head_of(&head)? else { continue };
+            let Some(Answered { mut body, keep_alive, head_bytes }) =
+                self.head_of(&head, limits(connection.line.is_stream()))?
+            else {
+                continue;
+            };
             let passed = body.advance(&head[head_bytes..]).map_err(Failure::Chunk)?;
             break (body, keep_alive && head_bytes + passed == head.len());
         };
@@ -185,11 +189,11 @@ impl Copy {
     }
 
     /// The last head among what came, once it is whole.
-    fn head_of(&self, bytes: &[u8]) -> Result<Option<Answered>, Failure> {
+    fn head_of(&self, bytes: &[u8], limits: &Limits) -> Result<Option<Answered>, Failure> {
         let mut from = 0;
         loop {
             let mut storage = Storage::new();
-            match Response::parse(&bytes[from..], &mut storage, &LIMITS, self.asked) {
+            match Response::parse(&bytes[from..], &mut storage, limits, self.asked) {
                 Ok(Parsed::Complete(response)) if response.is_interim() => from += response.head_bytes(),
                 Ok(Parsed::Complete(response)) => {
                     let (body, head_bytes) = (Body::new(response.framing), from + response.head_bytes());

@@ -1,19 +1,21 @@
-//! From the server to the client: the response's head, and its body as it comes.
+//! From the server to the client: the response's head, and its body as it comes ([`body`]).
+
+mod body;
 
 use super::answer::Failure;
 use super::coding::Coding;
 use super::encoder::Encoder;
 use super::exchange::{End, Exchange, head_timeout};
-use super::journey::{H2_LIMITS, LIMITS};
+use super::journey::limits;
 use super::orders::{Orders, edits};
-use super::share::Share;
-use super::splice::{Pipe, pipe_to_fill};
+use super::splice::Pipe;
 use crate::limits::{BODY_IDLE_MAX, FIRST_BYTES_OF_MUCH, INTERIM_BYTES_MAX, READ_AHEAD_BYTES_MAX, SPLICE_BYTES_MIN};
 use crate::observation::Trail;
-use http1::{Answer, BadChunk, Body, Connection, Edit, Framing, LAST_CHUNK, Parsed, Response, Storage, Version};
+use http1::{Answer, Body, Connection, Edit, Framing, Parsed, Response, Storage, Version};
+use middleware::ResponseEdits;
 use std::io::{self, ErrorKind};
 use std::mem;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// What a server answered, its head already on its way to the client.
@@ -121,63 +123,6 @@ impl Exchange<'_, '_> {
         if self.has_head { self.idle_max() } else { head_timeout(self.journey, self.admitted) }
     }
 
-    /// Passes the body on until it ends, and the rest of the request the other way.
-    pub fn poll_body(&mut self, context: &mut Context<'_>, download: &mut Download) -> Poll<Result<(), End>> {
-        let mut moved = self.poll_upload(context).map_err(End::broke_off)?;
-        let mut share = Share::new();
-        let waits_for = loop {
-            let waiting_bytes = self.waiting_bytes(download);
-            let flushed = self.poll_flush(context, download);
-            moved |= self.waiting_bytes(download) < waiting_bytes;
-            match flushed {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(End::ClientLeft)),
-                Poll::Pending => break Waits::Client,
-            }
-            if download.is_done() {
-                return Poll::Ready(Ok(()));
-            }
-            let plain = self.connection.line.plain();
-            let plain = plain.filter(|_| download.encoder.is_none() && self.client.line.plain().is_some());
-            let pipe = plain.and_then(|from| {
-                let (pipe, left) = pipe_to_fill(&mut download.pipe, &download.body, &self.worker.pipes)?;
-                Some((pipe, from, left))
-            });
-            let came = match pipe {
-                Some((pipe, from, left)) => pipe.poll_fill(context, from, left),
-                None => self.poll_server(context),
-            };
-            match came {
-                Poll::Ready(Ok(0)) => self.ended(download)?,
-                Poll::Ready(Ok(count)) => {
-                    self.pass(download, count)?;
-                    moved = true;
-                    if share.is_used_up(count, context) {
-                        break Waits::Server;
-                    }
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(End::BrokeOff(Failure::Body(error)))),
-                Poll::Pending if self.flush_encoder(download)? => {}
-                Poll::Pending => break Waits::Server,
-            }
-        };
-        if self.poll_left(context) {
-            return Poll::Ready(Err(End::ClientLeft));
-        }
-        if moved || download.waits_for != waits_for {
-            let length = if waits_for == Waits::Client { self.client.times.stall } else { self.idle_max() };
-            self.client.timer.set_in(length);
-            download.waits_for = waits_for;
-        }
-        if !self.client.timer.has_passed(context) {
-            return Poll::Pending;
-        }
-        Poll::Ready(Err(match waits_for {
-            Waits::Client => End::ClientLeft,
-            _ => End::BrokeOff(Failure::BodyTimeout),
-        }))
-    }
-
     /// Whether the client has left. While its body is awaited reading it says so; while the server is, nobody reads.
     fn poll_left(&mut self, context: &mut Context<'_>) -> bool {
         if self.upload.is_free_of_client() {
@@ -188,19 +133,6 @@ impl Exchange<'_, '_> {
 
     fn idle_max(&self) -> Duration {
         self.journey.orders.as_deref().map_or(BODY_IDLE_MAX, Orders::idle_max)
-    }
-
-    /// What came from the server, and the client has not taken.
-    fn waiting_bytes(&self, download: &Download) -> usize {
-        self.to_client.bytes_left() + download.pipe.as_ref().map_or(0, Pipe::filled)
-    }
-
-    fn poll_flush(&mut self, context: &mut Context<'_>, download: &mut Download) -> Poll<io::Result<()>> {
-        ready!(self.to_client.poll_flush(&mut self.client.line, context))?;
-        match (&mut download.pipe, self.client.line.plain()) {
-            (Some(pipe), Some(to)) => pipe.poll_drain(context, to),
-            _ => Poll::Ready(Ok(())),
-        }
     }
 
     fn poll_upload(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
@@ -259,7 +191,7 @@ impl Exchange<'_, '_> {
     }
 
     fn look(&mut self, bytes: &[u8]) -> Result<Look, End> {
-        let limits = if self.connection.line.is_stream() { &H2_LIMITS } else { &LIMITS };
+        let limits = limits(self.connection.line.is_stream());
         let mut from = 0;
         loop {
             let mut storage = Storage::new();
@@ -334,11 +266,7 @@ impl Exchange<'_, '_> {
         };
         let out = &mut *self.worker.head.borrow_mut();
         out.clear();
-        let cookie = self.admitted.set_cookie(self.client.peer.is_secure);
-        let mut edits = edits(&asked.headers);
-        edits.extend(cookie.as_ref().and_then(|cookie| Edit::add("Set-Cookie", cookie.as_bytes())));
-        edits.extend(self.journey.trail.as_deref().and_then(Trail::response_edit));
-        response.write(out, &http1::Reply { connection, framing, date: None, edits: &edits });
+        self.put_head(out, response, &asked, connection, framing);
         let mut body = Body::new(response.framing);
         let (used, as_it_is) = match &mut encoder {
             None => coding.put(out, &mut body, rest).map_err(Failure::Chunk)?,
@@ -370,53 +298,20 @@ impl Exchange<'_, '_> {
         })
     }
 
-    /// Passes on what came, unless it is in the pipe.
-    fn pass(&mut self, download: &mut Download, count: usize) -> Result<(), End> {
-        if download.pipe.is_some() {
-            download.body.skip(count as u64);
-            self.count(count as u64);
-            return Ok(());
-        }
-        let (scratch, out) = (self.worker.scratch.borrow(), &mut *self.worker.head.borrow_mut());
-        let bytes = scratch.bytes(count);
-        out.clear();
-        let before = download.body.data_bytes();
-        let (used, as_it_is) = match &mut download.encoder {
-            None => download.coding.put(out, &mut download.body, bytes).map_err(End::broke_off_in_chunk)?,
-            Some(encoder) => (encoder.put(out, &mut download.body, bytes).map_err(End::BrokeOff)?, 0),
-        };
-        download.keeps_server &= used == count;
-        self.count(download.body.data_bytes() - before);
-        self.to_client.send(&mut self.client.line, out, &bytes[..as_it_is]).map_err(|_| End::ClientLeft)
-    }
-
-    /// The server pauses: what it said so far goes on; whether there was anything.
-    fn flush_encoder(&mut self, download: &mut Download) -> Result<bool, End> {
-        let Some(encoder) = &mut download.encoder else { return Ok(false) };
-        let out = &mut *self.worker.head.borrow_mut();
-        out.clear();
-        let is_flushed = encoder.flush(out).map_err(End::BrokeOff)?;
-        self.to_client.send(&mut self.client.line, out, &[]).map_err(|_| End::ClientLeft)?;
-        Ok(is_flushed)
-    }
-
-    /// The server's connection ended.
-    fn ended(&mut self, download: &mut Download) -> Result<(), End> {
-        if !download.body.may_end_here() {
-            return Err(End::BrokeOff(Failure::Body(ErrorKind::UnexpectedEof.into())));
-        }
-        download.body.end();
-        download.keeps_server = false;
-        if let Some(encoder) = &mut download.encoder {
-            let out = &mut *self.worker.head.borrow_mut();
-            out.clear();
-            encoder.finish(out).map_err(End::BrokeOff)?;
-            return self.to_client.send(&mut self.client.line, out, &[]).map_err(|_| End::ClientLeft);
-        }
-        if download.coding == Coding::IntoChunks {
-            self.to_client.send(&mut self.client.line, LAST_CHUNK, &[]).map_err(|_| End::ClientLeft)?;
-        }
-        Ok(())
+    /// Writes the head as the client receives it.
+    fn put_head(
+        &self,
+        out: &mut Vec<u8>,
+        response: &Response<'_>,
+        asked: &ResponseEdits<'_>,
+        connection: Connection<'_>,
+        framing: Option<Framing>,
+    ) {
+        let cookie = self.admitted.set_cookie(self.client.peer.is_secure);
+        let mut edits = edits(&asked.headers);
+        edits.extend(cookie.as_ref().and_then(|cookie| Edit::add("Set-Cookie", cookie.as_bytes())));
+        edits.extend(self.journey.trail.as_deref().and_then(Trail::response_edit));
+        response.write(out, &http1::Reply { connection, framing, date: None, edits: &edits });
     }
 
     /// An interim response (RFC 9110 §15.2); HTTP/1.0 knows none.
@@ -462,11 +357,7 @@ impl Exchange<'_, '_> {
         let asked = self.guard.as_mut().map(|guard| guard.response(self.worker, response)).unwrap_or_default();
         let out = &mut *self.worker.head.borrow_mut();
         out.clear();
-        let cookie = self.admitted.set_cookie(self.client.peer.is_secure);
-        let mut edits = edits(&asked.headers);
-        edits.extend(cookie.as_ref().and_then(|cookie| Edit::add("Set-Cookie", cookie.as_bytes())));
-        edits.extend(self.journey.trail.as_deref().and_then(Trail::response_edit));
-        response.write(out, &http1::Reply { connection, framing: None, date: None, edits: &edits });
+        self.put_head(out, response, &asked, connection, None);
         self.count((response.head_bytes() + rest.len()) as u64);
         self.to_client.send(&mut self.client.line, out, rest).map_err(|_| End::ClientLeft)?;
         Ok(Reply::Switched)
@@ -475,19 +366,5 @@ impl Exchange<'_, '_> {
     fn count(&self, bytes: u64) {
         self.admitted.counts().here().response_bytes.add(bytes);
         self.admitted.server().counts.here().response_bytes.add(bytes);
-    }
-}
-
-impl End {
-    /// What would be a failure before the response had begun to go on.
-    fn broke_off(self) -> Self {
-        match self {
-            Self::Failed(failure) => Self::BrokeOff(failure),
-            end => end,
-        }
-    }
-
-    fn broke_off_in_chunk(bad: BadChunk) -> Self {
-        Self::BrokeOff(Failure::Chunk(bad))
     }
 }

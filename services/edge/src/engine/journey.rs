@@ -18,11 +18,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-pub(super) const LIMITS: Limits = Limits { head_bytes_max: HEAD_BYTES_MAX, headers_max: HEADERS_MAX };
+const LIMITS: Limits = Limits { head_bytes_max: HEAD_BYTES_MAX, headers_max: HEADERS_MAX };
 /// Of a head that came in HTTP/2: it has lines that its sender did not write.
-pub(super) const H2_LIMITS: Limits = Limits { headers_max: HEADERS_MAX + H2_ADDED_HEADERS_MAX, ..LIMITS };
+const H2_LIMITS: Limits = Limits { headers_max: HEADERS_MAX + H2_ADDED_HEADERS_MAX, ..LIMITS };
 /// Of a head that the edge wrote itself: it and the middlewares have added lines.
 pub(super) const OWN_LIMITS: Limits = Limits { head_bytes_max: 2 * HEAD_BYTES_MAX, headers_max: http1::HEADERS_MAX };
+
+/// Of a head that came: on a stream of HTTP/2, or on a connection of its own.
+pub(super) fn limits(is_stream: bool) -> &'static Limits {
+    if is_stream { &H2_LIMITS } else { &LIMITS }
+}
 
 /// What of a request is needed after its first attempt has begun.
 #[derive(Debug)]
@@ -239,8 +244,8 @@ pub(super) fn admit(
     shown(request, peer, |head| worker.house.current.admit(|snapshot| choose(snapshot, head, tried, passed)))
 }
 
-/// Whose turn it is, once the request `passed` the route's middlewares if it has some: of the route's servers one that was not tried, and rather one that did not fail a moment ago, on a
-/// machine that did not go silent.
+/// Whose turn it is, once the request `passed` the route's middlewares if it has some: of the route's servers one that was not
+/// tried, and rather one that did not fail a moment ago, on a machine that did not go silent.
 fn choose(
     snapshot: &Snapshot,
     head: &RequestHead<'_>,

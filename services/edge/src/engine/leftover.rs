@@ -1,4 +1,5 @@
-//! What a client sent ahead: the beginning of a head, or requests behind the one that is being answered.
+//! What came ahead of whoever wants it: the beginning of a head, requests behind the one that is being answered, or what was
+//! opened of TLS and did not fit.
 
 #[derive(Debug, Default)]
 pub(super) struct Leftover {

@@ -13,15 +13,17 @@
 //! An end that the peer announced (`close_notify`) is one; any other is an error, since an attacker can make one. Of our own
 //! only a connection that is closed in good order announces it.
 
+mod session;
 mod wire;
 
+use super::leftover::Leftover;
 use crate::secure::servers::Upstream;
 use clienthello::{Said, look};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::{ServerConfig, UnbufferedServerConnection};
-use rustls::unbuffered::{AppDataRecord, ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
 use rustls::{CommonState, ProtocolVersion};
+use session::{Session, Step, What};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -45,27 +47,13 @@ pub(super) struct Tls {
     outgoing: Vec<u8>,
     sent: usize,
     /// Opened, and not read yet.
-    ahead: Vec<u8>,
+    ahead: Leftover,
     /// The peer said that nothing follows.
     is_over: bool,
     /// Said to the peer.
     is_closed: bool,
     /// What was wrong; told once what came before is read.
     fault: Option<rustls::Error>,
-}
-
-/// Boxed with the rest of [`Tls`].
-enum Session {
-    Server(UnbufferedServerConnection),
-    Client(UnbufferedClientConnection),
-}
-
-/// What is left to do after a step of the state machine.
-enum Step {
-    More,
-    /// The peer has to say more.
-    Waits,
-    Over,
 }
 
 impl Tls {
@@ -94,7 +82,7 @@ impl Tls {
             incoming: Vec::new(),
             outgoing: Vec::new(),
             sent: 0,
-            ahead: Vec::new(),
+            ahead: Leftover::default(),
             is_over: false,
             is_closed: false,
             fault: None,
@@ -120,21 +108,18 @@ impl Tls {
 
     /// What was agreed on: version, cipher suite, protocol (ALPN), whether it was resumed.
     pub fn agreed(&self) -> &CommonState {
-        match &self.session {
-            Session::Server(session) => session,
-            Session::Client(session) => session,
-        }
+        self.session.common()
     }
 
     pub fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // A client speaks first.
-        if self.incoming.is_empty() && matches!(self.session, Session::Client(_)) {
+        if self.incoming.is_empty() && !self.session.is_server() {
             self.advance(&mut [], |_| {}).map_err(io_error)?;
         }
         loop {
             // The last flight of TLS 1.2 is awaited; what follows the one of 1.3 is not.
             let may_wait = !self.agreed().is_handshaking()
-                && matches!(self.session, Session::Server(_))
+                && self.session.is_server()
                 && self.agreed().protocol_version() == Some(ProtocolVersion::TLSv1_3);
             if !may_wait {
                 ready!(self.poll_flush(context))?;
@@ -146,7 +131,7 @@ impl Tls {
                 return Poll::Ready(Ok(()));
             }
             let mut ahead = std::mem::take(&mut self.ahead);
-            let filled = self.poll_fill(context, usize::MAX, |bytes| ahead.extend_from_slice(bytes));
+            let filled = self.poll_fill(context, usize::MAX, |bytes| ahead.extend(bytes));
             self.ahead = ahead;
             if let Err(error) = ready!(filled) {
                 // The peer is told what was wrong, if it still hears.
@@ -159,20 +144,21 @@ impl Tls {
     pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             if !self.ahead.is_empty() {
-                let count = self.ahead.len().min(buffer.len());
-                buffer[..count].copy_from_slice(&self.ahead[..count]);
-                self.ahead = self.ahead[count..].to_vec();
+                let bytes = self.ahead.bytes();
+                let count = bytes.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&bytes[..count]);
+                self.ahead.advance(count);
                 return Poll::Ready(Ok(count));
             }
             if let Some(end) = self.end() {
                 return Poll::Ready(end.map(|()| 0));
             }
-            let (mut filled, mut beyond) = (0, Vec::new());
+            let (mut filled, mut beyond) = (0, Leftover::default());
             let read = self.poll_fill(context, usize::MAX, |bytes| {
                 let (fits, rest) = bytes.split_at(bytes.len().min(buffer.len() - filled));
                 buffer[filled..filled + fits.len()].copy_from_slice(fits);
                 filled += fits.len();
-                beyond.extend_from_slice(rest);
+                beyond.extend(rest);
             });
             self.ahead = beyond;
             if filled > 0 {
@@ -191,8 +177,8 @@ impl Tls {
             if let Some(end) = self.end() {
                 return Poll::Ready(end.map(|()| 0));
             }
-            let mut ahead = Vec::new();
-            let read = self.poll_fill(context, RECORD_BYTES_MAX, |bytes| ahead.extend_from_slice(bytes));
+            let mut ahead = Leftover::default();
+            let read = self.poll_fill(context, RECORD_BYTES_MAX, |bytes| ahead.extend(bytes));
             self.ahead = ahead;
             ready!(read)?;
         }
@@ -204,7 +190,7 @@ impl Tls {
             if !self.ahead.is_empty() || self.end().is_some() {
                 return false;
             }
-            let mut ahead = Vec::new();
+            let mut ahead = Leftover::default();
             let read = WIRE.with_borrow_mut(|wire| {
                 let kept = self.take_up(wire);
                 let room = &mut wire[kept..];
@@ -212,7 +198,7 @@ impl Tls {
                     true => wire::receive(&self.stream, room),
                     false => self.stream.try_read(room),
                 };
-                self.came(wire, kept, read, |bytes| ahead.extend_from_slice(bytes))
+                self.came(wire, kept, read, |bytes| ahead.extend(bytes))
             });
             self.ahead = ahead;
             match read {
@@ -268,7 +254,7 @@ impl Tls {
         };
         let came = &mut wire[..kept + count];
         // The state machine knows it, and does not tell.
-        let says_hello = matches!(self.session, Session::Server(_)) && self.agreed().protocol_version().is_none();
+        let says_hello = self.session.is_server() && self.agreed().protocol_version().is_none();
         if says_hello && let Said::Name(name) = look(came) {
             self.name = Some(name.into());
         }
@@ -292,10 +278,7 @@ impl Tls {
         let mut used = 0;
         loop {
             let came = &mut came[used..];
-            let (discard, step) = match &mut self.session {
-                Session::Server(session) => step(session.process_tls_records(came), &mut sink, &mut self.outgoing),
-                Session::Client(session) => step(session.process_tls_records(came), &mut sink, &mut self.outgoing),
-            };
+            let (discard, step) = self.session.read(came, &mut sink, &mut self.outgoing);
             used += discard;
             match step {
                 Ok(Step::More) => {}
@@ -315,10 +298,7 @@ impl Tls {
     /// What the session wants to say of a fault, and said before. It must not look at what came once more.
     fn say_why(&mut self, came: &mut [u8]) {
         while self.agreed().wants_write() {
-            let (_, step) = match &mut self.session {
-                Session::Server(session) => step(session.process_tls_records(came), &mut |_| {}, &mut self.outgoing),
-                Session::Client(session) => step(session.process_tls_records(came), &mut |_| {}, &mut self.outgoing),
-            };
+            let (_, step) = self.session.read(came, &mut |_| {}, &mut self.outgoing);
             if step.is_err() {
                 return;
             }
@@ -389,12 +369,8 @@ impl Tls {
                 return Err(ErrorKind::OutOfMemory.into());
             }
             out[..filled].copy_from_slice(pending);
-            let (room, said) = (&mut out[filled..], &mut self.outgoing);
-            let sealed = match &mut self.session {
-                Session::Server(session) => seal(session.process_tls_records(&mut self.incoming), what, room, said),
-                Session::Client(session) => seal(session.process_tls_records(&mut self.incoming), what, room, said),
-            };
-            if let Some(sealed) = sealed? {
+            let sealed = self.session.seal(&mut self.incoming, what, &mut out[filled..], &mut self.outgoing)?;
+            if let Some(sealed) = sealed {
                 (self.outgoing, self.sent) = (Vec::new(), 0);
                 return Ok(filled + sealed);
             }
@@ -474,79 +450,6 @@ impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("stream", &self.stream).finish_non_exhaustive()
     }
-}
-
-/// What is to be sealed.
-#[derive(Clone, Copy)]
-enum What<'a> {
-    Data(&'a [u8]),
-    End,
-}
-
-/// One step of reading; what the session says itself is put into `said`.
-fn step<Data>(
-    status: UnbufferedStatus<'_, '_, Data>,
-    sink: &mut impl FnMut(&[u8]),
-    said: &mut Vec<u8>,
-) -> (usize, Result<Step, rustls::Error>) {
-    let UnbufferedStatus { mut discard, state } = status;
-    let step = match state {
-        Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
-            match traffic.next_record() {
-                Some(Ok(AppDataRecord { discard: more, payload, .. })) => {
-                    discard += more;
-                    sink(payload);
-                }
-                Some(Err(error)) => break Err(error),
-                None => break Ok(Step::More),
-            }
-        },
-        Ok(ConnectionState::EncodeTlsData(message)) => say(message, said).map(|()| Step::More),
-        Ok(ConnectionState::TransmitTlsData(written)) => {
-            written.done();
-            Ok(Step::More)
-        }
-        Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => Ok(Step::Waits),
-        Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Ok(Step::Over),
-        // Early data is not offered, so there is none.
-        Ok(_) => Err(rustls::Error::General("an unknown state".to_owned())),
-        Err(error) => Err(error),
-    };
-    (discard, step)
-}
-
-/// One step of writing: how much was put into `out`; `None` when the session had something to say before.
-fn seal<Data>(
-    status: UnbufferedStatus<'_, '_, Data>,
-    what: What<'_>,
-    out: &mut [u8],
-    said: &mut Vec<u8>,
-) -> io::Result<Option<usize>> {
-    match status.state.map_err(io_error)? {
-        ConnectionState::WriteTraffic(mut traffic) => {
-            let sealed = match what {
-                What::Data(plain) => traffic.encrypt(plain, out),
-                What::End => traffic.queue_close_notify(out),
-            };
-            sealed.map(Some).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
-        }
-        ConnectionState::EncodeTlsData(message) => say(message, said).map(|()| None).map_err(io_error),
-        ConnectionState::TransmitTlsData(written) => {
-            written.done();
-            Ok(None)
-        }
-        _ => Err(ErrorKind::NotConnected.into()),
-    }
-}
-
-fn say<Data>(mut message: EncodeTlsData<'_, Data>, said: &mut Vec<u8>) -> Result<(), rustls::Error> {
-    let from = said.len();
-    if let Err(EncodeError::InsufficientSize(needed)) = message.encode(&mut []) {
-        said.resize(from + needed.required_size, 0);
-        let encoded = message.encode(&mut said[from..]);
-        encoded.map_err(|error| rustls::Error::General(error.to_string()))?;
-    }
-    Ok(())
 }
 
 fn taken_at_once(written: io::Result<usize>) -> io::Result<usize> {

@@ -2,11 +2,12 @@
 
 use super::Warnings;
 use crate::limits::{AUTHORIZATIONS_AT_ONCE_MAX, WEBHOOK_TIMEOUT, WEBHOOKS_AT_ONCE_MAX};
+use crate::secure::servers::machines_authorities;
 use http::{HeaderName, HeaderValue, Request};
 use http_body_util::BodyExt;
 use lifecycle::{BoxError, ErrorChain};
 use middleware::{AUTHORIZATION_BODY_BYTES_MAX, Authorization, AuthorizationRequest, Reply, Webhook};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore};
@@ -50,11 +51,9 @@ impl Clients {
 
 /// Those that this machine's own authorities vouch for.
 fn trust() -> Option<Arc<ClientConfig>> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
-    Some(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+    let config =
+        ClientConfig::builder_with_provider(identity::provider()).with_safe_default_protocol_versions().ok()?;
+    Some(Arc::new(config.with_root_certificates(machines_authorities()).with_no_client_auth()))
 }
 
 impl Calls {

@@ -99,13 +99,9 @@ static AUTHORITIES: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
     Arc::new(roots)
 });
 
-fn machines_authorities() -> Arc<RootCertStore> {
+/// It reads files the first time: done when the edge starts, so that no change of routes waits for it.
+pub(crate) fn machines_authorities() -> Arc<RootCertStore> {
     AUTHORITIES.clone()
-}
-
-/// It reads files: done when the edge starts, so that no change of routes waits for it.
-pub(crate) fn read_machines_authorities() {
-    LazyLock::force(&AUTHORITIES);
 }
 
 /// Believes everybody, as its settings ask (vulcand's `InsecureSkipVerify`); that they hold their own key is checked.

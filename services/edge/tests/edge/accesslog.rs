@@ -1,6 +1,6 @@
 //! The access log as whoever reads it finds it.
 
-use crate::harness::{Edge, Server, config, document, eventually, exchange, read_head};
+use crate::harness::{Edge, Server, config, document, eventually, exchange, free_address, read_head};
 use crate::memory_store::MemoryStore;
 use edge::{AccessLogConfig, Destination, LineFormat, Observation};
 use serde_json::{Value, json};
@@ -318,8 +318,7 @@ async fn a_connection_that_is_passed_on_is_a_line_when_it_is_over() {
         })
         .await;
         let absent = Server::absent().await;
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (talking, silent) = (free(), free());
+        let (talking, silent) = (free_address(), free_address());
         for (id, at, server) in [("talking", talking, &echo), ("silent", silent, &absent)] {
             let servers = json!([{ "id": "s", "url": format!("tcp://{}", server.address) }]);
             let document = json!({ "v": 0, "app": "/db", "tcp": { "listen": at.to_string() }, "servers": servers });
