@@ -89,10 +89,6 @@ pub const OCSP_PERIOD: Duration = Duration::from_secs(3600);
 pub const OCSP_PERIOD_MIN: Duration = Duration::from_secs(1);
 /// and after many.
 pub const OCSP_RETRY_MAX: Duration = Duration::from_secs(3600);
-/// Of a response that does not say when it ends.
-pub const OCSP_ANSWER_LIFETIME: Duration = Duration::from_secs(24 * 3600);
-/// A responder's clock may be ahead by this much.
-pub const OCSP_CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 // ---- TCP ------------------------------------------------------------------------------------------------------------
 

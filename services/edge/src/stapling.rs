@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! the table's certificates ──▶ a task for each that is stapled ── POST ──▶ responder
-//!                                      │ checked (response)
+//!                                      │ checked (`ocsp`)
 //!                                      ▼
 //!                              the certificate, as handshakes show it
 //! ```
@@ -17,10 +17,6 @@
 //!
 //! Nobody waits for any of it: a certificate without an answer is shown without one. An answer is taken back when it ends, also
 //! while another one is awaited: clients refuse one that is over, not a certificate without any.
-
-mod der;
-mod request;
-mod response;
 
 use crate::certificates::Certificate;
 use crate::current::Current;
@@ -35,8 +31,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use lifecycle::{BoxError, ErrorChain};
-use request::CertificateId;
-use response::Answer;
+use ocsp::{Answer, CertificateId};
 use routing::certificate::OcspSpec;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -77,7 +72,7 @@ enum NoAnswer {
     #[error("it names no responder, and neither does whoever wants it stapled")]
     NoResponder,
     #[error(transparent)]
-    Certificate(#[from] request::NotAsked),
+    Certificate(#[from] ocsp::NotAsked),
     #[error("responder {url}")]
     Responder { url: String, source: BoxError },
 }
@@ -181,14 +176,14 @@ impl Stapler {
             _ => return Err(NoAnswer::NoIssuer),
         };
         let id = CertificateId::of(leaf, issuer)?;
-        let urls = if spec.responders.is_empty() { request::responders(leaf)? } else { spec.responders.clone() };
+        let urls = if spec.responders.is_empty() { ocsp::responders(leaf)? } else { spec.responders.clone() };
         let mut failed = NoAnswer::NoResponder;
         for url in urls.into_iter().take(OCSP_RESPONDERS_MAX) {
             let Ok(_place) = self.places.acquire().await else { break };
             let asked = timeout(OCSP_TIMEOUT, self.fetch(&url, id.request())).await;
             let bytes = asked.unwrap_or_else(|_| Err(format!("no answer within {OCSP_TIMEOUT:?}").into()));
             let checked = bytes.and_then(|bytes| {
-                let answer = response::check(&bytes, &id, issuer, spec.skip_signature_check, SystemTime::now())?;
+                let answer = ocsp::check(&bytes, &id, issuer, spec.skip_signature_check, SystemTime::now())?;
                 Ok(Staple::new(bytes, answer))
             });
             match checked {

@@ -1,5 +1,5 @@
-use super::super::der::put;
 use super::*;
+use crate::der::put;
 use proptest::prelude::*;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SigningKey};
 use std::time::Duration;
@@ -90,7 +90,7 @@ fn an_answer_of_the_issuer_is_believed_while_it_holds() {
     let revoked = put(tagged(1), &[&put(GENERALIZED_TIME, &[b"20200101000000Z"])]);
     assert!(world.check(&world.answer(&Said { status: &revoked, ..world.said() })).unwrap().is_revoked);
     let endless = world.check(&world.answer(&Said { until: None, ..world.said() })).unwrap();
-    assert_eq!(endless.until, endless.this_update + OCSP_ANSWER_LIFETIME);
+    assert_eq!(endless.until, endless.this_update + ANSWER_LIFETIME);
 
     let wrong = |said: Said<'_>| world.check(&world.answer(&said)).unwrap_err();
     assert_eq!(wrong(Said { status: &[0x82, 0], ..world.said() }), Unusable::Unknown);

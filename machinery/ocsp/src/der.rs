@@ -1,27 +1,27 @@
 //! The little of DER (X.690) that OCSP needs: values one after another, each a tag, a length and what is in it.
 
-pub(super) const INTEGER: u8 = 0x02;
-pub(super) const BIT_STRING: u8 = 0x03;
-pub(super) const OCTET_STRING: u8 = 0x04;
-pub(super) const OBJECT: u8 = 0x06;
-pub(super) const ENUMERATED: u8 = 0x0a;
-pub(super) const GENERALIZED_TIME: u8 = 0x18;
-pub(super) const SEQUENCE: u8 = 0x30;
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const BIT_STRING: u8 = 0x03;
+pub(crate) const OCTET_STRING: u8 = 0x04;
+pub(crate) const OBJECT: u8 = 0x06;
+pub(crate) const ENUMERATED: u8 = 0x0a;
+pub(crate) const GENERALIZED_TIME: u8 = 0x18;
+pub(crate) const SEQUENCE: u8 = 0x30;
 /// Constructed and context-specific: `[number]`.
-pub(super) const fn tagged(number: u8) -> u8 {
+pub(crate) const fn tagged(number: u8) -> u8 {
     0xa0 | number
 }
 /// The same, primitive.
-pub(super) const fn tagged_plain(number: u8) -> u8 {
+pub(crate) const fn tagged_plain(number: u8) -> u8 {
     0x80 | number
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is not the DER that was expected")]
-pub(super) struct NotDer;
+pub struct NotDer;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Element<'a> {
+pub(crate) struct Element<'a> {
     pub tag: u8,
     pub content: &'a [u8],
     /// With its tag and length.
@@ -30,7 +30,7 @@ pub(super) struct Element<'a> {
 
 /// Values one after another.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A bit string's bits, of which all are used.
-pub(super) fn bits(content: &[u8]) -> Result<&[u8], NotDer> {
+pub(crate) fn bits(content: &[u8]) -> Result<&[u8], NotDer> {
     match content {
         [0, bits @ ..] => Ok(bits),
         _ => Err(NotDer),
@@ -93,7 +93,7 @@ pub(super) fn bits(content: &[u8]) -> Result<&[u8], NotDer> {
 }
 
 /// One value of these parts.
-pub(super) fn put(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn put(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     let mut out = vec![tag];
     if length < 0x80 {

@@ -1,27 +1,30 @@
 //! What a responder answers, and whether it can be shown (RFC 6960 §3.2, §4.2): that it is about the certificate, that it
 //! holds now, and that the certificate's issuer said so, or somebody whom the issuer made its responder.
 
-use super::der::{
+use crate::der::{
     BIT_STRING, ENUMERATED, GENERALIZED_TIME, INTEGER, NotDer, OBJECT, OCTET_STRING, Reader, SEQUENCE, bits, tagged,
     tagged_plain,
 };
-use super::request::{CertificateId, SHA1, parsed};
-use crate::limits::{OCSP_ANSWER_LIFETIME, OCSP_CLOCK_SKEW};
+use crate::request::{CertificateId, SHA1, parsed};
 use identity::Validity;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use rustls::pki_types::CertificateDer;
 use sha1::{Digest, Sha1};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// `id-pkix-ocsp-basic`, the only kind there is.
 const BASIC: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01];
+/// Of a response that does not say when it ends.
+const ANSWER_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// A responder's clock may be ahead by this much.
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// Certificates that a response may bring along.
 const CERTIFICATES_MAX: usize = 8;
 
 /// One that can be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Answer {
+pub struct Answer {
     pub is_revoked: bool,
     pub this_update: SystemTime,
     /// When it ends.
@@ -29,7 +32,7 @@ pub(super) struct Answer {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unusable {
+pub enum Unusable {
     #[error("it is not an OCSP response")]
     Form(#[from] NotDer),
     #[error("the responder does not answer: {}", failure(*.0))]
@@ -88,7 +91,7 @@ impl<'a> Signed<'a> {
 }
 
 /// Whether this is an answer about the certificate that can be shown now.
-pub(super) fn check(
+pub fn check(
     bytes: &[u8],
     id: &CertificateId,
     issuer: &CertificateDer<'_>,
@@ -111,7 +114,7 @@ pub(super) fn check(
     let responder = data.next()?;
     let _produced_at = data.expect(GENERALIZED_TIME)?;
     let answer = find(data.inside(SEQUENCE)?, id)?;
-    if answer.this_update > now + OCSP_CLOCK_SKEW {
+    if answer.this_update > now + CLOCK_SKEW {
         return Err(Unusable::NotYet);
     }
     if answer.until <= now {
@@ -144,7 +147,7 @@ fn find(mut all: Reader<'_>, id: &CertificateId) -> Result<Answer, Unusable> {
         let this_update = time(one.expect(GENERALIZED_TIME)?.content)?;
         let until = match one.optional(tagged(0))? {
             Some(next) => time(Reader::new(next.content).expect(GENERALIZED_TIME)?.content)?,
-            None => this_update + OCSP_ANSWER_LIFETIME,
+            None => this_update + ANSWER_LIFETIME,
         };
         const GOOD: u8 = tagged_plain(0);
         const REVOKED: u8 = tagged(1);

@@ -1,6 +1,6 @@
 //! What a responder is asked: of one certificate, named by its serial number and by hashes of who issued it (RFC 6960 §4.1).
 
-use super::der::{INTEGER, OCTET_STRING, SEQUENCE, put};
+use crate::der::{INTEGER, OCTET_STRING, SEQUENCE, put};
 use rustls::pki_types::CertificateDer;
 use sha1::{Digest, Sha1};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -9,10 +9,10 @@ use x509_parser::prelude::X509Certificate;
 
 /// `SEQUENCE { id-sha1, NULL }`: what every responder knows, and those that keep answers ready know only (RFC 5019 §2.1.1).
 /// Nobody is cheated by a collision: the issuer's certificate is ours.
-pub(super) const SHA1: &[u8] = &[0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00];
+pub(crate) const SHA1: &[u8] = &[0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NotAsked {
+pub enum NotAsked {
     #[error("it or its issuer's is not a certificate")]
     NotACertificate,
     #[error("what is behind it is not its issuer's certificate")]
@@ -21,7 +21,7 @@ pub(super) enum NotAsked {
 
 /// Which certificate is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CertificateId {
+pub struct CertificateId {
     pub issuer_name_hash: [u8; 20],
     pub issuer_key_hash: [u8; 20],
     /// As it is in the certificate.
@@ -52,7 +52,7 @@ impl CertificateId {
 }
 
 /// Whom the certificate says to ask (RFC 5280 §4.2.2.1).
-pub(super) fn responders(leaf: &CertificateDer<'_>) -> Result<Vec<String>, NotAsked> {
+pub fn responders(leaf: &CertificateDer<'_>) -> Result<Vec<String>, NotAsked> {
     let parsed = parsed(leaf)?;
     let mut urls = Vec::new();
     for extension in parsed.extensions() {
@@ -66,7 +66,7 @@ pub(super) fn responders(leaf: &CertificateDer<'_>) -> Result<Vec<String>, NotAs
     Ok(urls)
 }
 
-pub(super) fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, NotAsked> {
+pub(crate) fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, NotAsked> {
     let parsed = x509_parser::parse_x509_certificate(certificate);
     parsed.map(|(_, parsed)| parsed).map_err(|_| NotAsked::NotACertificate)
 }
