@@ -44,7 +44,11 @@ pub struct Finding {
 
 /// Runs until then, or to the first finding. Every seed of the corpus is run first.
 pub fn run(target: &Target, seed: u64, until: Until) -> anyhow::Result<Result<Report, Finding>> {
-    let mut inputs = corpus::read(target.name)?;
+    Ok(run_from(target, corpus::read(target.name)?, seed, until))
+}
+
+/// The same from seeds of the caller's: of a target that lives with what it tries. There is one at least.
+pub fn run_from(target: &Target, mut inputs: Vec<Vec<u8>>, seed: u64, until: Until) -> Result<Report, Finding> {
     let (mut random, mut coverage) = (Random::new(seed), Coverage::default());
     let seeds = inputs.len();
     let (begun, mut count, mut slowest) = (Instant::now(), 0, Duration::ZERO);
@@ -73,14 +77,14 @@ pub fn run(target: &Target, seed: u64, until: Until) -> anyhow::Result<Result<Re
         slowest = slowest.max(took);
         if let Err(message) = outcome {
             let input = corpus::escape(&shrink(target, &next));
-            return Ok(Err(Finding { input, message, inputs: count }));
+            return Err(Finding { input, message, inputs: count });
         }
         if coverage.is_new() && count > seeds as u64 && inputs.len() < KEPT_MAX {
             inputs.push(next.clone());
         }
     }
     let kept = if coverage.is_counted() { inputs.len() - seeds } else { 0 };
-    Ok(Ok(Report { inputs: count, took: begun.elapsed(), slowest, kept, places: coverage.places() }))
+    Ok(Report { inputs: count, took: begun.elapsed(), slowest, kept, places: coverage.places() })
 }
 
 /// What is wrong with the target on this input, and how long it took.

@@ -16,7 +16,12 @@
 //! | `client_hello` | what is said of a handshake's beginning holds for all of it, however it is cut into records |
 //! | `http2_request` | a request of HTTP/2 is refused, or is exactly one request of HTTP/1 that says the same, also back in HTTP/2 |
 //! | `certificate_document` | it is written as it was read; what was sealed is opened to the same or not at all, and is not shown |
+//! | `ocsp_response` | what is believed was signed; what is not signed says no more, and nothing is believed when it is over |
+//! | `token` | none passes unsigned, chooses its algorithm, or says what is not asked for; what it carries into heads splits no line |
+//! | `controller_record` | it is written as it was read; a scheduler goes on with whatever could be read |
 //! | `server_url` | a URL's text reads as the same URL |
+//!
+//! What else lies in the store is tried where it is read: `services/controller/src/tests/records.rs`.
 
 mod arrivals;
 mod certificates;
@@ -25,7 +30,10 @@ mod expressions;
 mod http;
 mod http2;
 mod middlewares;
+mod ocsp;
 mod predicates;
+mod records;
+mod tokens;
 mod vulcands;
 
 /// One thing that reads bytes.
@@ -58,6 +66,9 @@ pub fn all() -> Vec<Target> {
         target("client_hello", arrivals::client_hello, arrivals::HELLO_WORDS, 1),
         target("http2_request", http2::request, http2::WORDS, 2),
         target("certificate_document", certificates::document, certificates::WORDS, 2),
+        target("ocsp_response", ocsp::response, ocsp::WORDS, 10),
+        target("token", tokens::token, tokens::WORDS, 2),
+        target("controller_record", records::controller, records::WORDS, 10),
         target("server_url", documents::server_url, documents::URL_WORDS, 1),
     ]
 }

@@ -34,5 +34,7 @@ pub use settings::{CHALLENGE_DEFAULT, Challenge, DIRECTORY_DEFAULT, ExternalAcco
 pub(crate) use chain::{Chain, ChainError};
 pub(crate) use keeper::Keeper;
 pub(crate) use plan::{Held, renew_at};
+#[cfg(test)]
+pub(crate) use record::{AccountRecord, SettingsRecord, UnderWay};
 pub(crate) use record::{OrderRecord, certificate_id};
 pub(crate) use vault::{Vault, VaultError, put};

@@ -34,6 +34,8 @@ pub(crate) use keeper::keep;
 pub(crate) use record::{Change, Record};
 pub(crate) use rollback::{Refusal, Scope};
 pub(crate) use snapshot::Done;
+#[cfg(test)]
+pub(crate) use store::Position;
 pub(crate) use store::{History, Limits, Past, WriteError};
 
 /// What is kept at most. (A record stays below what the store takes at once.)

@@ -4,6 +4,7 @@ mod cluster;
 mod drains;
 mod history;
 mod outages;
+mod records;
 mod restarts;
 mod silence;
 mod stage;

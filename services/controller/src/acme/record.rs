@@ -92,7 +92,7 @@ pub(crate) type SealedSettings = Settings;
 
 impl OrderRecord {
     /// Before the authority is asked: it counts the order, whether its answer arrives or not.
-    pub(super) fn asks(&mut self, now: Timestamp) {
+    pub(crate) fn asks(&mut self, now: Timestamp) {
         if self.asked_at.replace(now).is_some() {
             self.failures = self.failures.saturating_add(1);
             self.message = "whoever asked for it stopped before the answer came".to_owned();
@@ -109,13 +109,13 @@ impl OrderRecord {
     }
 
     /// Not before, as far as this name is concerned.
-    pub(super) fn waits_until(&self) -> Option<Timestamp> {
+    pub(crate) fn waits_until(&self) -> Option<Timestamp> {
         let lost = self.asked_at.map(|at| at.after(backoff(self.failures.saturating_add(1))));
         self.next_at.max(lost)
     }
 
     /// `at_least`: what the authority asked for. What may be gone on with is kept.
-    pub(super) fn failed(&mut self, message: &str, at_least: Option<Duration>, goes_on: bool, now: Timestamp) {
+    pub(crate) fn failed(&mut self, message: &str, at_least: Option<Duration>, goes_on: bool, now: Timestamp) {
         self.failures = self.failures.saturating_add(1);
         self.message = message.chars().take(MESSAGE_CHARS_MAX).collect();
         self.asked_at = None;
@@ -125,7 +125,7 @@ impl OrderRecord {
         }
     }
 
-    pub(super) fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         let tried_at = std::mem::take(&mut self.tried_at);
         *self = Self { tried_at, ..Self::default() };
     }

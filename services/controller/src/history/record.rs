@@ -134,7 +134,7 @@ impl Record {
 
     /// Without its changes: they are too large to be kept.
     pub fn without_changes(self) -> Self {
-        let after = self.revision - 1;
+        let after = self.revision.saturating_sub(1);
         Self { changes: Vec::new(), ..self }.unseen_after(after)
     }
 
