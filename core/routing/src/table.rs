@@ -22,8 +22,9 @@
 //! left behind in either order.
 //!
 //! # Lookup
-//! By host, then path, then one more field; exact texts are hashed, patterns are found in one walk along the text: ten
-//! thousand routes cost a request what ten do. `table/index.rs` says what is tried one by one.
+//! By host, then path, then one more field; exact texts are hashed, patterns are found in one walk along the text: of ten
+//! thousand routes a request tries as few as of ten. `table/index.rs` says what is tried one by one, `examples/lookup.rs`
+//! what it takes.
 
 mod exact;
 mod explain;

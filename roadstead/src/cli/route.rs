@@ -108,15 +108,23 @@ fn describe(method: &str, url: &str, answer: &Value) -> String {
         None => format!("{method} {url} takes no route: it is answered 404"),
     }];
     let servers = answer["servers"].as_array().map_or(&[][..], Vec::as_slice);
-    if answer["winner"].is_string() && servers.is_empty() {
+    if let Some(reason) = answer["refused"].as_str() {
+        lines.push(format!("  it refuses, the answer is 503: {reason}"));
+    } else if answer["winner"].is_string() && servers.is_empty() {
         lines.push("  it has no server now: the answer is 503".into());
     }
     let states = answer["states"].as_array().map_or(&[][..], Vec::as_slice);
+    let picks = |state: &Value| state["picked_by"].as_array().map_or(0, Vec::len);
+    let threads: usize = states.iter().map(picks).sum();
     lines.extend(servers.iter().map(|server| {
         let known = states.iter().find(|known| known["url"] == *server);
         let state = known.and_then(|known| known["state"].as_str()).filter(|state| *state != "good");
         let state = state.map(|state| format!(" ({state})")).unwrap_or_default();
-        let picked = if known.is_some_and(|known| known["picked"] == true) { ", now" } else { "" };
+        let picked = match known.map_or(0, picks) {
+            0 => String::new(),
+            all if all == threads => ", now".into(),
+            some => format!(", now on {some} of {threads} threads"),
+        };
         format!("  to {}{state}{picked}", text(server))
     }));
     let routes = answer["routes"].as_array().map_or(&[][..], Vec::as_slice);
@@ -141,8 +149,9 @@ mod tests {
         let answer = json!({
             "winner": "app.web", "servers": ["http://127.0.0.1:31000", "http://127.0.0.1:31001", "http://127.0.0.1:31002"],
             "states": [
-                { "url": "http://127.0.0.1:31001", "state": "good", "picked": true },
-                { "url": "http://127.0.0.1:31002", "state": "down for 3 s: it answered 500", "picked": false },
+                { "url": "http://127.0.0.1:31000", "state": "good", "picked_by": [0, 3] },
+                { "url": "http://127.0.0.1:31001", "state": "good", "picked_by": [1, 2] },
+                { "url": "http://127.0.0.1:31002", "state": "down for 3 s: it answered 500", "picked_by": [] },
             ],
             "routes": [
                 { "route": "app.web", "verdict": "wins" },
@@ -151,8 +160,8 @@ mod tests {
             ],
         });
         let expected = "GET http://web.localhost/ takes the route app.web
-  to http://127.0.0.1:31000
-  to http://127.0.0.1:31001, now
+  to http://127.0.0.1:31000, now on 2 of 4 threads
+  to http://127.0.0.1:31001, now on 2 of 4 threads
   to http://127.0.0.1:31002 (down for 3 s: it answered 500)
 
 ROUTE    VERDICT         WHY
@@ -160,6 +169,11 @@ app.web  wins
 old      loses           app.web goes first: it has the higher priority
 s3       does not match  Host(\"s3.localhost\") does not hold";
         assert_eq!(describe("GET", "http://web.localhost/", &answer), expected);
+        let sure = json!({ "winner": "a", "servers": ["http://s"], "routes": [],
+            "states": [{ "url": "http://s", "state": "good", "picked_by": [0, 1] }] });
+        assert!(describe("GET", "http://x/", &sure).ends_with("  to http://s, now"));
+        let refuses = json!({ "winner": "a", "refused": "no such kind", "servers": ["http://s"], "routes": [] });
+        assert!(describe("GET", "http://x/", &refuses).contains("the answer is 503: no such kind"));
         let nothing = json!({ "winner": null, "servers": [], "routes": [] });
         assert!(describe("GET", "http://x/", &nothing).contains("takes no route"));
     }

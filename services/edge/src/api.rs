@@ -196,7 +196,8 @@ impl Headers for Given {
     }
 }
 
-/// `?method=GET&url=http://host/path&header=Name:value…&client=10.0.0.1`: which route wins, which lose, and why.
+/// `?method=GET&url=http://host/path&header=Name:value…&client=10.0.0.1`: which route wins, which lose, and why; and where the
+/// winner would send the request. Its middlewares are not asked.
 async fn explain(State(api): State<Api>, Query(query): Query<Vec<(String, String)>>) -> Response {
     let mut method = "GET";
     let mut url = None;
@@ -227,14 +228,18 @@ async fn explain(State(api): State<Api>, Query(query): Query<Vec<(String, String
     let servers: Vec<&str> =
         servers.iter().flat_map(|route| route.servers.iter()).map(|server| server.url.as_str()).collect();
     let turns = winner.as_deref().and_then(|id| snapshot.of_route(id));
-    let picked = turns.and_then(|turns| turns.would_pick(&head));
+    let picks = turns.map(|turns| turns.would_pick(&head)).unwrap_or_default();
     let state = |turns: &Turns, position: usize| {
         let url = turns.servers[position].url.as_str();
-        json!({ "url": url, "state": turns.state(position), "picked": picked == Some(position) })
+        let picked_by: Vec<usize> = (0..picks.len()).filter(|thread| picks[*thread] == Some(position)).collect();
+        json!({ "url": url, "state": turns.state(position), "picked_by": picked_by })
     };
     let states: Vec<Value> =
         turns.iter().flat_map(|turns| (0..turns.servers.len()).map(|position| state(turns, position))).collect();
-    Json(json!({ "winner": winner, "servers": servers, "states": states, "routes": routes })).into_response()
+    let refused = turns.and_then(|turns| turns.refusal.as_deref());
+    let answer =
+        json!({ "winner": winner, "refused": refused, "servers": servers, "states": states, "routes": routes });
+    Json(answer).into_response()
 }
 
 fn refuse(message: &str) -> Response {

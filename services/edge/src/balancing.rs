@@ -102,10 +102,13 @@ impl Balancing {
         self.seated(|seat| self.pick_by(&mut seat.balancer, route, head, servers, may_be_asked))
     }
 
-    /// The server a request of this thread would be sent to now; it is nobody's turn for that.
-    pub fn would_pick(&self, route: &Route, head: &RequestHead<'_>, servers: &[Arc<Server>]) -> Option<usize> {
-        let mut balancer = self.seated(|seat| seat.balancer.clone());
-        self.pick_by(&mut balancer, route, head, servers, |_| true).map(|picked| picked.position)
+    /// The server a request would be sent to now, by each thread that it may come to; it is nobody's turn for that.
+    pub fn would_pick(&self, route: &Route, head: &RequestHead<'_>, servers: &[Arc<Server>]) -> Vec<Option<usize>> {
+        let pick = |thread| {
+            let mut balancer = self.seated_at(thread, |seat| seat.balancer.clone());
+            self.pick_by(&mut balancer, route, head, servers, |_| true).map(|picked| picked.position)
+        };
+        (0..per_thread::threads()).map(pick).collect()
     }
 
     fn pick_by(
@@ -139,10 +142,14 @@ impl Balancing {
 
     /// This thread's memory, with what all have learned.
     fn seated<R>(&self, with: impl FnOnce(&mut Seat) -> R) -> R {
-        let seat = &mut *lock(self.seats.here());
+        self.seated_at(per_thread::index(), with)
+    }
+
+    fn seated_at<R>(&self, thread: usize, with: impl FnOnce(&mut Seat) -> R) -> R {
+        let seat = &mut *lock(self.seats.of(thread));
         let seat = seat.get_or_insert_with(|| {
             let mut balancer = self.beginning.clone();
-            balancer.skip_turns(per_thread::index());
+            balancer.skip_turns(thread);
             Seat::new(balancer)
         });
         if let Some(learned) = &self.learned {

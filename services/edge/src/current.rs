@@ -158,9 +158,12 @@ impl Turns {
         self.balancing.pick(&self.route, head, &self.servers, may_be_asked)
     }
 
-    /// The server that a request would be sent to now, if it came.
-    pub fn would_pick(&self, head: &RequestHead<'_>) -> Option<usize> {
-        self.balancing.would_pick(&self.route, head, &self.servers)
+    /// The server that a request would be sent to now, if it came, by the thread it came to: each has turns of its own.
+    pub fn would_pick(&self, head: &RequestHead<'_>) -> Vec<Option<usize>> {
+        match self.refusal {
+            Some(_) => Vec::new(),
+            None => self.balancing.would_pick(&self.route, head, &self.servers),
+        }
     }
 
     /// How the server at this position is, in words.

@@ -191,7 +191,7 @@ fn an_explanation_says_who_lost_and_why() {
     assert_eq!(serde_json::from_str::<Explanation>(&text).unwrap(), explanation);
 }
 
-/// The promise that ten thousand routes cost what ten do, counted instead of timed.
+/// The promise that of ten thousand routes as few are tried as of ten.
 #[test]
 fn of_ten_thousand_routes_a_request_tries_few() {
     type Rule = fn(usize) -> String;
