@@ -115,6 +115,69 @@ async fn a_large_body_passes_in_constant_memory_both_ways() {
     assert!((BODY_BYTES as f64..BODY_BYTES as f64 + 1024.0).contains(&sent), "{sent}");
 }
 
+/// The largest object that S3 takes in one request (5 GiB), sent as S3's clients do: its body follows the server's consent, and
+/// what was signed arrives as it was written. It is made and thrown away in memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_upload_of_s3_passes_in_constant_memory_once_the_server_wants_it() {
+    const BODY_BYTES: u64 = 5 << 30;
+    const BLOCK: usize = 1 << 20;
+    const GROWTH_BYTES_MAX: usize = 4 << 20;
+    const LINE: &str = "PUT /a%2Fb//c+d%20e?partNumber=1&uploadId=%7E HTTP/1.1\r\n";
+    const SIGNED: [&str; 4] = [
+        "Host: Pictures.s3.localhost:8181",
+        "Authorization: AWS4-HMAC-SHA256 Credential=k/20150111/us-east-1/s3/aws4_request, \
+         SignedHeaders=expect;host;x-amz-content-sha256;x-amz-date, Signature=0",
+        "X-Amz-Content-SHA256: UNSIGNED-PAYLOAD",
+        "x-amz-meta-odd:   two  spaces",
+    ];
+    let _alone = MEASURING.lock().await;
+    let edge = Edge::start().await;
+    let server = Server::raw(|_, mut stream| async move {
+        let head = read_head(&mut stream).await;
+        assert!(head.starts_with(LINE) && head.contains("\r\nExpect: 100-continue\r\n"), "{head}");
+        for line in SIGNED {
+            let (name, value) = line.split_once(':').unwrap();
+            assert!(head.contains(&format!("\r\n{name}: {}\r\n", value.trim())), "{line}: {head}");
+        }
+        assert!(stream.try_read(&mut [0]).is_err(), "nothing of the body is sent unasked");
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+        let (mut block, mut taken) = (vec![0; BLOCK], 0);
+        while taken < BODY_BYTES {
+            let count = stream.read(&mut block).await.unwrap();
+            assert!(count > 0, "it broke off after {taken} bytes");
+            // Each block says which it is, wherever it is cut.
+            let first = (taken as usize).next_multiple_of(BLOCK) - taken as usize;
+            if first + 8 <= count {
+                assert_eq!(block[first..first + 8], (taken + first as u64).to_be_bytes());
+            }
+            taken += count as u64;
+        }
+        stream.write_all(OK).await.unwrap();
+    })
+    .await;
+    let document =
+        harness::document("HostRegexp(`s3.localhost$`)", &[&server], serde_json::json!({ "pass_host_header": true }));
+    let revision = edge.store.change(&[("/roadstead/routes/s3", Some(&document))]).await;
+    edge.applied(revision).await;
+    let mut client = TcpStream::connect(edge.address).await.unwrap();
+    let signed = SIGNED.join("\r\n");
+    let head = format!("{LINE}{signed}\r\nContent-Length: {BODY_BYTES}\r\nExpect: 100-continue\r\n\r\n");
+    client.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(read_head(&mut client).await, "HTTP/1.1 100 Continue\r\n\r\n");
+    let mut block = vec![0; BLOCK];
+    let (begun, before, mut most) = (Instant::now(), resident_bytes(), 0);
+    for number in 0..BODY_BYTES / BLOCK as u64 {
+        block[..8].copy_from_slice(&(number * BLOCK as u64).to_be_bytes());
+        client.write_all(&block).await.unwrap();
+        if number.is_multiple_of(64) {
+            most = most.max(resident_bytes());
+        }
+    }
+    assert!(read_head(&mut client).await.starts_with("HTTP/1.1 200 OK"));
+    println!("5 GiB in {:?}, {} bytes more", begun.elapsed(), most.saturating_sub(before));
+    assert!(most < before + GROWTH_BYTES_MAX, "{before} bytes before, {most} at most");
+}
+
 #[tokio::test]
 async fn slow_bodies_that_are_kept_are_on_disk_and_not_in_memory() {
     const CLIENTS: usize = 100;
