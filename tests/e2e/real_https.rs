@@ -1,5 +1,5 @@
 //! An app on a name of its own by HTTPS, in the two commands of docs/https.md: `roadstead up`, `roadstead app run`, and Debian's
-//! pebble as the authority.
+//! pebble as the authority. And a certificate of one's own, by `roadstead cert add`.
 
 #[path = "../../services/controller/tests/support/pebble.rs"]
 #[allow(dead_code)] // the controller's tests use all of it
@@ -7,12 +7,14 @@ mod pebble;
 mod support;
 
 use pebble::{Addresses, Dns, Pebble, Vouched};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use support::{BINARY, Up, until};
 
 const NAME: &str = "shop.example";
@@ -88,4 +90,93 @@ fn an_app_is_served_by_https_under_its_own_name_after_two_commands() {
     let (status, _) = up.visit(NAME, "/").expect("the edge answers");
     assert_eq!(status, 308, "plain requests are sent on");
     up.cli(&["app", "remove", "shop"]);
+}
+
+/// An authority that has no answer to a question about a certificate now, and counts questions.
+struct Responder {
+    url: String,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Responder {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/ocsp", listener.local_addr().unwrap());
+        let counted = Arc::<AtomicUsize>::default();
+        let responder = Self { url, asked: counted.clone() };
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    if stream.read(&mut byte).unwrap_or(0) == 0 {
+                        break;
+                    }
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8_lossy(&head).to_lowercase();
+                if head.starts_with("post /ocsp ") && head.contains("content-type: application/ocsp-request") {
+                    counted.fetch_add(1, SeqCst);
+                }
+                // `tryLater`: the whole of such a response (RFC 6960 §4.2.1).
+                let _left = stream.write_all(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n\x30\x03\x0a\x01\x03",
+                );
+            }
+        });
+        responder
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(SeqCst)
+    }
+}
+
+/// A certificate that names its responder, with the authority's behind it, and its key; both in PEM form.
+fn issued(name: &str, responder: &str) -> (String, String) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    // `authorityInfoAccess` with one `id-ad-ocsp` (RFC 5280 §4.2.2.1).
+    let der = |tag: u8, content: &[u8]| [&[tag, u8::try_from(content.len()).unwrap()], content].concat();
+    let method = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01];
+    let description = der(0x30, &[&method[..], &der(0x86, responder.as_bytes())].concat());
+    let access = CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], der(0x30, &description));
+    let (key, mut params) = (KeyPair::generate().unwrap(), CertificateParams::new(vec![name.to_owned()]).unwrap());
+    params.custom_extensions = vec![access];
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    (certificate.pem() + &authority.pem(), key.serialize_pem())
+}
+
+#[test]
+fn a_certificate_is_stapled_if_whoever_adds_it_asks_for_that() {
+    let _alone = support::alone();
+    let directory = tempfile::Builder::new().prefix("roadstead-cert-").tempdir().expect("a temporary directory");
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let resources = "cpus:1;mem:256;ports:[31970-31979]";
+    let arguments = ["--runtime", "process", "--resources", resources, "--https", "127.0.0.1:0"];
+    let up = Up::start(&directory.path().join("data"), &arguments);
+    let (runtime, url) = (tokio::runtime::Runtime::new().unwrap(), format!("http://{}/status", up.address("edge_api")));
+    let client = web::Client::new(web::Credentials::Bearer(up.token.clone()));
+    let responders = [Responder::start(), Responder::start()];
+    let standing = |name: &str| {
+        let status = runtime.block_on(client.get_json::<serde_json::Value>(&url)).ok()?;
+        let certificates = status["certificates"].as_array()?;
+        certificates.iter().find(|one| one["names"][0] == name).map(|one| one["ocsp"].clone())
+    };
+    // The second time with the flag: what the edge asks then, it would have asked before.
+    for (name, responder, flags) in [("plain.example", &responders[0], &[][..]), (NAME, &responders[1], &["--ocsp"])] {
+        let (certificate, key) = issued(name, &responder.url);
+        std::fs::write(file("cert.pem"), certificate).unwrap();
+        std::fs::write(file("key.pem"), key).unwrap();
+        let added = up.cli(&[&["cert", "add", "--cert", &file("cert.pem"), "--key", &file("key.pem")], flags].concat());
+        assert!(added.contains(name), "{added}");
+        until("the edge has it", || standing(name));
+    }
+    let said = until("the authority was asked and heard", || {
+        standing(NAME)?.as_str().filter(|said| said.contains("try again later")).map(str::to_owned)
+    });
+    assert!(said.contains(&responders[1].url) && responders[1].asked() > 0, "{said}");
+    assert_eq!((standing("plain.example"), responders[0].asked()), (Some(serde_json::Value::Null), 0));
 }

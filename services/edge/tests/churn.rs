@@ -35,19 +35,20 @@ const ROUTES: usize = 50;
 /// Servers of which each has some; one changes its place in every tenth change.
 const SERVERS: usize = 8;
 const CONNECTIONS: usize = 100;
-/// Growth for each change: the least route, with the counters of one server, is larger.
-const GROWTH_BYTES_MAX: usize = 1024;
-/// Of allocators, whatever changes.
-const SLACK_BYTES: usize = 4 << 20;
+/// What memory may grow by while ten times as many changes come as before it was first looked at. Runs of 10,000 showed up to
+/// 1.5 MiB, one of 40,000 no more: allocators keep what they had to take once.
+const GROWTH_BYTES_MAX: usize = 3 << 20;
+/// What a leak would keep of a change: half of the least route with its counters.
+const LEAK_BYTES: usize = 512;
 
 fn size(variable: &str, usual: usize) -> usize {
     std::env::var(variable).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
-/// This process's share of memory (proc(5)): what is shared with others is divided by their number.
-fn share_bytes() -> usize {
+/// This process's own memory (proc(5)): what comes from files, code above all, is not in it.
+fn own_bytes() -> usize {
     let text = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
@@ -120,10 +121,10 @@ fn next(numbers: &mut Numbers, host: &str, servers: &[Server]) -> String {
     document(&format!("Host(`{host}`)"), &[], more)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_changes_cost_no_request_and_no_memory() {
+/// Makes changes while connections ask, a tenth of them before memory is first looked at; by how many bytes it grew since. Of
+/// each change so many bytes are kept for ever.
+async fn churn(changes: usize, leaked_bytes: usize) -> usize {
     let _alone = MEASURING.lock().await;
-    let changes = size("ROADSTEAD_CHANGES", CHANGES);
     let (edge, mut numbers) = (Edge::start().await, Numbers(1));
     let mut servers = Vec::new();
     for _ in 0..SERVERS {
@@ -141,8 +142,9 @@ async fn ten_thousand_changes_cost_no_request_and_no_memory() {
 
     // Beside those that are asked for, some come and go.
     let (mut written, mut guests) = (vec![String::new(); ROUTES], BTreeSet::new());
-    let mut before = 0;
-    for change in 0..changes {
+    let (warm_up, mut before) = (changes / 10, 0);
+    for change in 0..warm_up + changes {
+        vec![1_u8; leaked_bytes].leak();
         if numbers.below(4) == 0 {
             let guest = format!("guest{}", numbers.below(200));
             let value = guests.insert(guest.clone()).then(|| next(&mut numbers, &guest, &servers));
@@ -159,19 +161,18 @@ async fn ten_thousand_changes_cost_no_request_and_no_memory() {
         if change % 20 == 0 {
             edge.applied(edge.store.revision()).await;
         }
-        if change == changes / 10 {
-            before = share_bytes();
+        if change == warm_up {
+            before = own_bytes();
         }
     }
     edge.applied(edge.store.revision()).await;
-    let grown = share_bytes().saturating_sub(before);
+    let grown = own_bytes().saturating_sub(before);
     over.store(true, SeqCst);
     for client in clients {
         client.await.unwrap().expect("no request fails");
     }
     assert!(answered.load(SeqCst) >= changes / 10, "there was load: {answered:?} requests");
-    assert!(grown < SLACK_BYTES + changes * 9 / 10 * GROWTH_BYTES_MAX, "{grown} bytes more after {changes} changes");
-    println!("{changes} changes, {answered:?} requests, {grown} bytes more");
+    println!("{changes} changes, {answered:?} requests, {grown} bytes more than {before}");
 
     // Each change is visible in the end.
     let routes: Value = edge.client.get_json(&format!("http://{}/routes", edge.api)).await.unwrap();
@@ -193,6 +194,21 @@ async fn ten_thousand_changes_cost_no_request_and_no_memory() {
     }
     let draining = || async { (edge.status().await["draining"] == json!([])).then_some(()) };
     eventually("nobody drains", draining).await;
+    grown
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_changes_cost_no_request_and_no_memory() {
+    let changes = size("ROADSTEAD_CHANGES", CHANGES);
+    let grown = churn(changes, 0).await;
+    assert!(grown < GROWTH_BYTES_MAX, "{grown} bytes more after {changes} changes");
+}
+
+/// The proof that the test above can fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leak_of_half_a_route_for_each_change_is_seen_in_memory() {
+    let grown = churn(CHANGES, LEAK_BYTES).await;
+    assert!(grown > GROWTH_BYTES_MAX, "{grown} bytes more");
 }
 
 // ---- scaling --------------------------------------------------------------------------------------------------------

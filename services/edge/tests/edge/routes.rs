@@ -1,6 +1,7 @@
 //! Where routes come from and how changes take effect.
 
 use crate::harness::{Edge, Server, call, config, document, eventually, free_address, json_of, name};
+use crate::logs;
 use crate::memory_store::MemoryStore;
 use http::{Method, StatusCode};
 use serde_json::json;
@@ -97,22 +98,32 @@ async fn keys_of_one_revision_take_effect_together() {
 
 #[tokio::test]
 async fn an_invalid_document_is_reported_and_the_last_good_one_serves_on() {
+    // Names that no test beside it has, by which the log is searched.
+    const TORN: &str = "/roadstead/routes/reported-torn";
+    const WRONG: &str = "/roadstead/routes/reported-wrong";
+    logs::keep();
     let (edge, server) = (Edge::start().await, Server::named("one").await);
-    edge.route("a", "a", &[&server]).await;
-    let revision = edge
-        .store
-        .change(&[
-            ("/roadstead/routes/a", Some("{")),
-            ("/roadstead/routes/b", Some(r#"{"v":0,"rule":"!","servers":[]}"#)),
-        ])
-        .await;
+    edge.route("reported-torn", "a", &[&server]).await;
+    assert_eq!(logs::lines_with("reported-"), [""; 0]);
+    let wrong = r#"{"v":0,"rule":"!","servers":[]}"#;
+    let revision = edge.store.change(&[(TORN, Some("{")), (WRONG, Some(wrong))]).await;
     edge.applied(revision).await;
     assert_eq!(name(&edge.get("a", "/").await), "one");
     let problems = edge.status().await["problems"].as_array().unwrap().clone();
     assert_eq!(problems.len(), 2);
-    assert_eq!(problems[0]["key"], "/roadstead/routes/a");
+    assert_eq!(problems[0]["key"], TORN);
     assert!(problems[0]["message"].as_str().unwrap().contains("last good value serves on"), "{problems:?}");
     edge.until_metric("edge_problems ", 2.0).await;
+
+    // Another change does not tell them again.
+    edge.route("other", "b", &[&server]).await;
+    for problem in &problems {
+        let (key, message) = (problem["key"].as_str().unwrap(), problem["message"].as_str().unwrap());
+        let lines = logs::lines_with(&format!("key=\"{key}\""));
+        let [line] = &lines[..] else { panic!("one line about {key}: {lines:?}") };
+        let said = format!("not served as asked key={key:?} {message}");
+        assert!(line.contains(" WARN ") && line.ends_with(&said), "{line}\n{said}");
+    }
 }
 
 #[tokio::test]
