@@ -9,6 +9,7 @@ mod detail;
 mod idle;
 mod load;
 mod proxy;
+mod routes;
 
 pub use backend::serve as backend;
 
@@ -32,7 +33,7 @@ struct Work {
 }
 
 const WORKS: [Work; 8] = {
-    const SMALL: Load = Load { connections: 64, path: "/", close: false, h2: false, per_second: None };
+    const SMALL: Load = Load { connections: 64, path: "/", close: false, h2: false, per_second: None, hosts: None };
     const fn plain(name: &'static str, load: Load, wanted: f64) -> Work {
         Work { name, face: Face::Plain, load, wanted }
     }
@@ -60,6 +61,8 @@ pub enum Part {
     Change,
     /// Instructions and system calls per request
     Detail,
+    /// CPU per request with 10 and with 10,000 routes, each request to any of them
+    Routes,
 }
 
 pub async fn run(pairs: usize, parts: &[Part], only: Option<&str>) -> anyhow::Result<()> {
@@ -81,6 +84,9 @@ pub async fn run(pairs: usize, parts: &[Part], only: Option<&str>) -> anyhow::Re
     if has(Part::Detail) {
         detail::run().await?;
     }
+    if has(Part::Routes) {
+        routes::run(pairs).await?;
+    }
     Ok(())
 }
 
@@ -91,10 +97,13 @@ struct Measured {
 }
 
 async fn measure(peer: Peer, backend: &Backend, face: Face, load: &Load) -> anyhow::Result<Measured> {
-    let proxy = Proxy::start(peer, backend, face).await?;
-    load.run(&proxy, RUN / 5).await.with_context(|| format!("{peer} warms up"))?;
+    measure_one(peer, &Proxy::start(peer, backend, face).await?, load).await
+}
+
+async fn measure_one(peer: Peer, proxy: &Proxy, load: &Load) -> anyhow::Result<Measured> {
+    load.run(proxy, RUN / 5).await.with_context(|| format!("{peer} warms up"))?;
     let before = proxy.cpu_seconds()?;
-    let answered = load.run(&proxy, RUN).await.with_context(|| format!("{peer} under load"))?;
+    let answered = load.run(proxy, RUN).await.with_context(|| format!("{peer} under load"))?;
     let cpu = proxy.cpu_seconds()? - before;
     if answered.failed > 0 {
         bail!("{peer}: {} of {} requests failed", answered.failed, answered.requests);

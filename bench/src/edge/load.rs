@@ -15,6 +15,8 @@ pub struct Load {
     pub h2: bool,
     /// As many as can be answered, if absent.
     pub per_second: Option<u64>,
+    /// So many of the other hosts are asked for instead of the usual one, in no order.
+    pub hosts: Option<usize>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -48,6 +50,15 @@ impl Load {
         command.args(["-t1", "-c", &connections, "-d", seconds, "--latency", "-H", &format!("Host: {HOST}")]);
         if self.close {
             command.args(["-H", "Connection: close"]);
+        }
+        let script = tempfile::NamedTempFile::new()?;
+        if let Some(hosts) = self.hosts {
+            let text = format!(
+                "request = function() return wrk.format(nil, nil, {{ Host = \"host\" .. math.random(0, {}) .. \".example\" }}) end\n",
+                hosts - 1
+            );
+            std::fs::write(script.path(), text)?;
+            command.arg("-s").arg(script.path());
         }
         command.arg(url);
         of_wrk(&finished(command).await?)
