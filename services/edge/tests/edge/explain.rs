@@ -44,8 +44,16 @@ async fn route(edge: &Edge, servers: &[Server], weights: [usize; SERVERS], balan
     edge.applied(revision).await;
 }
 
-/// Which server each thread of the edge would send it to.
-async fn explained(edge: &Edge, headers: &[&str]) -> Vec<String> {
+/// Which server each thread of the edge would send it to, once so many requests are in flight: a client has its answer a moment
+/// before the edge counts it as over.
+async fn explained_beside(edge: &Edge, in_flight: u64, headers: &[&str]) -> Vec<String> {
+    eventually("the last request is over", || async {
+        let routes: Value = edge.client.get_json(&format!("http://{}/routes", edge.api)).await.ok()?;
+        let servers = routes["routes"][0]["servers"].as_array()?;
+        let counted: u64 = servers.iter().filter_map(|server| server["in_flight"].as_u64()).sum();
+        (counted == in_flight).then_some(())
+    })
+    .await;
     let mut url = format!("http://{}/explain?method=GET&url=http://a/", edge.api);
     for header in headers {
         url.push_str("&header=");
@@ -61,6 +69,10 @@ async fn explained(edge: &Edge, headers: &[&str]) -> Vec<String> {
     }
     assert!(picks.iter().all(|pick| !pick.is_empty()), "each thread has a pick: {answer}");
     picks
+}
+
+async fn explained(edge: &Edge, headers: &[&str]) -> Vec<String> {
+    explained_beside(edge, 0, headers).await
 }
 
 /// A client on one connection, whose requests all come to one thread.
@@ -90,7 +102,11 @@ impl Client {
 
     /// Asks for an explanation, then sends the request; where it went, and the head of the response.
     async fn follow(&mut self, edge: &Edge, headers: &[&str]) -> (String, String) {
-        let picks = explained(edge, headers).await;
+        self.follow_beside(edge, 0, headers).await
+    }
+
+    async fn follow_beside(&mut self, edge: &Edge, in_flight: u64, headers: &[&str]) -> (String, String) {
+        let picks = explained_beside(edge, in_flight, headers).await;
         let (went, head) = self.get(headers).await;
         self.threads.retain(|thread| picks[*thread] == went);
         assert!(!self.threads.is_empty(), "it went to {went}, which no thread had picked each time: {picks:?}");
@@ -166,8 +182,8 @@ async fn an_explanation_passes_by_who_is_busy_or_failed_as_the_next_request_does
         route(&edge, &servers, EVEN, least).await;
         let mut client = Client::new(edge.address).await;
         for _ in 0..10 {
-            assert!(explained(&edge, &[]).await.iter().all(|pick| *pick == servers[1].url()));
-            assert_eq!(client.follow(&edge, &[]).await.0, servers[1].url());
+            assert!(explained_beside(&edge, 1, &[]).await.iter().all(|pick| *pick == servers[1].url()));
+            assert_eq!(client.follow_beside(&edge, 1, &[]).await.0, servers[1].url());
         }
         allowed.add_permits(1);
     };
@@ -177,12 +193,19 @@ async fn an_explanation_passes_by_who_is_busy_or_failed_as_the_next_request_does
     servers.insert(0, Server::absent().await);
     route(&edge, &servers, EVEN, json!({})).await;
     let mut client = Client::new(edge.address).await;
-    // Until somebody was sent there and had to go on.
-    for _ in 0..2 {
-        assert_eq!(client.get(&[]).await.0, servers[1].url());
+    // A server that failed is passed over for a second: a busy machine may need more than one try to ask in time.
+    let mut picks = Vec::new();
+    for _ in 0..20 {
+        // One of the two was sent there first, and had to go on.
+        for _ in 0..2 {
+            assert_eq!(client.get(&[]).await.0, servers[1].url());
+        }
+        picks = explained(&edge, &[]).await;
+        if picks.iter().all(|pick| *pick == servers[1].url()) {
+            return;
+        }
     }
-    assert_eq!(client.follow(&edge, &[]).await.0, servers[1].url());
-    assert!(explained(&edge, &[]).await.iter().all(|pick| *pick == servers[1].url()), "who failed is known to all");
+    panic!("who failed is not passed over: {picks:?}");
 }
 
 /// Where none is sent on nobody is picked.
