@@ -111,9 +111,12 @@ impl Arrived<'_> {
 
     fn poll_name(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         loop {
-            let read = ready!(self.worker.scratch.borrow_mut().poll_read(&mut self.client, context));
+            // No more than it takes: the rest stays with the kernel while a server is connected to.
+            let bytes_max = clienthello::BYTES_MAX.saturating_sub(self.early.len());
+            let mut scratch = self.worker.scratch.borrow_mut();
+            let read = ready!(scratch.poll_read_at_most(bytes_max, &mut self.client, context));
             let Ok(count @ 1..) = read else { return Poll::Ready(false) };
-            self.early.extend_from_slice(self.worker.scratch.borrow().bytes(count));
+            self.early.extend_from_slice(scratch.bytes(count));
             match look(&self.early) {
                 Said::Partial => {}
                 Said::Name(name) => {

@@ -123,6 +123,8 @@ async fn the_name_in_the_handshake_says_which_route() {
         (hello(b"D2.EXAMPLE"), "wild"),
         (hello(b"other.site"), "rest"),
         (b"no TLS at all".to_vec(), "rest"),
+        // More than is read before a server is connected to.
+        ([&hello(b"db.example")[..], &[7; 100_000]].concat(), "exact"),
     ] {
         let mut client = connect(address).await;
         client.set_nodelay(true).unwrap();
