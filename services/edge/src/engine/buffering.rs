@@ -5,8 +5,7 @@
 
 mod pace;
 
-use super::answer::{self, Failure};
-use super::arrival;
+use super::answer::Failure;
 use super::client::{After, Client};
 use super::exchange::{self, Begun, CLIENT_LEFT, Start};
 use super::guard::{self, Guard};
@@ -46,17 +45,7 @@ pub(super) async fn run(worker: &Worker, client: &mut Client, mut journey: Journ
         }
         // The route is another one meanwhile.
         Err(NoServer::Guarded(turns)) => guard::run(worker, client, journey, turns).await,
-        Err(none) => {
-            let counts = none.counts().unwrap_or(worker.house.metrics.unrouted());
-            counts.here().answered(none.status(), Took::at_once(journey.begun.elapsed()));
-            let (_, connection, after) =
-                arrival::skip_body(worker, &client.peer, Framing::None, journey.keep_alive, &[]);
-            let bytes = answer::error(none.status(), none.message(), connection, journey.asked.head);
-            journey.moved.set((0, record::body_bytes(&bytes)));
-            let whose = Whose::nobody(&none);
-            record::ended(worker, &client.peer, &journey, whose, none.status(), Instant::now());
-            client.answer(&bytes).await.unwrap_or(after)
-        }
+        Err(none) => guard::unserved(worker, client, &journey, &none, None).await,
     }
 }
 
@@ -192,10 +181,7 @@ pub(super) async fn refuse(
     }
     let (status, message) = (failure.status(), failure.to_string());
     turns.counts.here().answered(status, Took::at_once(journey.begun.elapsed()));
-    let bytes = match guard {
-        None => answer::error(status, &message, Close, journey.asked.head),
-        Some(guard) => guard.error(worker, status, &message, Close, journey.asked.head),
-    };
+    let bytes = guard::error(worker, guard, status, &message, Close, journey.asked.head);
     journey.moved.set((0, record::body_bytes(&bytes)));
     record::ended(worker, &client.peer, journey, Whose::route(turns), status, Instant::now());
     client.answer(&bytes).await.unwrap_or(After::Linger)

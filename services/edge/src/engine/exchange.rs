@@ -2,12 +2,12 @@
 
 mod reach;
 
-use super::answer::{self, Failure};
+use super::answer::Failure;
 use super::client::{After, Client, Counted};
 use super::copies;
 use super::dial::Connection;
 use super::download::Reply;
-use super::guard::Guard;
+use super::guard::{self, Guard};
 use super::journey::Journey;
 use super::record::{self, Whose};
 use super::thread::Worker;
@@ -359,10 +359,7 @@ async fn fail(
         (false, _) => (http1::Connection::Close, After::Linger),
     };
     let (status, message) = (failure.status(), failure.to_string());
-    let bytes = match guard {
-        None => answer::error(status, &message, connection, journey.asked.head),
-        Some(guard) => guard.error(worker, status, &message, connection, journey.asked.head),
-    };
+    let bytes = guard::error(worker, guard, status, &message, connection, journey.asked.head);
     journey.moved.set((journey.moved.get().0, record::body_bytes(&bytes)));
     client.answer(&bytes).await.unwrap_or(after)
 }

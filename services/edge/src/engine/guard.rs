@@ -69,16 +69,7 @@ pub(super) async fn run(worker: &Worker, client: &mut Client, mut journey: Journ
                 turns = other;
                 continue;
             }
-            Err(none) => {
-                let counts = none.counts().unwrap_or(worker.house.metrics.unrouted());
-                counts.here().answered(none.status(), Took::at_once(journey.begun.elapsed()));
-                let (connection, after) = skip_body(worker, client, &journey);
-                let bytes = guard.error(worker, none.status(), none.message(), connection, journey.asked.head);
-                journey.moved.set((0, record::body_bytes(&bytes)));
-                let whose = Whose::nobody(&none);
-                record::ended(worker, &client.peer, &journey, whose, none.status(), Instant::now());
-                client.answer(&bytes).await.unwrap_or(after)
-            }
+            Err(none) => unserved(worker, client, &journey, &none, Some(&mut guard)).await,
         };
         worker.house.outside.perform(guard.passage.finish(&guard.moved, now()));
         return after;
@@ -88,6 +79,39 @@ pub(super) async fn run(worker: &Worker, client: &mut Client, mut journey: Journ
     journey.moved.set((0, record::body_bytes(&bytes)));
     record::ended(worker, &client.peer, &journey, Whose::route(&turns), 503, Instant::now());
     client.answer(&bytes).await.unwrap_or(after)
+}
+
+/// Answers a request that no server was found for.
+pub(super) async fn unserved(
+    worker: &Worker,
+    client: &mut Client,
+    journey: &Journey,
+    none: &NoServer,
+    guard: Option<&mut Guard<'_>>,
+) -> After {
+    let status = none.status();
+    let counts = none.counts().unwrap_or(worker.house.metrics.unrouted());
+    counts.here().answered(status, Took::at_once(journey.begun.elapsed()));
+    let (connection, after) = skip_body(worker, client, journey);
+    let bytes = error(worker, guard, status, none.message(), connection, journey.asked.head);
+    journey.moved.set((0, record::body_bytes(&bytes)));
+    record::ended(worker, &client.peer, journey, Whose::nobody(none), status, Instant::now());
+    client.answer(&bytes).await.unwrap_or(after)
+}
+
+/// An error of the edge's own, as the client receives it: the middlewares that let the request pass have their say.
+pub(super) fn error(
+    worker: &Worker,
+    guard: Option<&mut Guard<'_>>,
+    status: u16,
+    message: &str,
+    connection: http1::Connection<'_>,
+    to_head: bool,
+) -> Vec<u8> {
+    match guard {
+        None => answer::error(status, message, connection, to_head),
+        Some(guard) => guard.error(worker, status, message, connection, to_head),
+    }
 }
 
 /// `None`: the client left while something was asked. Never a question.
@@ -145,8 +169,7 @@ impl<'c> Guard<'c> {
         )
     }
 
-    /// An error of the edge's own, as the client receives it.
-    pub fn error(
+    fn error(
         &mut self,
         worker: &Worker,
         status: u16,
