@@ -263,7 +263,8 @@ impl Current {
     pub fn ordered(order: Order) -> Self {
         Self {
             order,
-            snapshot: ArcSwap::default(),
+            // Its table passes the order on to those that are made of it.
+            snapshot: ArcSwap::from_pointee(Snapshot { table: Table::ordered(order, []), ..Snapshot::default() }),
             published: AtomicU64::new(0),
             servers: Arc::default(),
             checks: Arc::default(),

@@ -51,6 +51,24 @@ fn a_server_that_left_is_busy_until_its_last_request_ends() {
 }
 
 #[test]
+fn changes_of_the_very_first_table_are_put_in_the_order_that_was_asked_for() {
+    for (order, expected) in [(Order::Specific, "exact"), (Order::Vulcand, "pattern")] {
+        let current = Current::ordered(order);
+        let metrics = Metrics::new(current.servers.clone());
+        let routes = [("exact", r#"Host("a")"#), ("pattern", r#"PathRegexp("/.*")"#)].map(|(id, rule)| {
+            let servers = vec![("s".to_owned(), "http://127.0.0.1:1".to_owned(), 1)];
+            let spec = RouteSpec { id: id.into(), rule: rule.into(), servers, ..RouteSpec::default() };
+            (id.to_owned(), Some(Arc::new(Route::compile(spec).unwrap())))
+        });
+        let draft = Draft { routes: Routes::Changed(Changed::from(routes)), ..Draft::default() };
+        current.publish(draft, |route| metrics.of_route(route));
+        let client = std::net::Ipv4Addr::LOCALHOST.into();
+        let head = RequestHead { method: "GET", host: "a", path: "/", query: None, headers: &[], client };
+        assert_eq!(current.load().table.find(&head).unwrap().id, expected);
+    }
+}
+
+#[test]
 fn counts_are_kept_across_tables() {
     let current = Current::new();
     publish(&current, &[1], 1);
