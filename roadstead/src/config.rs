@@ -6,6 +6,7 @@ mod observation;
 mod vips;
 
 use crate::acme::Acme;
+use identity::Token;
 use observation::Observation;
 use routing::Order;
 use serde::{Deserialize, Deserializer};
@@ -13,6 +14,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Where `up` keeps everything unless told otherwise.
 pub const DATA_DEFAULT: &str = "/var/lib/roadstead";
@@ -55,7 +57,7 @@ pub struct Cluster {
     pub etcd_binary: PathBuf,
     /// An etcd of yours that keeps the state instead: its URLs, and what it asks for.
     pub etcd: Vec<String>,
-    pub etcd_user: Option<String>,
+    pub etcd_user: Option<Token>,
     pub etcd_ca: Option<PathBuf>,
     pub etcd_certificate: Option<PathBuf>,
     pub etcd_key: Option<PathBuf>,
@@ -125,6 +127,10 @@ pub struct Edge {
     pub aliases: Vec<String>,
     /// Which of two routes of the same priority goes first.
     pub route_order: Order,
+    /// How long, after an upgrade, the edge before it keeps clients of HTTP/1 that idle, and how much longer WebSockets, TCP
+    /// connections and long transfers.
+    pub drain_ms: u64,
+    pub drain_tunnels_ms: u64,
     pub observation: Observation,
 }
 
@@ -135,7 +141,7 @@ pub struct Objects {
     /// An S3 elsewhere keeps the objects instead: `http://HOST:PORT`, and a pair of its keys for the registry.
     pub elsewhere: Option<String>,
     pub access_key: String,
-    pub secret_key: String,
+    pub secret_key: Token,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -159,6 +165,11 @@ pub enum ConfigError {
     Invalid { path: PathBuf, message: String },
     #[error("{0}")]
     Usage(String),
+}
+
+/// Times of the file are in whole milliseconds.
+pub fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 const fn loopback(port: u16) -> SocketAddr {
@@ -253,6 +264,7 @@ impl Default for Controller {
 
 impl Default for Edge {
     fn default() -> Self {
+        let drain = ::edge::Drain::default();
         Self {
             listen: everywhere(8181),
             https: None,
@@ -261,6 +273,8 @@ impl Default for Edge {
             accept_proxy: Vec::new(),
             aliases: Vec::new(),
             route_order: Order::default(),
+            drain_ms: milliseconds(drain.idle),
+            drain_tunnels_ms: milliseconds(drain.tunnels),
             observation: Observation::default(),
         }
     }
@@ -268,7 +282,7 @@ impl Default for Edge {
 
 impl Default for Objects {
     fn default() -> Self {
-        Self { listen: loopback(9000), elsewhere: None, access_key: String::new(), secret_key: String::new() }
+        Self { listen: loopback(9000), elsewhere: None, access_key: String::new(), secret_key: Token::from_text("") }
     }
 }
 
@@ -325,7 +339,7 @@ impl Config {
             if !target.is_some_and(is_target) {
                 return refuse(format!("--s3 {url}: expected http://HOST:PORT"));
             }
-            if self.objects.access_key.is_empty() || self.objects.secret_key.is_empty() {
+            if self.objects.access_key.is_empty() || self.objects.secret_key.reveal().is_empty() {
                 return refuse("--s3: its keys are needed, ROADSTEAD_S3_ACCESS_KEY and ROADSTEAD_S3_SECRET_KEY".into());
             }
         }
@@ -334,7 +348,7 @@ impl Config {
             return refuse("--acme-email: say where HTTPS is served, as in --https 0.0.0.0:443".into());
         }
         if let Some(user) = &cluster.etcd_user {
-            crate::cluster::etcd_user(user)?;
+            crate::cluster::etcd_user(user.reveal())?;
         }
         if !matches!(cluster.state_nodes, 3 | 5) {
             return refuse(format!("cluster.state_nodes is 3 or 5, not {}", cluster.state_nodes));
@@ -396,6 +410,16 @@ mod tests {
             let error = check(&format!("[cluster]\n{wrong}\n")).unwrap_err().to_string();
             assert!(error.contains(told), "{wrong}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_secret_is_not_printed() {
+        let text = "[objects]\naccess_key = \"who\"\nsecret_key = \"hush-1\"\n[cluster]\netcd_user = \"root:hush-2\"\n\
+                    [acme]\neab_hmac = \"hush-3\"\n";
+        let config = Config::parse(text).unwrap();
+        assert_eq!(config.objects.secret_key.reveal(), "hush-1");
+        let printed = format!("{config:?} {:?}", crate::cluster::found::outside(&config));
+        assert!(printed.contains("who") && !printed.contains("hush"), "{printed}");
     }
 
     #[test]

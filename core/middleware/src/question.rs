@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Bytes of an authorizing service's body that are passed on; the shell reads no more.
 pub const AUTHORIZATION_BODY_BYTES_MAX: usize = 64 * 1024;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Question<'c> {
     /// Whether a password is the one that was stored: [`Reply::Verified`]. Compared in constant time. bcrypt is slow by
     /// design: off the data thread, and a shell may remember which pairs were right.
@@ -46,7 +46,7 @@ pub enum Algorithm {
 }
 
 /// A GET to make; redirects are not followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AuthorizationRequest {
     pub url: String,
     pub headers: Vec<(String, Vec<u8>)>,
@@ -80,8 +80,47 @@ impl fmt::Debug for StoredPassword {
     }
 }
 
+impl fmt::Debug for Question<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Password { stored, .. } => write!(f, "Password({stored:?})"),
+            Self::Signature { key, .. } => write!(f, "Signature({key:?})"),
+            Self::Authorize(request) => write!(f, "Authorize({})", request.url),
+        }
+    }
+}
+
+/// Its fields are the client's, credentials among them.
+impl fmt::Debug for AuthorizationRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorizationRequest").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for VerificationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "VerificationKey({:?}, …)", self.algorithm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_does_not_print_the_secrets_in_it() {
+        let stored = StoredPassword::Plain(b"hush".to_vec());
+        let key = VerificationKey { algorithm: Algorithm::Hs256, bytes: b"hush".to_vec() };
+        let headers = vec![("authorization".to_owned(), b"hush".to_vec())];
+        let request = AuthorizationRequest { url: "http://auth/".to_owned(), headers, timeout: Duration::ZERO };
+        let printed = [
+            format!("{:?}", Question::Password { stored: &stored, password: b"hush".to_vec() }),
+            format!("{:?}", Question::Signature { key: &key, message: b"hush".to_vec(), signature: b"hush".to_vec() }),
+            format!("{:?}", Question::Authorize(request.clone())),
+            format!("{request:?}"),
+        ];
+        let expected = ["Password(Plain(…))", "Signature(VerificationKey(Hs256, …))", "Authorize(http://auth/)"];
+        assert_eq!(&printed[..3], expected);
+        assert!(!printed[3].contains(&format!("{:?}", b"hush")), "{}", printed[3]);
     }
 }

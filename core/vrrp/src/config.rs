@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::packet::{self, Advertisement, Checksum, EncodeError, Family, Version};
+use crate::packet::{self, Advertisement, Checksum, EncodeError, Family, Password, Version};
 use crate::timing::{
     DEFAULT_ADVERT_INTERVAL, DEFAULT_DOWN_TIMER_ADVERTS, DEFAULT_GARP_BURST, DEFAULT_GARP_REPEAT_AFTER,
     DEFAULT_PRIORITY,
@@ -30,7 +30,7 @@ pub struct RouterConfig {
     /// What is sent. Both forms are accepted.
     pub checksum: Checksum,
     /// Version 2's password, in the clear.
-    pub auth: Option<[u8; 8]>,
+    pub auth: Option<Password>,
     pub down_timer_adverts: u32,
     pub garp: GarpPolicy,
     /// There is a store to ask: emit [`crate::Effect::AskFence`].

@@ -127,6 +127,6 @@ mod timing;
 pub use cause::{Cause, FenceWord};
 pub use config::{ConfigError, GarpPolicy, Mismatch, RouterConfig};
 pub use event::{Effect, Event, Fence, Moment, State};
-pub use packet::{Advertisement, Checksum, Family, Version};
+pub use packet::{Advertisement, Checksum, Family, Password, Version};
 pub use router::{Heard, Router};
 pub use timing::*;

@@ -22,6 +22,7 @@ mod error;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -123,6 +124,16 @@ pub enum Checksum {
     Rfc9568,
 }
 
+/// Version 2's "simple text password". Everyone on the network can read it; logs need not say it, too.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Password(pub [u8; AUTH_BYTES]);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
 /// What one router says about one virtual router.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advertisement {
@@ -134,8 +145,8 @@ pub struct Advertisement {
     pub interval: Duration,
     /// One family, at least one. Over IPv6 the first should be link-local (RFC 9568 §5.2.9).
     pub addresses: Vec<IpAddr>,
-    /// Version 2's "simple text password".
-    pub auth: Option<[u8; AUTH_BYTES]>,
+    /// In version 2.
+    pub auth: Option<Password>,
 }
 
 /// An IP datagram of protocol 112, without its IP header.
@@ -268,7 +279,7 @@ pub fn encode(
         }
     }
     if version == Version::V2 {
-        bytes.extend(auth.unwrap_or_default());
+        bytes.extend(auth.unwrap_or_default().0);
     }
     let sum = checksum::compute(version, checksum, source, destination, &bytes);
     bytes[6..8].copy_from_slice(&sum.to_be_bytes());
@@ -286,10 +297,10 @@ pub(crate) fn interval_units(version: Version, interval: Duration) -> Result<u16
     u16::try_from(interval.as_nanos() / unit.as_nanos()).map_err(|_| EncodeError::Interval { found: interval, version })
 }
 
-fn auth_data(auth_type: u8, trailer: &[u8]) -> Result<Option<[u8; AUTH_BYTES]>, DecodeError> {
+fn auth_data(auth_type: u8, trailer: &[u8]) -> Result<Option<Password>, DecodeError> {
     match auth_type {
         AUTH_NONE => Ok(None),
-        AUTH_SIMPLE_TEXT => Ok(trailer.first_chunk().copied()),
+        AUTH_SIMPLE_TEXT => Ok(trailer.first_chunk().copied().map(Password)),
         found => Err(DecodeError::AuthType { found }),
     }
 }

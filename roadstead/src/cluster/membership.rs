@@ -3,7 +3,7 @@
 
 use anyhow::Context;
 use controller::cluster::Settings;
-use identity::private_file;
+use identity::{Token, private_file};
 use serde::{Deserialize, Serialize};
 use std::fs::DirBuilder;
 use std::net::{IpAddr, SocketAddr};
@@ -71,7 +71,7 @@ pub struct Others {
 #[serde(default, deny_unknown_fields)]
 pub struct Outside {
     /// `USER:PASSWORD`
-    pub user: Option<String>,
+    pub user: Option<Token>,
     /// PEM files, for `https://`.
     pub ca: Option<PathBuf>,
     pub certificate: Option<PathBuf>,

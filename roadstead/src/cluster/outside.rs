@@ -12,7 +12,7 @@ use store::ClientCredentials;
 
 impl Outside {
     pub fn credentials(&self) -> anyhow::Result<ClientCredentials> {
-        Ok(self.user.as_deref().map_or(Ok(ClientCredentials::None), etcd_user)?)
+        Ok(self.user.as_ref().map_or(Ok(ClientCredentials::None), |user| etcd_user(user.reveal()))?)
     }
 
     /// `None`: plain HTTP.

@@ -1,7 +1,8 @@
 //! The command lines of `up` and `join`.
 
-use crate::acme::Acme;
-use crate::config::{Config, ConfigError, DATA_DEFAULT, IpNetwork};
+use crate::acme::{Acme, secret};
+use crate::config::{Config, ConfigError, DATA_DEFAULT, IpNetwork, milliseconds};
+use identity::Token;
 use std::ffi::OsString;
 use std::iter;
 use std::net::{IpAddr, SocketAddr};
@@ -89,6 +90,12 @@ struct Machine {
     /// The edge's listener over TLS, under the certificates of the state; default: none
     #[arg(long, env = "ROADSTEAD_HTTPS", value_name = "ADDRESS")]
     https: Option<SocketAddr>,
+    /// After an upgrade: how long the edge before it keeps clients of HTTP/1 that idle [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    drain: Option<Duration>,
+    /// How much longer it keeps WebSockets, TCP connections and long transfers [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    drain_tunnels: Option<Duration>,
     /// Write a line for each request that the edge serves to this file; more in the configuration's [edge.observation]
     #[arg(long, env = "ROADSTEAD_ACCESS_LOG", value_name = "FILE")]
     access_log: Option<PathBuf>,
@@ -106,8 +113,8 @@ struct Machine {
     s3: Option<String>,
     #[arg(long, env = "ROADSTEAD_S3_ACCESS_KEY", hide = true, hide_env_values = true)]
     s3_access_key: Option<String>,
-    #[arg(long, env = "ROADSTEAD_S3_SECRET_KEY", hide = true, hide_env_values = true)]
-    s3_secret_key: Option<String>,
+    #[arg(long, env = "ROADSTEAD_S3_SECRET_KEY", hide = true, hide_env_values = true, value_parser = secret)]
+    s3_secret_key: Option<Token>,
     /// The etcd program that keeps a cluster's state
     #[arg(long, env = "ROADSTEAD_ETCD_BINARY", value_name = "PROGRAM", help_heading = "Many machines")]
     etcd_binary: Option<PathBuf>,
@@ -120,9 +127,10 @@ struct Machine {
         env = "ROADSTEAD_ETCD_USER",
         hide_env_values = true,
         requires = "etcd",
+        value_parser = secret,
         help_heading = "Many machines"
     )]
-    etcd_user: Option<String>,
+    etcd_user: Option<Token>,
     #[arg(long, value_name = "FILE", requires = "etcd", help_heading = "Many machines")]
     etcd_ca: Option<PathBuf>,
     #[arg(long, value_name = "FILE", requires_all = ["etcd_ca", "etcd_key"], help_heading = "Many machines")]
@@ -148,7 +156,6 @@ impl Arguments {
         if !self.vips.is_empty() {
             cluster.vips = self.vips;
         }
-        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         over(&mut cluster.vip_advert_ms, self.vip_advert.map(milliseconds));
         over(&mut cluster.vip_spread_after_ms, self.vip_spread_after.map(milliseconds));
         over(&mut cluster.vip_vrid, self.vip_vrid);
@@ -199,6 +206,8 @@ impl Machine {
         over(&mut config.cluster.name, self.name);
         over(&mut config.edge.listen, self.listen);
         config.edge.https = self.https.or(config.edge.https);
+        over(&mut config.edge.drain_ms, self.drain.map(milliseconds));
+        over(&mut config.edge.drain_tunnels_ms, self.drain_tunnels.map(milliseconds));
         let observation = &mut config.edge.observation;
         observation.access_log = self.access_log.or(observation.access_log.take());
         observation.otlp = self.otlp.or(observation.otlp.take());
@@ -250,6 +259,35 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    enum Line {
+        Up(Arguments),
+        Join(JoinArguments),
+    }
+
+    #[test]
+    fn how_long_the_edge_drains_is_said_by_the_file_and_over_it_by_flags_of_up_and_join() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "[edge]\ndrain_ms = 1000\ndrain_tunnels_ms = 2000\n").unwrap();
+        let file = file.path().display().to_string();
+        let edge = |line: &[&str]| match Line::try_parse_from([&[""], line].concat()).unwrap() {
+            Line::Up(arguments) => arguments.config().unwrap().edge,
+            Line::Join(arguments) => arguments.machine.over(None).unwrap().edge,
+        };
+        let times = |line: &[&str]| {
+            let edge = edge(line);
+            (edge.drain_ms, edge.drain_tunnels_ms)
+        };
+        assert_eq!(times(&["up"]), (10_000, 600_000));
+        assert_eq!(times(&["up", "--config", &file]), (1000, 2000));
+        assert_eq!(times(&["up", "--config", &file, "--drain-tunnels", "1h"]), (1000, 3_600_000));
+        assert_eq!(times(&["join", "token", "--address", "10.0.0.2", "--drain", "0s"]), (0, 600_000));
+        let said = edge(&["up", "--drain", "500ms", "--drain-tunnels", "2m"]).arguments();
+        assert_eq!(said.join(" "), "--drain 500ms --drain-tunnels 120000ms");
+        assert!(Line::try_parse_from(["", "up", "--drain", "10"]).is_err(), "a time has a unit");
+    }
 
     #[test]
     fn a_time_has_a_unit() {

@@ -85,7 +85,7 @@ impl Programs<'_> {
                 arguments.extend(["--s3".into(), url.clone()]);
                 vec![
                     (ACCESS_KEY_VARIABLE, objects.access_key.clone()),
-                    (SECRET_KEY_VARIABLE, objects.secret_key.clone()),
+                    (SECRET_KEY_VARIABLE, objects.secret_key.reveal().to_owned()),
                 ]
             }
         };

@@ -47,7 +47,7 @@ mod vitals;
 pub use link::interface_of;
 pub use settings::{ADVERT_INTERVAL, PRIORITY, SettingsError, VirtualRouter};
 pub use spread::{FloatingAddress, VRID_FIRST, spread};
-pub use vrrp::{Checksum, GarpPolicy, OWNER_PRIORITY, Version};
+pub use vrrp::{Checksum, GarpPolicy, OWNER_PRIORITY, Password, Version};
 
 use crate::fence::HeldLease;
 use crate::health::Edge;

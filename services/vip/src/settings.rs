@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 use vrrp::packet::EncodeError;
-use vrrp::{Checksum, ConfigError, Family, GarpPolicy, RouterConfig, Version};
+use vrrp::{Checksum, ConfigError, Family, GarpPolicy, Password, RouterConfig, Version};
 
 /// How often a holder speaks unless told otherwise. VRRP's own default of 1 s makes for 3.6 s without an address;
 /// at 100 ms it is 0.36 s, for ten packets of 46 bytes a second.
@@ -34,7 +34,7 @@ pub struct VirtualRouter {
     /// Which of the two checksums version 3 sends over IPv4. Both are accepted.
     pub checksum: Checksum,
     /// Version 2's password (eight bytes, readable by everyone on the network).
-    pub auth: Option<[u8; 8]>,
+    pub auth: Option<Password>,
     /// Advertisements that may be missed before a backup takes over.
     pub down_timer_adverts: u32,
     pub garp: GarpPolicy,

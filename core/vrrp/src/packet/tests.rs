@@ -20,7 +20,7 @@ fn ip(address: &str) -> IpAddr {
 fn advertisement(version: Version, priority: u8, addresses: &[&str], auth: Option<&[u8; 8]>) -> Advertisement {
     let interval = Duration::from_secs(1);
     let addresses = addresses.iter().map(|address| ip(address)).collect();
-    Advertisement { version, vrid: 51, priority, interval, addresses, auth: auth.copied() }
+    Advertisement { version, vrid: 51, priority, interval, addresses, auth: auth.copied().map(Password) }
 }
 
 fn recordings() -> Vec<Recorded> {
@@ -169,7 +169,10 @@ fn an_advertisement_that_cannot_be_said_is_refused() {
     assert_eq!(encoded(Advertisement { vrid: 0, ..sound.clone() }, "10.0.0.1"), Err(EncodeError::Vrid));
     assert_eq!(encoded(sound.clone(), "fe80::1"), Err(EncodeError::Families));
     assert_eq!(encoded(Advertisement { version: Version::V2, ..sound.clone() }, "fe80::1"), Err(EncodeError::Version));
-    assert_eq!(encoded(Advertisement { auth: Some([0; 8]), ..sound.clone() }, "10.0.0.1"), Err(EncodeError::Auth));
+    assert_eq!(
+        encoded(Advertisement { auth: Some(Password([0; 8])), ..sound.clone() }, "10.0.0.1"),
+        Err(EncodeError::Auth)
+    );
     for found in [0, ADDRESSES_MAX + 1] {
         let addresses = vec![ip("10.0.0.9"); found];
         let refused = encoded(Advertisement { addresses, ..sound.clone() }, "10.0.0.1");
@@ -214,7 +217,7 @@ fn any_advertisement() -> impl Strategy<Value = (Advertisement, IpAddr, IpAddr, 
         (1..=255_u8, any::<u8>(), units, addresses, any::<Option<[u8; 8]>>(), ends, checksum).prop_map(
             move |(vrid, priority, units, addresses, auth, (source, destination), checksum)| {
                 let interval = version.interval_unit() * units;
-                let auth = auth.filter(|_| version == Version::V2);
+                let auth = auth.filter(|_| version == Version::V2).map(Password);
                 (Advertisement { version, vrid, priority, interval, addresses, auth }, source, destination, checksum)
             },
         )

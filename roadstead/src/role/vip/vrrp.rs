@@ -2,7 +2,7 @@
 
 use crate::config::IpNetwork;
 use crate::up::parse_time;
-use ::vip::{Checksum, FloatingAddress, GarpPolicy, OWNER_PRIORITY, VRID_FIRST, Version, VirtualRouter};
+use ::vip::{Checksum, FloatingAddress, GarpPolicy, OWNER_PRIORITY, Password, VRID_FIRST, Version, VirtualRouter};
 use lifecycle::ErrorChain;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -44,7 +44,7 @@ pub struct Vrrp {
     /// Version 2's password, up to 8 bytes, which everyone on the network can read
     #[arg(long, value_name = "PASSWORD", value_parser = parse_password, help_heading = "VRRP")]
     #[arg(env = "ROADSTEAD_VIP_AUTH", hide_env_values = true)]
-    pub auth: Option<[u8; 8]>,
+    pub auth: Option<Password>,
     /// Gratuitous ARPs (IPv6: Neighbor Advertisements) at a takeover [default: 5]
     #[arg(long, value_name = "NUMBER", help_heading = "VRRP")]
     pub garp_burst: Option<u8>,
@@ -211,11 +211,11 @@ fn parse_checksum(text: &str) -> Result<Checksum, String> {
 }
 
 /// Padded with zeros, as keepalived does.
-fn parse_password(text: &str) -> Result<[u8; 8], String> {
+fn parse_password(text: &str) -> Result<Password, String> {
     let mut password = [0; 8];
     let place = password.get_mut(..text.len()).filter(|place| !place.is_empty());
     place.ok_or("expected 1 to 8 bytes")?.copy_from_slice(text.as_bytes());
-    Ok(password)
+    Ok(Password(password))
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         unicast_peers: arguments.unicast_peers,
         preempt: arguments.preempt,
         checksum: if arguments.rfc_checksum { Checksum::Rfc9568 } else { Checksum::WithPseudoHeader },
-        auth: arguments.auth,
+        auth: arguments.auth.map(vip::Password),
         ..VirtualRouter::default()
     };
     let endpoints: Vec<String> = arguments.stores.into_iter().chain(arguments.store).collect();

@@ -1,7 +1,7 @@
 //! RFC 9568 §6.4, and what keepalived does where the RFC is silent.
 
 use super::*;
-use crate::{FenceWord, GarpPolicy, Version};
+use crate::{FenceWord, GarpPolicy, Password, Version};
 
 #[test]
 fn a_backup_takes_over_after_the_master_down_time() {
@@ -266,7 +266,7 @@ fn what_is_not_meant_for_this_router_changes_nothing() {
     assert_eq!(scene.hear_packet(OURS, ours.clone()), [], "our own multicast");
     assert_eq!(scene.hear_packet(HIGHER_ADDRESS, Advertisement { vrid: 52, ..ours.clone() }), []);
     assert_eq!(scene.hear_packet(HIGHER_ADDRESS, Advertisement { version: Version::V2, ..ours.clone() }), []);
-    assert_eq!(scene.hear_packet(HIGHER_ADDRESS, Advertisement { auth: Some([0; 8]), ..ours.clone() }), []);
+    assert_eq!(scene.hear_packet(HIGHER_ADDRESS, Advertisement { auth: Some(Password([0; 8])), ..ours.clone() }), []);
     let foreign = Advertisement { addresses: vec![IpAddr::from([10, 0, 0, 101])], ..ours };
     assert!(!scene.router.config().same_addresses(&foreign));
     scene.hear_packet(HIGHER_ADDRESS, foreign);

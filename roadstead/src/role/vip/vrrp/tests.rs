@@ -1,7 +1,7 @@
 //! The flags of `roadstead vip`, as an operator gives them.
 
 use super::{Addresses, Place, Refused, Vrrp};
-use ::vip::{Checksum, Version, VirtualRouter};
+use ::vip::{Checksum, Password, Version, VirtualRouter};
 use clap::Parser;
 use std::time::Duration;
 
@@ -55,7 +55,8 @@ fn what_an_operator_chooses_is_what_the_virtual_router_does() {
 
     let second = router(V4, "--vrrp 2 --auth secret");
     assert_eq!((second.version, second.advert_interval), (Version::V2, Duration::from_secs(1)), "its default");
-    assert_eq!(second.auth, Some(*b"secret\0\0"));
+    assert_eq!(second.auth, Some(Password(*b"secret\0\0")));
+    assert!(format!("{second:?}").contains("auth: Some(Password(..))"), "it is not printed");
 
     let owner = router(V4, "--priority 255");
     assert!(owner.priority == 255 && owner.preempt, "an owner always preempts");
