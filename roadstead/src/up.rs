@@ -20,7 +20,7 @@ use crate::config::Config;
 use anyhow::Context;
 use identity::Authority;
 use lifecycle::Stop;
-use replace::Replacement;
+use replace::{Leaving, Replacement};
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -78,9 +78,10 @@ fn work(
     lifecycle::logs::install(lifecycle::logs::Format::Text, "info");
     replace::await_what_was_left();
     tokio::runtime::Runtime::new()?.block_on(async {
+        let replacement = Replacement::watch(again)?;
         let stop = Stop::new();
         stop.on_signals().context("watch for signals")?;
-        run(stop, Replacement::watch(again)?).await
+        run(stop, replacement).await
     })
 }
 
@@ -117,16 +118,31 @@ async fn run_platform(
     // Whoever asked for an end meanwhile wants no next one.
     let ends = stop.is_requested();
     stop.request();
-    if let Some(upkeep) = upkeep {
-        upkeep.await?;
-    }
+    let upkeep = match upkeep {
+        Some(upkeep) => upkeep.await.context("look after this machine's certificates and the list of the others"),
+        None => Ok(()),
+    };
     match left {
-        Some(left) if !ends => Err(replacement.replace(&left)),
-        Some(left) => {
-            left.end().await;
-            Ok(ExitCode::SUCCESS)
+        Some(left) if !ends => {
+            // The next one looks after them again.
+            tell_failure(&upkeep);
+            Err(replacement.replace(&left))
         }
-        None => Ok(ExitCode::SUCCESS),
+        left => end(left, upkeep).await,
+    }
+}
+
+/// Ends what was left for a next supervisor that is not to come; the outcome is that of the upkeep.
+async fn end(left: Option<Leaving>, upkeep: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    if let Some(left) = left {
+        left.end().await;
+    }
+    upkeep.map(|()| ExitCode::SUCCESS)
+}
+
+fn tell_failure(result: &anyhow::Result<()>) {
+    if let Err(error) = result {
+        tracing::error!(error = %lifecycle::ErrorChain(error.as_ref()), "the upkeep failed");
     }
 }
 
@@ -163,4 +179,32 @@ fn greeting(platform: &Platform) -> Vec<String> {
         lines.push(format!("token     `roadstead token show --data {data}`"));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use child::Running;
+    use std::process::Stdio;
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    use tokio::process::Command;
+
+    #[tokio::test]
+    async fn what_was_left_is_ended_in_order_though_the_upkeep_failed_and_that_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let drained = directory.path().join("drained");
+        let script =
+            format!("trap 'echo so > {}; exit' TERM; echo begun; while :; do read -r _; done", drained.display());
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        BufReader::new(child.stdout.take().unwrap()).lines().next_line().await.unwrap();
+        let leaving = Leaving::default();
+        leaving.leave(Running::of(child));
+
+        let upkeep = tokio::spawn(async { panic!("a defect") }).await.context("look after things");
+        let error = end(Some(leaving), upkeep).await.unwrap_err();
+        assert!(lifecycle::ErrorChain(error.as_ref()).to_string().contains("panicked"), "{error:?}");
+        assert!(drained.exists(), "it was asked, and not killed");
+    }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Up, send, until};
 use tempfile::TempDir;
 
@@ -227,6 +227,33 @@ fn the_binary_is_replaced_under_load_and_no_request_fails() {
             "the edge has {memory} KiB, after the first upgrade {memory_first} KiB"
         );
     }
+    assert_eq!(load.end(), Vec::<String>::new());
+    stage.end();
+}
+
+/// Handlers do not survive exec(2): until the next binary has its own the signal would end the process.
+#[test]
+fn it_may_be_asked_over_and_over_while_the_binary_is_replaced() {
+    let _alone = support::alone();
+    let stage = Stage::set();
+    let load = Load::on(stage.up.address("edge"));
+    load.goes_on();
+    let begun = || stage.log().matches("another binary takes this one's place").count();
+    // Each says once where its pages are.
+    let started = || stage.log().matches("\nconsole   http://").count();
+    let (begun_before, started_before) = (begun(), started());
+    let deadline = Instant::now() + support::PATIENCE;
+    while started() == started_before {
+        assert!(Instant::now() < deadline, "the next binary has started");
+        stage.ask_for_replacement();
+        thread::park_timeout(Duration::from_millis(1));
+    }
+    until("the wishes of meanwhile are fulfilled, too", || {
+        let begun = begun() - begun_before;
+        (begun >= 2 && begun == started() - started_before).then_some(())
+    });
+    stage.until_all_is_new();
+    load.goes_on();
     assert_eq!(load.end(), Vec::<String>::new());
     stage.end();
 }

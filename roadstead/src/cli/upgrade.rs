@@ -54,7 +54,7 @@ async fn answer(data: &Path, before: &Notice) -> anyhow::Result<Notice> {
                 bail!("the binary would not start, and nothing has changed: {refusal}")
             }
             _ if !before.is_of_one_that_runs() => {
-                bail!("`roadstead up` has ended, and its edge works on for a quarter of an hour; its log says why")
+                bail!("`roadstead up` has ended, and its edge works on for a while; its log says why")
             }
             _ => {}
         }

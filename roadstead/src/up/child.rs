@@ -158,6 +158,11 @@ fn command(binary: &Path, program: &Program) -> Command {
 }
 
 impl Running {
+    #[cfg(test)]
+    pub fn of(child: Child) -> Self {
+        Self { child, input: None, output: None }
+    }
+
     async fn start(program: &Program) -> anyhow::Result<Self> {
         let mut command = command(binary()?, program);
         if std::env::var_os(FILTER_VARIABLE).is_none() {

@@ -2,6 +2,8 @@
 //! ends its other processes, leaves the edge at work, and becomes that binary. The process stays the same, so whoever
 //! watches it sees nothing end. A binary that would not start changes nothing.
 
+mod between;
+
 use super::child::Running;
 use super::notice::Notice;
 use anyhow::{Context, bail};
@@ -38,7 +40,8 @@ pub fn would_start() -> String {
     format!("roadstead {} would start", env!("CARGO_PKG_VERSION"))
 }
 
-/// Waits for the wish to be replaced; made before anything else, since the signal would end a process that does not.
+/// Waits for the wish to be replaced; made before anything else, since the signal would end a process that does not (but for
+/// one that comes out of another: see [`between`]).
 pub struct Replacement {
     asked: Signal,
     /// For whoever asks, and where it is.
@@ -106,7 +109,8 @@ impl Replacement {
     pub fn replace(self, leaving: &Leaving) -> anyhow::Error {
         let error = self.become_it(leaving);
         leaving.let_go();
-        error.context("the edge works on for a quarter of an hour, for the next `roadstead up` to take over from")
+        error
+            .context("the edge works on, for five minutes and its drain, for the next `roadstead up` to take over from")
     }
 
     fn become_it(self, leaving: &Leaving) -> anyhow::Error {
@@ -121,6 +125,7 @@ impl Replacement {
         command.args(&self.arguments).env(LEFT_VARIABLE, left.join(","));
         // By the same name: it may be a link's.
         command.arg0(env::args_os().next().unwrap_or_else(|| binary.into()));
+        let _ignored = between::ignore_the_wish();
         let error = command.exec();
         anyhow::Error::new(error).context(format!("become {}", binary.display()))
     }
