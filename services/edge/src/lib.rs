@@ -74,7 +74,7 @@ use crate::sources::{Assembler, Contact, Source};
 use crate::spool::{Spool, SpoolMetrics};
 use crate::stapling::Stapler;
 pub use crate::succession::Drain;
-use crate::succession::{Giver, Reports, Sockets, Use};
+use crate::succession::{Giver, HEAR_TIME, LAST_WORD_TIMEOUT, Predecessors, Reports, Sockets, Use};
 use crate::vulcands::{Onward, Recent};
 use lifecycle::{Started, Stop};
 use protocol::dial::{self, Dialer};
@@ -186,6 +186,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         Some(data) if config.take_over => succession::take(data).await?,
         _ => None,
     };
+    let somebody_remains = taken.is_none() && config.data.as_deref().is_some_and(succession::somebody_drains);
     let sockets = match &taken {
         Some(taken) => taken.sockets.clone(),
         None => Sockets::new(config.data.is_some()),
@@ -287,20 +288,22 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     background.spawn(Arc::new(Stapler::new(current.clone())).run());
     let assembler = Assembler::new(current.clone(), metrics.clone(), keeper, certificates, challenges.clone());
     background.spawn(assembler.with_aliases(config.vulcand.aliases).run(updates));
-    let (before, said_before) = watch::channel(None);
+    let predecessors = Predecessors::default();
     if let Some(mut taken) = taken {
-        before.send_replace(Some(taken.settle(&current).await?));
+        let told = taken.settle(&current).await?;
         listeners.follow(&current.load()).await;
-        taken.serving(before).await?;
+        taken.serving(told, &predecessors).await?;
         accept.send_replace(true);
         listeners.widen().await;
         sockets.close_inherited();
         tracing::info!("took over from the process before this one");
     }
-    let reports = Reports::new(current.clone(), said_before);
+    let name = succession::name().map_err(Error::Random)?;
+    let reports = Reports::new(current.clone(), &predecessors, name);
     let mut reports_last = reports.clone();
     let (voice, retired) = (Arc::<Voice>::default(), watch::Sender::new(false));
     let mut has_retired = retired.subscribe();
+    let over = Stop::new();
     // What must not go on once another process serves.
     let unretired = stop.child();
     if let Some(kept) = kept {
@@ -313,8 +316,10 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         match Giver::listen(data) {
             Ok(listener) => {
                 let (probe, reports) = (probe.secret().to_owned(), reports.clone());
-                let (standing, voice) = (standing.clone(), voice.clone());
-                background.spawn(Giver { listener, sockets, probe, standing, voice, reports, retired }.run());
+                let (data, standing, voice, over) = (data.clone(), standing.clone(), voice.clone(), over.clone());
+                let giver =
+                    Giver { listener, data, sockets, probe, standing, voice, reports, predecessors, retired, over };
+                background.spawn(giver.run());
             }
             Err(error) => tracing::warn!(%error, data = %data.display(), "nobody can take over from this process"),
         }
@@ -343,7 +348,12 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     if dialer.knows_a_controller() {
         let (edge_id, node_id, address) = (config.edge_id, config.node_id, first.to_string());
         let session = Session { dialer, edge_id, node_id, address, reports, challenges, standing, voice, leader };
-        background.spawn(session.run());
+        background.spawn(async move {
+            if somebody_remains {
+                tokio::time::sleep(HEAR_TIME).await;
+            }
+            session.run().await;
+        });
     }
 
     let done = async move {
@@ -357,6 +367,9 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
         if is_retired {
             // The next one hears of the one before only through this one, whose table goes on so that it holds nothing up.
             end.or(reports_last.alone()).await;
+            over.request();
+            let told = async { while has_retired.changed().await.is_ok() {} };
+            let _in_time = tokio::time::timeout(LAST_WORD_TIMEOUT, told).await;
         }
         // The session told the controller until now that requests were still in flight.
         background.shutdown().await;

@@ -23,29 +23,45 @@
 //! before its table is as new as the old one's last word, no server that was reported drained is reached by it.
 //!
 //! After several upgrades in a row each process hears only of the one before it. So one that has drained goes on telling what
-//! is true of itself and of the one before, until that one has ended; only then does it end itself.
+//! is true of itself and of those before, until they have ended; only then does it end itself. Where it dies earlier, the one
+//! before it looks for whoever serves by then, over the same socket (*Remains*, then its *Reports*), and until it has come
+//! what the dead one said of it holds. A process that starts where nobody serves any more, but somebody drains, gives that
+//! one a moment to speak before it speaks to the controller itself.
 //!
 //! Not handed over: connections, counts, and what middlewares and balancing remember.
 
 mod descriptors;
 mod give;
 mod message;
+mod predecessors;
 mod reports;
 mod retire;
 mod sockets;
 mod take;
+mod tell;
 
 pub(crate) use give::Giver;
-pub(crate) use reports::Reports;
+pub(crate) use predecessors::Predecessors;
+pub(crate) use reports::{Reports, name};
 pub(crate) use retire::retire;
 pub(crate) use sockets::{Sockets, Use};
 pub use take::TakeError;
 pub(crate) use take::take;
+pub(crate) use tell::somebody_drains;
 
 use std::time::Duration;
 
 /// In the edge's data directory.
 const SOCKET_FILE: &str = "succession.sock";
+/// Beside it: locked (flock(2)) by those that drain.
+const DRAINS_FILE: &str = "succession.drains";
+/// Processes before this one that speak to it at once.
+const PREDECESSORS_MAX: usize = 64;
+/// How soon one that drains looks again for whoever serves.
+const REDIAL_PAUSE: Duration = Duration::from_millis(100);
+/// For it to find that one and speak. Both before the controller has done without an edge that it does not hear
+/// ([`protocol::SESSION_SILENCE_MAX`]).
+pub(crate) const HEAR_TIME: Duration = Duration::from_secs(1);
 /// Of the messages; whoever has another is refused.
 const VERSION: u32 = 0;
 /// Of one message: some hundred thousand busy servers.
@@ -57,6 +73,12 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 /// For the store to be read, and the table to be as new as the old process' last word; then one from disk may serve. The new
 /// process gives up before the old one does, so that never both believe that they serve.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What one that died said of another is believed for this long: the one that serves may be handing over just now, and hear
+/// the other one after that.
+const HELD_MAX: Duration = Duration::from_secs(2 * STEP_TIMEOUT.as_secs());
+/// For the last word of one that ends.
+pub(crate) const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the old process goes on.
 #[derive(Clone, Copy, Debug)]
@@ -74,3 +96,5 @@ impl Default for Drain {
 }
 
 const _: () = assert!(SETTLE_TIMEOUT.as_secs() < STEP_TIMEOUT.as_secs());
+const _: () = assert!(REDIAL_PAUSE.as_millis() * 4 < HEAR_TIME.as_millis());
+const _: () = assert!(HEAR_TIME.as_millis() * 2 < protocol::SESSION_SILENCE_MAX.as_millis());

@@ -2,33 +2,45 @@
 
 use super::message::{Described, Message, read, write};
 use super::sockets::Sockets;
-use super::{Reports, SOCKET_FILE, STEP_TIMEOUT, VERSION, descriptors};
+use super::tell::Teller;
+use super::{Predecessors, Reports, SOCKET_FILE, STEP_TIMEOUT, VERSION, descriptors};
 use crate::limits::ACCEPT_PAUSE;
 use crate::session::{Standing, Voice};
-use lifecycle::ErrorChain;
+use lifecycle::{ErrorChain, Stop};
 use nix::unistd::geteuid;
-use protocol::EDGE_REPORT_INTERVAL;
 use std::fs::{Permissions, rename, set_permissions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedMutexGuard, watch};
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 
-/// Hands over what this process listens on, to whoever of its user asks.
+/// Hands over what this process listens on, to whoever of its user asks, and hears those that drain.
 pub(crate) struct Giver {
     pub listener: UnixListener,
+    pub data: PathBuf,
     pub sockets: Arc<Sockets>,
     pub probe: String,
     pub standing: Arc<Standing>,
     pub voice: Arc<Voice>,
     pub reports: Reports,
-    /// Set once another process serves.
+    pub predecessors: Predecessors,
+    /// Set once another process serves, and dropped when that was told everything.
     pub retired: watch::Sender<bool>,
+    /// Requested when this process has drained, and so have those before it.
+    pub over: Stop,
+}
+
+/// What somebody who asked has come to.
+enum Outcome {
+    /// It serves; while the guard lives nothing that is listened on changes.
+    Serves(UnixStream, OwnedMutexGuard<()>),
+    /// It drains, and is heard.
+    Drains,
 }
 
 /// Why nothing was handed over.
@@ -44,6 +56,8 @@ enum GiveError {
     Unexpected,
     #[error("the process that asks was not ready within {STEP_TIMEOUT:?}")]
     Slow,
+    #[error("too many processes drain")]
+    TooMany,
 }
 
 impl Giver {
@@ -73,13 +87,15 @@ impl Giver {
                     continue;
                 }
             };
-            match self.give(stream).await {
-                Ok((successor, unchanged)) => {
+            match self.answer(stream).await {
+                Ok(Outcome::Drains) => tracing::info!("a process before this one that lost its successor speaks again"),
+                Ok(Outcome::Serves(successor, unchanged)) => {
                     tracing::info!("another process serves now; this one drains");
-                    drop(self.listener);
-                    self.retired.send_replace(true);
+                    let Self { listener, data, reports, retired, over, .. } = self;
+                    drop(listener);
+                    retired.send_replace(true);
                     drop(unchanged);
-                    return tell(successor, self.reports).await;
+                    return Teller { data, reports, over }.tell(successor).await;
                 }
                 Err(error) => {
                     tracing::warn!(error = %ErrorChain(&error), "nothing is handed over; this process goes on");
@@ -89,22 +105,37 @@ impl Giver {
         }
     }
 
-    /// Everything up to the word that the other one serves. What is listened on stays as it was told until the outcome: what
-    /// the store asks for meanwhile is opened by whoever serves then.
-    async fn give(&mut self, mut stream: UnixStream) -> Result<(UnixStream, OwnedMutexGuard<()>), GiveError> {
+    async fn answer(&mut self, mut stream: UnixStream) -> Result<Outcome, GiveError> {
         let asker = stream.peer_cred()?.uid();
         if asker != geteuid().as_raw() {
             return Err(GiveError::Stranger(asker));
         }
         match within(read(&mut stream)).await? {
-            Message::Hello { v: VERSION, program } => tracing::info!(program, "another process asks to take over"),
-            Message::Hello { v, .. } => {
+            Message::Hello { v: VERSION, program } => {
+                tracing::info!(program, "another process asks to take over");
+                self.give(stream).await
+            }
+            Message::Remains { v: VERSION } => self.hear(stream).await,
+            Message::Hello { v, .. } | Message::Remains { v } => {
                 let reason = format!("it speaks version {VERSION} of the succession, not {v}");
                 within(write(&mut stream, &Message::Refused { reason })).await?;
-                return Err(GiveError::Version(v));
+                Err(GiveError::Version(v))
             }
-            _ => return Err(GiveError::Unexpected),
+            _ => Err(GiveError::Unexpected),
         }
+    }
+
+    /// One before this one whose successor is gone.
+    async fn hear(&self, mut stream: UnixStream) -> Result<Outcome, GiveError> {
+        let Message::Report(told) = within(read(&mut stream)).await? else { return Err(GiveError::Unexpected) };
+        let speaker = self.predecessors.speaker(told).ok_or(GiveError::TooMany)?;
+        tokio::spawn(speaker.listen(stream));
+        Ok(Outcome::Drains)
+    }
+
+    /// Everything up to the word that the other one serves. What is listened on stays as it was told until the outcome: what
+    /// the store asks for meanwhile is opened by whoever serves then.
+    async fn give(&mut self, mut stream: UnixStream) -> Result<Outcome, GiveError> {
         let unchanged = self.sockets.change().await;
         let listeners = self.sockets.to_hand_over()?;
         let described = |listener: &super::sockets::Listener| Described {
@@ -127,28 +158,13 @@ impl Giver {
         // It reads the table, and opens what that asks for.
         let Message::Ready = within(read(&mut stream)).await? else { return Err(GiveError::Unexpected) };
         self.voice.silence().await;
-        within(write(&mut stream, &Message::Report(self.reports.now()))).await?;
+        within(write(&mut stream, &Message::Report(self.reports.told()))).await?;
         // Reports of this process wait until the other one serves, which has the newest then.
         let Message::Serving = within(read(&mut stream)).await? else { return Err(GiveError::Unexpected) };
-        Ok((stream, unchanged))
+        Ok(Outcome::Serves(stream, unchanged))
     }
 }
 
 async fn within<T>(step: impl Future<Output = io::Result<T>>) -> Result<T, GiveError> {
     Ok(timeout(STEP_TIMEOUT, step).await.map_err(|_| GiveError::Slow)??)
-}
-
-/// Reports until this process ends, or nobody hears it any more.
-async fn tell(mut successor: UnixStream, mut reports: Reports) {
-    let mut interval = interval(EDGE_REPORT_INTERVAL);
-    loop {
-        if let Err(error) = write(&mut successor, &Message::Report(reports.now())).await {
-            tracing::warn!(%error, "the process that took over does not hear this one any more");
-            return;
-        }
-        tokio::select! {
-            () = reports.changed() => {}
-            _ = interval.tick() => {}
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use super::MESSAGE_BYTES_MAX;
 use crate::current::Report;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -29,8 +30,26 @@ pub(super) enum Message {
         is_draining: bool,
     },
     Ready,
-    Report(Report),
+    Report(Told),
     Serving,
+    /// Instead of a hello, by one that drains and whose successor is gone; reports follow.
+    Remains {
+        v: u32,
+    },
+}
+
+/// What is true of a process and of those before it that still drain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    /// Of all of them together.
+    #[serde(flatten)]
+    pub report: Report,
+    /// Whose word it is.
+    #[serde(default)]
+    pub name: String,
+    /// Of those before it, by name: it may die before they do.
+    #[serde(default)]
+    pub before: BTreeMap<String, Report>,
 }
 
 /// The sockets of one listener.

@@ -1,41 +1,50 @@
-//! What is true of this process and of the one before it, which may still drain.
+//! What is true of this process and of those before it, which may still drain.
 
+use super::message::Told;
+use super::predecessors::{Known, Predecessors};
 use crate::current::{Current, Report};
 use std::collections::BTreeMap;
 use std::future::pending;
+use std::io;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// What is reported to the controller.
+/// What is reported to the controller, and to the process after this one.
 #[derive(Clone)]
 pub(crate) struct Reports {
     current: Arc<Current>,
     tables: watch::Receiver<u64>,
-    /// What the process before this one said last; `None`: it has ended, or there was none.
-    before: watch::Receiver<Option<Report>>,
+    before: watch::Receiver<Known>,
+    /// By which others know this process.
+    name: String,
 }
 
 impl Reports {
-    pub fn new(current: Arc<Current>, before: watch::Receiver<Option<Report>>) -> Self {
-        Self { tables: current.changes(), current, before }
+    pub fn new(current: Arc<Current>, before: &Predecessors, name: String) -> Self {
+        Self { tables: current.changes(), current, before: before.watch(), name }
     }
 
     pub fn now(&self) -> Report {
-        // The older process' word first: what is true of this one later is as true then.
-        let before = self.before.borrow().clone();
-        let own = self.current.report();
-        before.map_or_else(|| own.clone(), |before| own.clone().and(before))
+        self.told().report
     }
 
-    /// Until the process before this one has ended; its own drain bounds that.
+    pub(super) fn told(&self) -> Told {
+        // The older processes' word first: what is true of this one later is as true then.
+        let before = self.before.borrow().reports();
+        let own = self.current.report();
+        let report = before.values().cloned().fold(own, Report::and);
+        Told { report, name: self.name.clone(), before }
+    }
+
+    /// Until those before this one have ended; their own drain bounds that.
     pub async fn alone(&mut self) {
         // Nobody is left to say otherwise where this fails.
-        let _ended = self.before.wait_for(Option::is_none).await;
+        let _ended = self.before.wait_for(Known::is_empty).await;
     }
 
     /// When it may have become another.
     pub async fn changed(&mut self) {
-        let Self { current, tables, before } = self;
+        let Self { current, tables, before, .. } = self;
         tokio::select! {
             Ok(()) = tables.changed() => {}
             Ok(()) = before.changed() => {}
@@ -43,6 +52,13 @@ impl Reports {
             else => pending().await,
         }
     }
+}
+
+/// A name that no other process has.
+pub(crate) fn name() -> io::Result<String> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(format!("{:016x}", u64::from_be_bytes(random)))
 }
 
 impl Report {

@@ -1,15 +1,14 @@
 //! The new process.
 
-use super::message::{Described, Message, read, write};
+use super::message::{Described, Message, Told, read, write};
 use super::sockets::{Listener, Sockets};
-use super::{SETTLE_TIMEOUT, SOCKET_FILE, SOCKETS_MAX, STEP_TIMEOUT, VERSION, descriptors};
+use super::{Predecessors, SETTLE_TIMEOUT, SOCKET_FILE, SOCKETS_MAX, STEP_TIMEOUT, VERSION, descriptors};
 use crate::current::{Current, Report, Snapshot};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// What the process before this one has given, so far.
@@ -35,6 +34,8 @@ pub enum TakeError {
     Version(u32),
     #[error("the edge that runs here took longer than {STEP_TIMEOUT:?}")]
     Slow,
+    #[error("too many processes drain")]
+    TooMany,
     #[error("no table as new as that of the edge that runs here came within {SETTLE_TIMEOUT:?}")]
     NoTable,
 }
@@ -73,45 +74,42 @@ async fn ask(mut stream: UnixStream) -> Result<Taken, TakeError> {
 impl Taken {
     /// Returns when this process may accept: the other one has fallen silent, and the table is as new as its last word,
     /// which is returned.
-    pub async fn settle(&mut self, current: &Current) -> Result<Report, TakeError> {
+    pub async fn settle(&mut self, current: &Current) -> Result<Told, TakeError> {
         self.settle_within(current, SETTLE_TIMEOUT).await
     }
 
-    async fn settle_within(&mut self, current: &Current, patience: Duration) -> Result<Report, TakeError> {
+    async fn settle_within(&mut self, current: &Current, patience: Duration) -> Result<Told, TakeError> {
         write(&mut self.stream, &Message::Ready).await?;
         let first = timeout(STEP_TIMEOUT, read(&mut self.stream)).await.map_err(|_| TakeError::Slow)??;
-        let Message::Report(report) = first else { return Err(TakeError::Unexpected) };
+        let Message::Report(told) = first else { return Err(TakeError::Unexpected) };
+        let report = &told.report;
         let mut tables = current.changes();
         // A table from disk may lack what changed last, and its revision is that of route documents alone: it says nothing of
         // the other sources. So the store is read first.
         let is_read = |_: &u64| {
             let snapshot = current.load();
-            snapshot.loaded && !snapshot.stale && is_as_new(&snapshot, &report)
+            snapshot.loaded && !snapshot.stale && is_as_new(&snapshot, report)
         };
         if timeout(patience, tables.wait_for(is_read)).await.is_ok() {
-            return Ok(report);
+            return Ok(told);
         }
         // The store is away, for the other one, too. Better than no upgrade is what was known a moment ago.
         let snapshot = current.load();
-        let is_kept = report.cluster_id == 0 || snapshot.loaded && snapshot.stale && is_as_new(&snapshot, &report);
+        let is_kept = report.cluster_id == 0 || snapshot.loaded && snapshot.stale && is_as_new(&snapshot, report);
         if !is_kept {
             return Err(TakeError::NoTable);
         }
         tracing::warn!(revision = snapshot.revision(), "the store is away: takes over with the kept table");
-        Ok(report)
+        Ok(told)
     }
 
-    /// Tells the other one that this process accepts; what it reports from now on goes to `before`, until it has ended.
-    pub async fn serving(self, before: watch::Sender<Option<Report>>) -> Result<(), TakeError> {
+    /// Tells the other one that this process accepts. What it `told` and tells from now on is true of both, until it has
+    /// ended.
+    pub async fn serving(self, told: Told, predecessors: &Predecessors) -> Result<(), TakeError> {
         let Self { mut stream, .. } = self;
+        let speaker = predecessors.speaker(told).ok_or(TakeError::TooMany)?;
         write(&mut stream, &Message::Serving).await?;
-        tokio::spawn(async move {
-            while let Ok(Message::Report(report)) = read(&mut stream).await {
-                before.send_replace(Some(report));
-            }
-            tracing::info!("the edge before this one has ended");
-            before.send_replace(None);
-        });
+        tokio::spawn(speaker.listen(stream));
         Ok(())
     }
 }
@@ -128,6 +126,7 @@ mod tests {
     use super::*;
     use crate::current::Draft;
     use crate::metrics::Metrics;
+    use std::collections::BTreeMap;
     use std::time::Instant;
 
     const PATIENCE: Duration = Duration::from_millis(200);
@@ -142,7 +141,8 @@ mod tests {
     async fn taken() -> (Taken, UnixStream) {
         let (stream, mut old) = UnixStream::pair().unwrap();
         let report = Report { cluster_id: 7, revision: 9, busy: Vec::new() };
-        write(&mut old, &Message::Report(report)).await.unwrap();
+        let told = Told { report, name: "old".to_owned(), before: BTreeMap::new() };
+        write(&mut old, &Message::Report(told)).await.unwrap();
         (Taken { stream, sockets: Sockets::inheriting(Vec::new()), probe: String::new(), is_draining: false }, old)
     }
 
@@ -157,7 +157,7 @@ mod tests {
         publish(&current, false, 8);
         assert!(timeout(PATIENCE, &mut settled).await.is_err(), "what was read is older than the last word");
         publish(&current, false, 9);
-        assert_eq!(settled.await.unwrap().revision, 9);
+        assert_eq!(settled.await.unwrap().report.revision, 9);
     }
 
     #[tokio::test]

@@ -22,10 +22,10 @@ type Link = mpsc::Sender<Result<ToEdge, Status>>;
 
 /// A controller that mostly listens.
 #[derive(Clone, Default)]
-struct Controller {
+pub struct Controller {
     hellos: Arc<Mutex<Vec<(EdgeHello, String)>>>,
     sessions: Arc<Mutex<Vec<Link>>>,
-    states: Arc<Mutex<Vec<EdgeState>>>,
+    pub states: Arc<Mutex<Vec<EdgeState>>>,
     /// Sessions are ended after this many states.
     patience: Option<usize>,
 }
@@ -68,7 +68,7 @@ impl Sessions for Controller {
 }
 
 impl Controller {
-    async fn serve(self) -> String {
+    pub async fn serve(self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = tonic::transport::Server::builder().add_service(SessionsServer::new(self));
@@ -81,7 +81,7 @@ impl Controller {
         session.send(Ok(ToEdge { message: Some(message) })).await.unwrap();
     }
 
-    fn last(&self) -> Option<EdgeState> {
+    pub fn last(&self) -> Option<EdgeState> {
         self.states.lock().unwrap().last().cloned()
     }
 }

@@ -1,6 +1,7 @@
 //! A new process takes over from an old one, under load. Both are of this process here: what passes between them goes through
 //! the same Unix socket.
 
+mod crash;
 mod load;
 
 use crate::harness::{DEADLINE, Edge, Server, config, document, eventually, free_address};
