@@ -1,175 +1,25 @@
 //! Three machines, made of network namespaces: every process is killed in turn, under deployments, and nothing is doubled,
 //! lost or left behind. Root, etcd.
 
+mod machines;
 mod support;
 
-use netlab::{Lab, Node};
+use machines::{APP, Cluster, Machine, VIP, argument, run_alone};
+use netlab::Node;
 use nix::sys::signal::Signal;
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use support::{BINARY, Process, children_of, pids, processes_of_task, send, until};
-use tempfile::TempDir;
+use support::{BINARY, Process, pids, processes_of_task, send, until};
 
 /// What runs on each machine besides its tasks; `up` is the supervisor, `etcd` the state's member itself.
 const PROCESSES: [&str; 8] = ["etcd", "state", "data", "edge", "agent", "vip", "etcd-member", "up"];
 /// Kills by default; `cargo xtask soak kill` asks for more.
 const KILLS_DEFAULT: usize = 10;
 const KILLS_VARIABLE: &str = "ROADSTEAD_KILLS";
-const APP: &str = "/killed";
-const VIP: &str = "10.89.0.100";
 /// Where an etcd of the user's listens.
 const ETCD: &str = "http://127.0.0.1:23790";
-
-struct Machine {
-    node: Node,
-    data: TempDir,
-    process: Option<Process>,
-}
-
-struct Cluster {
-    machines: Vec<Machine>,
-    lab: Lab,
-}
-
-impl Machine {
-    fn data(&self) -> String {
-        self.data.path().display().to_string()
-    }
-
-    /// Runs `roadstead` until its machine is ready.
-    fn run(&mut self, arguments: &[&str]) {
-        self.spawn(arguments);
-        self.until_ready();
-    }
-
-    /// Runs `roadstead` in the machine's namespace until it ends by itself or is killed.
-    fn spawn(&mut self, arguments: &[&str]) {
-        let data = self.data();
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.path().join("log")).unwrap();
-        let mut command = self.node.command(BINARY).into_std();
-        command.args(arguments).args(["--data", &data]).args(["--runtime", "process"]);
-        command.args(["--resources", "cpus:8;mem:8192;ports:[31000-31099]"]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
-        self.process = Some(Process(child.expect("nsenter is installed")));
-    }
-
-    fn until_ready(&self) {
-        until(&format!("{} is ready", self.node.name()), || {
-            let answer = self.try_ask(&["node", "list"])?;
-            // Alone, a machine's id is made of its name.
-            let is_own = |node: &&Value| node["address"] == "127.0.0.1" || node["id"] == self.node.name();
-            let own = answer.as_array()?.iter().find(is_own)?.clone();
-            (own["state"] == "connected").then_some(())
-        });
-    }
-
-    /// Asks it to stop, and waits until it has.
-    fn stop(&mut self) {
-        self.process.take().expect("it runs").end(Signal::SIGTERM);
-    }
-
-    /// What it has logged, over all its runs.
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.data.path().join("log")).expect("it has a log")
-    }
-
-    /// What a command prints as JSON; `None` when it fails.
-    fn try_ask(&self, arguments: &[&str]) -> Option<Value> {
-        let output = std::process::Command::new(BINARY)
-            .args(arguments)
-            .args(["--data", &self.data(), "--output", "json"])
-            .output()
-            .expect("the binary starts");
-        output.status.success().then(|| serde_json::from_slice(&output.stdout).expect("commands print JSON"))
-    }
-
-    /// The process of this machine that plays a part.
-    fn process_of(&self, part: &str) -> Option<u32> {
-        let supervisor = self.process.as_ref()?.id();
-        let named = |parent: u32, index: usize, name: &str| {
-            children_of(parent).into_iter().find(|pid| argument(*pid, index).as_deref() == Some(name))
-        };
-        match part {
-            "up" => Some(supervisor),
-            "etcd" => named(named(supervisor, 1, "etcd-member")?, 0, "etcd"),
-            role => named(supervisor, 1, role),
-        }
-    }
-}
-
-impl Cluster {
-    /// Machines `m1` and so on, on which nothing runs yet.
-    async fn of(lab: &str, count: u8) -> Self {
-        let lab = Lab::new(lab).await.expect("root, ip, tc and nsenter are there");
-        let mut machines = Vec::new();
-        for number in 1..=count {
-            let address = ([10, 89, 0, 10 + number].into(), 24);
-            let node = lab.node(&format!("m{number}"), address).await.unwrap();
-            let data = tempfile::Builder::new().prefix("roadstead-cluster-").tempdir().unwrap();
-            machines.push(Machine { node, data, process: None });
-        }
-        Self { machines, lab }
-    }
-
-    /// One machine that was alone: it has run two tasks of the app, and was stopped.
-    async fn of_one_alone(lab: &str) -> Self {
-        let mut cluster = Self::of(lab, 1).await;
-        let machine = &mut cluster.machines[0];
-        machine.run(&["up", "--name", "alone"]);
-        let run = ["app", "run", APP, "--cmd", "exec sleep 100000", "--cpus", "0.1", "--mem", "32", "--instances", "2"];
-        machine.try_ask(&run).expect("the app is deployed");
-        machine.stop();
-        cluster
-    }
-
-    async fn begin(lab: &str) -> Self {
-        let mut cluster = Self::of(lab, 3).await;
-        let vip = format!("{VIP}/24");
-        cluster.machines[0].run(&["up", "--address", "10.89.0.11", "--name", "m1", "--vip", &vip]);
-        let token = cluster.machines[0].try_ask(&["node", "token"]).expect("a token is made");
-        let token = token["token"].as_str().expect("a token is text").to_owned();
-        for index in [1, 2] {
-            let (name, address) = (format!("m{}", index + 1), format!("10.89.0.1{}", index + 1));
-            cluster.machines[index].run(&["join", &token, "--address", &address, "--name", &name]);
-        }
-        until("all three vote", || {
-            let nodes = cluster.machines[0].try_ask(&["node", "list"])?;
-            let votes = nodes.as_array()?.iter().filter(|node| node["etcd"] == "voter").count();
-            (votes == 3).then_some(())
-        });
-        cluster
-    }
-
-    /// The first machine that answers.
-    fn ask(&self, arguments: &[&str]) -> Option<Value> {
-        self.machines.iter().find_map(|machine| machine.try_ask(arguments))
-    }
-
-    async fn end(mut self) {
-        for machine in &mut self.machines {
-            machine.node.kill().await.expect("processes can be killed");
-            machine.process = None;
-        }
-        self.lab.remove().await.expect("the lab can be removed");
-    }
-}
-
-fn run_alone(test: impl Future<Output = ()>) {
-    let _alone = support::alone();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime can be made").block_on(test);
-}
-
-fn argument(pid: u32, index: usize) -> Option<String> {
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let word = line.split(|byte| *byte == 0).nth(index)?.to_vec();
-    let word = String::from_utf8(word).ok()?;
-    // A program goes by its name, however it was found.
-    Some(word.rsplit('/').next().unwrap_or_default().to_owned())
-}
 
 /// Tasks of the app that have a process on this machine.
 fn tasks_with_processes() -> BTreeSet<String> {

@@ -2,7 +2,7 @@
 
 use netlab::Node;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -14,6 +14,15 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Of each client.
 const PACE: Duration = Duration::from_millis(4);
 const ANSWER_BYTES_MAX: usize = 8 << 10;
+
+/// What is asked again and again.
+#[derive(Clone, Copy)]
+pub struct Ask {
+    pub to: SocketAddr,
+    pub host: &'static str,
+    /// How an answer begins, in small letters.
+    pub answer: &'static str,
+}
 
 /// Two clients for each address, until told to stop: one keeps its connection as long as it may, one brings a new one.
 pub struct Clients {
@@ -31,14 +40,13 @@ pub struct Tally {
 }
 
 impl Clients {
-    pub fn start(node: &Node, addresses: &[&str]) -> Self {
+    pub fn start(node: &Node, asks: impl Iterator<Item = Ask>) -> Self {
         let stop = Arc::<AtomicBool>::default();
         let mut running = Vec::new();
-        for address in addresses {
-            let to = SocketAddr::new(address.parse::<IpAddr>().unwrap(), 80);
+        for ask in asks {
             for keeps in [false, true] {
                 let (node, stop) = (node.clone(), stop.clone());
-                running.push(tokio::spawn(async move { node.run(move || ask(to, keeps, &stop)).await.unwrap() }));
+                running.push(tokio::spawn(async move { node.run(move || repeat(ask, keeps, &stop)).await.unwrap() }));
             }
         }
         Self { stop, running }
@@ -64,15 +72,16 @@ impl Drop for Clients {
     }
 }
 
-fn ask(to: SocketAddr, keeps: bool, stop: &AtomicBool) -> Tally {
+fn repeat(ask: Ask, keeps: bool, stop: &AtomicBool) -> Tally {
+    let Ask { to, .. } = ask;
     let (mut tally, mut kept) = (Tally::default(), None);
     while !stop.load(Relaxed) {
         let asked_at = Instant::now();
         let connect = || TcpStream::connect_timeout(&to, CONNECT_TIMEOUT);
-        let mut answer = kept.take().map_or_else(connect, Ok).and_then(request);
+        let mut answer = kept.take().map_or_else(connect, Ok).and_then(|connection| request(connection, ask));
         if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::UnexpectedEof) {
             tally.repeated += 1;
-            answer = connect().and_then(request);
+            answer = connect().and_then(|connection| request(connection, ask));
         }
         match answer {
             Ok((connection, may_be_kept)) => {
@@ -87,17 +96,17 @@ fn ask(to: SocketAddr, keeps: bool, stop: &AtomicBool) -> Tally {
     tally
 }
 
-/// The edge has no route: its own answer is as good as any. Whether the connection may be used again.
-fn request(mut connection: TcpStream) -> io::Result<(TcpStream, bool)> {
+/// Whether the connection may be used again.
+fn request(mut connection: TcpStream, ask: Ask) -> io::Result<(TcpStream, bool)> {
     connection.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    connection.write_all(b"GET / HTTP/1.1\r\nhost: nobody\r\n\r\n")?;
+    write!(connection, "GET / HTTP/1.1\r\nhost: {}\r\n\r\n", ask.host)?;
     let (mut answer, mut buffer) = (Vec::new(), [0; 1024]);
     loop {
         let text = String::from_utf8_lossy(&answer).to_ascii_lowercase();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
             if body.len() >= length.unwrap_or_default() {
-                if !head.starts_with("http/1.1 404") {
+                if !head.starts_with(ask.answer) {
                     return Err(io::Error::other(head.to_owned()));
                 }
                 return Ok((connection, !head.contains("connection: close")));
