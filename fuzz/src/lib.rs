@@ -19,6 +19,7 @@
 pub mod corpus;
 pub mod coverage;
 pub mod driver;
+pub mod json;
 pub mod mutate;
 pub mod random;
 mod targets;

@@ -1,11 +1,10 @@
 //! Certificates as the store has them: a document, and the sealed pair in it.
 
+use crate::json::read;
 use identity::SealKey;
 use routing::certificate::CertificateDocument;
 
-pub const WORDS: &[&str] = &[
-    "{",
-    "}",
+pub const WORDS: &[&str] = crate::json_words![
     "\"v\":0",
     "\"names\":[\"a.example\"]",
     "\"sealed\":\"\"",
@@ -14,23 +13,18 @@ pub const WORDS: &[&str] = &[
     "\"issuer\":\"acme\"",
     "\"issuer\":\"given\"",
     "\"default\":true",
-    ",",
     "9223372036854775807",
-    "null",
     "eyJFbmNyeXB0aW9uIjoic2VjcmV0Ym94LnYxIiwiVmFsdWUiOnsiVmFsIjoiIiwiTm9uY2UiOiIifX0=",
     "\"key\":\"\"",
     "\"cert\":\"\"",
     "-----BEGIN CERTIFICATE-----\\n",
     "=",
     "AAAA",
-    "\\u0000",
 ];
 
 pub fn document(bytes: &[u8]) {
     let key = SealKey::from_bytes([7; 32]);
-    if let Ok(document) = serde_json::from_slice::<CertificateDocument>(bytes) {
-        let text = serde_json::to_vec(&document).expect("a document is JSON");
-        assert!(serde_json::from_slice::<CertificateDocument>(&text).expect("it was written") == document);
+    if let Some(document) = read::<CertificateDocument>(bytes) {
         let shown = format!("{document:?}");
         assert!(document.sealed.len() < 8 || !shown.contains(&document.sealed), "a secret is shown: {shown}");
         assert!(key.open_key_pair(&document.sealed).is_err(), "nobody who has not the key sealed it");

@@ -4,7 +4,8 @@
 
 use http1::{Answer as WrittenAnswer, Asked, Connection, Edit, Framing, Limits, Parsed, Storage, Target};
 use middleware::{
-    Answer, Authorization, Chain, Change, Decision, Finish, HeaderEdit, Now, Question, Reply, Request, Response,
+    Answer, Authorization, Chain, Change, Decision, Finish, HeaderEdit, Headers, Now, Question, Reply, Request,
+    Response,
 };
 use serde_json::Value;
 
@@ -12,21 +13,11 @@ const LIMITS: Limits = Limits { head_bytes_max: 256 * 1024, headers_max: 256 };
 /// Middlewares may ask one after the other.
 const QUESTIONS_MAX: usize = 200;
 
-pub const WORDS: &[&str] = &[
-    "{",
-    "}",
-    "[",
-    "]",
-    ":",
-    ",",
-    "\"",
-    "null",
-    "true",
+pub const WORDS: &[&str] = crate::json_words![
     "false",
     "0",
     "1",
     "\\r\\n",
-    "\\u0000",
     "$1",
     "${a}",
     "{{.Request}}",
@@ -99,13 +90,8 @@ pub fn chain(bytes: &[u8]) {
         } else {
             "GET"
         },
-        scheme: "http",
-        host: "a",
         target,
-        client: [10, 0, 0, 9].into(),
-        headers: &headers,
-        body_bytes: Some(0),
-        tls: None,
+        ..get(&headers)
     };
     for number in 0..4 {
         let now = Now { nanos: number * 700_000_000, unix_seconds: 1_500_000_000 };
@@ -130,6 +116,20 @@ pub fn chain(bytes: &[u8]) {
             Decision::Answer(answer) => answered(&answer),
             Decision::Ask(_) => panic!("it asks without end"),
         }
+    }
+}
+
+/// A GET of `/`, as the targets ask that are not about requests.
+pub(super) fn get<'a>(headers: &'a dyn Headers) -> Request<'a> {
+    Request {
+        method: "GET",
+        scheme: "http",
+        host: "a",
+        target: "/",
+        client: [10, 0, 0, 9].into(),
+        headers,
+        body_bytes: Some(0),
+        tls: None,
     }
 }
 

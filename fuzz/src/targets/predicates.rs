@@ -1,6 +1,7 @@
 //! Failover predicates and conditions of circuit breakers.
 
-use middleware::{Chain, Decision, Finish, Middleware, Now, Request, Response};
+use super::middlewares::get;
+use middleware::{Chain, Decision, Finish, Middleware, Now, Response};
 use routing::{Attempt, PREDICATE_BYTES_MAX, Predicate};
 use serde_json::json;
 
@@ -115,16 +116,7 @@ pub fn breaker(bytes: &[u8]) {
 /// Which of a number of requests, answered well and badly, quickly and slowly, a breaker let through.
 fn pass(chain: &Chain) -> Vec<bool> {
     let headers: &[(&str, &str)] = &[];
-    let request = Request {
-        method: "GET",
-        scheme: "http",
-        host: "a",
-        target: "/",
-        client: [192, 0, 2, 7].into(),
-        headers: &headers,
-        body_bytes: Some(0),
-        tls: None,
-    };
+    let request = get(&headers);
     let at = |nanos| Now { nanos, unix_seconds: 1_500_000_000 };
     let mut passed = Vec::new();
     for (number, status) in [200, 502, 500, 504, 200, 200, 503, 200].into_iter().cycle().take(64).enumerate() {

@@ -3,14 +3,12 @@
 //!
 //! Each line of the input is a kind and a value.
 
+use crate::json::read;
 use model::{App, Deployment, Node, Observation, Task, TaskState, Timestamp};
 use scheduler::{AppRecord, NodeRecord, Policy, TaskRecord, World, explain, next_deadline, plan};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use std::fmt::Debug;
 use std::sync::Arc;
 
-pub const WORDS: &[&str] = &[
+pub const WORDS: &[&str] = crate::json_words![
     "\n",
     "app {",
     "version {",
@@ -21,8 +19,6 @@ pub const WORDS: &[&str] = &[
     "/a",
     "a.1",
     "n",
-    "null",
-    "true",
     "[]",
     "{}",
     "0",
@@ -105,12 +101,4 @@ pub fn controller(bytes: &[u8]) {
             let _lines = explain(&world, app, now);
         }
     }
-}
-
-/// One that can be read is written so that it reads the same.
-fn read<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &[u8]) -> Option<T> {
-    let read = serde_json::from_slice::<T>(value).ok()?;
-    let written = serde_json::to_vec(&read).expect("a record is JSON");
-    assert_eq!(serde_json::from_slice::<T>(&written).expect("it was written"), read);
-    Some(read)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use vulcand::{Alias, Key, State};
 
-pub const WORDS: &[&str] = &[
+pub const WORDS: &[&str] = crate::json_words![
     "/vulcand/",
     "vulcand/",
     "/vulcand/backends/b1/backend {\"Type\":\"http\"}\n",
@@ -27,14 +27,6 @@ pub const WORDS: &[&str] = &[
     "\"Scope\":\"Host(`a`)\"",
     "\"ProxyProtocol\":\"PROXY_V1\"",
     "\"type\":\"HTTP\"",
-    "null",
-    "{",
-    "}",
-    "[",
-    "]",
-    ",",
-    ":",
-    "\"",
     "\n",
     " ",
     "/",
@@ -43,7 +35,6 @@ pub const WORDS: &[&str] = &[
     "1.5h",
     "-1s",
     "é",
-    "\\u0000",
 ];
 
 pub fn state(bytes: &[u8]) {

@@ -6,24 +6,15 @@ use crate::cluster::{self, Member, tokens};
 use crate::history::{self, Position};
 use fuzz::Target;
 use fuzz::driver::{Until, run_from};
+use fuzz::json::read;
 use identity::Token;
 use model::Timestamp;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use std::fmt::Debug;
 use std::time::Duration;
 
 const INPUTS: u64 = 5_000;
 
-const WORDS: &[&str] = &[
-    "{",
-    "}",
-    "[",
-    "]",
-    ",",
-    ":",
-    "null",
-    "true",
+const WORDS: &[&str] = fuzz::json_words![
     "\"\"",
     "-1",
     "-9223372036854775808",
@@ -37,16 +28,7 @@ const WORDS: &[&str] = &[
     "{\"lease\":7}",
     "\"127.0.0.1\"",
     "\"::1\"",
-    "\\u0000",
 ];
-
-/// One that can be read is written so that it reads the same.
-fn read<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &[u8]) -> Option<T> {
-    let read = serde_json::from_slice::<T>(value).ok()?;
-    let written = serde_json::to_vec(&read).expect("a record is JSON");
-    assert_eq!(serde_json::from_slice::<T>(&written).expect("it was written"), read);
-    Some(read)
-}
 
 /// Reads it as everything, and does with it what is done with a record of a controller's own.
 fn tried(value: &[u8]) {
