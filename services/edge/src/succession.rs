@@ -11,10 +11,12 @@
 //! | listens on all of them, accepts nobody yet, reads the table | ← | *Sockets*, then their descriptors |
 //! | *Ready* | → | says nothing to the controller any more |
 //! | waits until the store's table is as new | ← | *Report*, and from now on after every change |
-//! | accepts; *Serving*; opens more sockets where it has more threads | → | accepts nobody any more, drains, ends |
+//! | *Serving* | → | |
+//! | accepts; opens more sockets where it has more threads | ← | *Report*; accepts nobody any more, drains, ends |
 //!
-//! Until *Serving* the old one serves as if nothing were: if the other fails it goes on as before. Only the listeners stay as
-//! they are from *Sockets* on: what the store asks for meanwhile is opened by the one that serves in the end.
+//! Until that *Report* the old one serves as if nothing were: if the other fails, and be it with *Serving* on its lips, it goes
+//! on as before. And without it the new one serves nobody: the old one may have lost patience just then. Only the listeners
+//! stay as they are from *Sockets* on: what the store asks for meanwhile is opened by the one that serves in the end.
 //!
 //! # The controller's view
 //! Both processes are one edge to it. What the new one reports is what is true of both: the lesser revision, and whom either

@@ -133,7 +133,7 @@ impl Giver {
         Ok(Outcome::Drains)
     }
 
-    /// Everything up to the word that the other one serves. What is listened on stays as it was told until the outcome: what
+    /// Everything up to the word that the other one serves, and its confirmation. What is listened on stays as it was told until the outcome: what
     /// the store asks for meanwhile is opened by whoever serves then.
     async fn give(&mut self, mut stream: UnixStream) -> Result<Outcome, GiveError> {
         let unchanged = self.sockets.change().await;
@@ -161,6 +161,8 @@ impl Giver {
         within(write(&mut stream, &Message::Report(self.reports.told()))).await?;
         // Reports of this process wait until the other one serves, which has the newest then.
         let Message::Serving = within(read(&mut stream)).await? else { return Err(GiveError::Unexpected) };
+        // Which it waits for; one that has died since is found out by this.
+        within(write(&mut stream, &Message::Report(self.reports.told()))).await?;
         Ok(Outcome::Serves(stream, unchanged))
     }
 }

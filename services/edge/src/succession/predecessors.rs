@@ -48,12 +48,16 @@ impl Predecessors {
 }
 
 impl Speaker {
+    pub fn hear(&self, told: Told) {
+        self.of.0.send_modify(|known| known.hear(self.connection, told));
+    }
+
     /// Until that process has ended, and those that it spoke for speak for themselves.
     pub async fn listen(self, mut stream: UnixStream) {
-        let Self { of, connection } = self;
         while let Ok(Message::Report(told)) = read(&mut stream).await {
-            of.0.send_modify(|known| known.hear(connection, told));
+            self.hear(told);
         }
+        let Self { of, connection } = self;
         let mut held = Vec::new();
         of.0.send_modify(|known| held = known.lose(connection));
         if held.is_empty() {

@@ -80,8 +80,7 @@ impl Taken {
 
     async fn settle_within(&mut self, current: &Current, patience: Duration) -> Result<Told, TakeError> {
         write(&mut self.stream, &Message::Ready).await?;
-        let first = timeout(STEP_TIMEOUT, read(&mut self.stream)).await.map_err(|_| TakeError::Slow)??;
-        let Message::Report(told) = first else { return Err(TakeError::Unexpected) };
+        let told = report(&mut self.stream).await?;
         let report = &told.report;
         let mut tables = current.changes();
         // A table from disk may lack what changed last, and its revision is that of route documents alone: it says nothing of
@@ -103,14 +102,22 @@ impl Taken {
         Ok(told)
     }
 
-    /// Tells the other one that this process accepts. What it `told` and tells from now on is true of both, until it has
-    /// ended.
+    /// Tells the other one that this process serves, and returns when that has confirmed it: it does not any more. What it
+    /// `told` and tells from now on is true of both, until it has ended.
     pub async fn serving(self, told: Told, predecessors: &Predecessors) -> Result<(), TakeError> {
         let Self { mut stream, .. } = self;
         let speaker = predecessors.speaker(told).ok_or(TakeError::TooMany)?;
         write(&mut stream, &Message::Serving).await?;
+        speaker.hear(report(&mut stream).await?);
         tokio::spawn(speaker.listen(stream));
         Ok(())
+    }
+}
+
+async fn report(stream: &mut UnixStream) -> Result<Told, TakeError> {
+    match timeout(STEP_TIMEOUT, read(stream)).await.map_err(|_| TakeError::Slow)?? {
+        Message::Report(told) => Ok(told),
+        _ => Err(TakeError::Unexpected),
     }
 }
 

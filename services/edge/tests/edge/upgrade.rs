@@ -2,6 +2,7 @@
 //! the same Unix socket.
 
 mod crash;
+mod halfway;
 mod load;
 
 use crate::harness::{DEADLINE, Edge, Server, config, document, eventually, free_address};
@@ -11,12 +12,11 @@ use lifecycle::Stop;
 use load::{Load, Way, ask};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 const UPGRADES: usize = 5;
@@ -253,51 +253,6 @@ async fn a_process_that_does_not_become_ready_changes_nothing() {
     // And another one can still take over.
     let next = Edge::of(taking(data.path(), &store, DEADLINE), store.clone()).await;
     assert_eq!(next.address, edge.address);
-}
-
-/// The old process is this test: it has one thread, is quiet just now, and may still go on.
-#[tokio::test]
-async fn until_it_serves_the_new_process_leaves_the_sockets_as_they_are() {
-    assert!(std::thread::available_parallelism().unwrap().get() > 1, "with one thread there is nothing to see");
-    let (data, store) = (tempfile::tempdir().unwrap(), Arc::new(MemoryStore::default()));
-    let given = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = given.local_addr().unwrap();
-    let given = socket2::Socket::from(given);
-    given.set_reuse_port(true).unwrap();
-    // BPF_RET | BPF_K: nothing is heard.
-    given.attach_filter(&[socket2::SockFilter::new(0x06, 0, 0, 0)]).unwrap();
-    let giver = UnixListener::bind(data.path().join("succession.sock")).unwrap();
-    let config = edge::Config { listen: vec![address], ..taking(data.path(), &store, DEADLINE) };
-    let starting = tokio::spawn(edge::start(config, Stop::new()));
-
-    let (mut taker, _) = giver.accept().await.unwrap();
-    assert_eq!(heard(&mut taker).await["say"], "hello");
-    let sockets = json!([{ "of": "service", "asked": address, "count": 1 }]);
-    say(&mut taker, &json!({ "say": "sockets", "v": 0, "sockets": sockets, "probe": "", "is_draining": false })).await;
-    let rights = [nix::sys::socket::ControlMessage::ScmRights(&[given.as_raw_fd()])];
-    let (bytes, flags) = ([std::io::IoSlice::new(b"D")], nix::sys::socket::MsgFlags::empty());
-    nix::sys::socket::sendmsg::<()>(taker.as_raw_fd(), &bytes, &rights, flags, None).unwrap();
-    assert_eq!(heard(&mut taker).await["say"], "ready");
-    assert_eq!(listening(address), 1);
-    let connecting = timeout(Duration::from_millis(200), TcpStream::connect(address)).await;
-    assert!(connecting.is_err(), "still quiet: {connecting:?}");
-
-    say(&mut taker, &json!({ "say": "report", "cluster_id": 0, "revision": 0, "busy": [] })).await;
-    assert_eq!(heard(&mut taker).await["say"], "serving");
-    let _started = timeout(DEADLINE, starting).await.unwrap().unwrap().unwrap();
-    assert!(listening(address) > 1, "one socket per thread");
-    timeout(DEADLINE, TcpStream::connect(address)).await.expect("new clients are heard").unwrap();
-}
-
-/// How many sockets listen on an address: proc_net_tcp of the kernel's documentation, state 0A.
-fn listening(address: SocketAddr) -> usize {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let local = format!("0100007F:{:04X}", address.port());
-    let is_so = |line: &&str| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        fields.get(1) == Some(&&*local) && fields.get(3) == Some(&"0A")
-    };
-    table.lines().filter(is_so).count()
 }
 
 #[tokio::test]
