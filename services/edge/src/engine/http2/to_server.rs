@@ -9,6 +9,7 @@ use super::outbound::Outbound;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Buf, Bytes};
+use h2::Reason;
 use h2::client::ResponseFuture;
 use h2::ext::Protocol;
 use http::header::CONTENT_LENGTH;
@@ -139,6 +140,9 @@ impl ToServer {
         };
         let mut head = Vec::new();
         match awaited.poll_informational(context) {
+            Poll::Ready(Some(Ok(interim))) if interim.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return Poll::Ready(Err(self.malformed()));
+            }
             Poll::Ready(Some(Ok(interim))) => {
                 put_head(&mut head, interim.status(), interim.headers(), Ending::None);
                 return Poll::Ready(Ok(head.into()));
@@ -161,6 +165,15 @@ impl ToServer {
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         self.response = Response::Body(Inbound::answer(stream, coding, length.filter(|_| !is_switch)));
         Poll::Ready(Ok(head.into()))
+    }
+
+    /// A response that HTTP/2 does not allow (RFC 9113 §8.1.1), such as one with status 101 (§8.6), which HTTP/1 would take for
+    /// a switch of protocols.
+    fn malformed(&mut self) -> io::Error {
+        if let Request::Body(body) = &mut self.request {
+            body.reset(Reason::PROTOCOL_ERROR);
+        }
+        fault(Reason::PROTOCOL_ERROR.into())
     }
 
     pub fn end(&mut self) -> io::Result<()> {

@@ -5,7 +5,7 @@ use crate::harness::{DEADLINE, Edge, eventually, exchange, json_of};
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use proxyprotocol::{Accepted, Parsed, parse};
 use serde_json::json;
 use std::net::SocketAddr;
@@ -312,6 +312,33 @@ async fn a_server_that_resets_a_stream_is_not_passed_over() {
         let end = timeout(DEADLINE, read(half)).await.unwrap().unwrap_err();
         assert_eq!(end.reason(), Some(Reason::INTERNAL_ERROR));
         assert_eq!(ask(&sender, request("GET", "http://a/")).await.unwrap().status(), 200);
+    }
+}
+
+/// Which HTTP/2 does not have (RFC 9113 §8.6), asked for or not.
+#[tokio::test]
+async fn a_server_of_http2_that_switches_protocols_is_a_failed_one() {
+    let edge = Edge::start().await;
+    let address = serving(Builder::new(), |_, mut link| async move {
+        while let Some(Ok((request, mut respond))) = link.accept().await {
+            if request.uri().path() == "/switch" {
+                let mut switched = Response::new(());
+                *switched.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                switched.headers_mut().insert("upgrade", "websocket".parse().unwrap());
+                respond.send_informational(switched).unwrap();
+            }
+            tokio::spawn(echo(request, respond));
+        }
+    })
+    .await;
+    route(&edge, address).await;
+    for upgrade in ["", "Upgrade: websocket\r\n"] {
+        let connection = if upgrade.is_empty() { "close" } else { "close, upgrade" };
+        let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: {connection}\r\n{upgrade}\r\n");
+        let answer = exchange(edge.address, &get("/switch")).await;
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{upgrade}: {answer}");
+        let answer = exchange(edge.address, &get("/")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{upgrade}: {answer}");
     }
 }
 
