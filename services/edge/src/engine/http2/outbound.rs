@@ -2,7 +2,7 @@
 //! have room for.
 
 use super::fault::fault;
-use super::piece::{Piece, Sending};
+use super::piece::{Piece, Sending, Waiting};
 use crate::limits::H2_STREAM_UNSENT_BYTES_MAX;
 use h2::{Reason, SendStream};
 use http1::{Body, Framing};
@@ -16,13 +16,15 @@ pub(super) struct Outbound {
     /// The lines behind all data, as far as they came.
     trailers: Vec<u8>,
     sending: Rc<Sending>,
+    waiting: Waiting,
     is_over: bool,
 }
 
 impl Outbound {
     /// `is_over`: the head was all.
     pub fn new(stream: SendStream<Piece>, framing: Framing, sending: Rc<Sending>, is_over: bool) -> Self {
-        Self { stream, body: Body::new(framing), trailers: Vec::new(), sending, is_over }
+        let waiting = sending.waiting();
+        Self { stream, body: Body::new(framing), trailers: Vec::new(), sending, waiting, is_over }
     }
 
     /// How many of the bytes were taken; maybe none.
@@ -92,7 +94,7 @@ impl Outbound {
                 return Poll::Ready(Ok(taken));
             }
             if self.sending.room() == 0 {
-                self.sending.wait(context);
+                self.waiting.wait(context);
                 // It may be gone for another reason meanwhile.
                 return match self.stream.poll_reset(context) {
                     Poll::Ready(_) => Poll::Ready(Err(ErrorKind::BrokenPipe.into())),

@@ -3,6 +3,7 @@
 use crate::limits::{H2_PIECE_BYTES, H2_SPARE_PIECES_MAX, H2_UNSENT_BYTES_MAX};
 use bytes::Buf;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::{io, mem};
@@ -55,7 +56,16 @@ impl Spare {
 pub(super) struct Sending {
     spare: Rc<Spare>,
     unsent_bytes: Cell<usize>,
-    waiting: RefCell<Vec<Waker>>,
+    /// By the number of the stream.
+    waiting: RefCell<BTreeMap<u64, Waker>>,
+    streams: Cell<u64>,
+}
+
+/// A stream's place among those that wait for room: it waits no longer than it lives.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    of: Rc<Sending>,
+    stream: u64,
 }
 
 impl Sending {
@@ -68,12 +78,10 @@ impl Sending {
         H2_UNSENT_BYTES_MAX.saturating_sub(self.unsent_bytes.get())
     }
 
-    /// Wakes the task once there is room again; it is sure to be woken, maybe in vain.
-    pub fn wait(&self, context: &Context<'_>) {
-        let waiting = &mut *self.waiting.borrow_mut();
-        if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-            waiting.push(context.waker().clone());
-        }
+    pub fn waiting(self: &Rc<Self>) -> Waiting {
+        let stream = self.streams.get() + 1;
+        self.streams.set(stream);
+        Waiting { of: self.clone(), stream }
     }
 
     pub fn piece(self: &Rc<Self>) -> Piece {
@@ -84,8 +92,22 @@ impl Sending {
         let before = self.unsent_bytes.get();
         self.unsent_bytes.set(before - count);
         if before >= H2_UNSENT_BYTES_MAX / 2 && before - count < H2_UNSENT_BYTES_MAX / 2 {
-            mem::take(&mut *self.waiting.borrow_mut()).into_iter().for_each(Waker::wake);
+            mem::take(&mut *self.waiting.borrow_mut()).into_values().for_each(Waker::wake);
         }
+    }
+}
+
+impl Waiting {
+    /// Wakes the task, which is the stream's last one to wait, once there is room again; maybe in vain.
+    pub fn wait(&self, context: &Context<'_>) {
+        let waiting = &mut *self.of.waiting.borrow_mut();
+        waiting.entry(self.stream).or_insert_with(|| context.waker().clone()).clone_from(context.waker());
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let _waker = self.of.waiting.borrow_mut().remove(&self.stream);
     }
 }
 
@@ -175,18 +197,32 @@ mod tests {
         })
         .collect();
         assert_eq!(sending.room(), 0);
-        let mut polls = 0;
+        let (waiting, mut polls) = (sending.waiting(), 0);
         poll_fn(|context| {
             polls += 1;
             if sending.room() > 0 {
                 return Poll::Ready(());
             }
-            sending.wait(context);
-            sending.wait(context);
+            waiting.wait(context);
+            waiting.wait(context);
             pieces.truncate(pieces.len() / 2 - 1);
             Poll::Pending
         })
         .await;
         assert_eq!(polls, 2);
+    }
+
+    #[test]
+    fn a_stream_that_has_ended_waits_for_room_no_more() {
+        let sending = Sending::new(Rc::default());
+        let context = Context::from_waker(Waker::noop());
+        let (stays, ends) = (sending.waiting(), sending.waiting());
+        stays.wait(&context);
+        for _ in 0..2 {
+            ends.wait(&context);
+        }
+        assert_eq!(sending.waiting.borrow().len(), 2);
+        drop(ends);
+        assert_eq!(sending.waiting.borrow().keys().copied().collect::<Vec<_>>(), [stays.stream]);
     }
 }
