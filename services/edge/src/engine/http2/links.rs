@@ -11,33 +11,23 @@
 //! nobody wait: each request makes the connection it needs, as with any server of HTTP/1.1, and once one of them is HTTP/2
 //! the server is one that speaks HTTP/2.
 
+mod link;
+#[cfg(test)]
+mod tests;
+
+pub(super) use link::Place;
+
 use super::super::answer::Failure;
-use super::super::dial::{Connection, DialTimes, Patience, Want};
-use super::super::line::Line;
+use super::super::dial::{Connection, DialTimes, Want};
 use super::super::thread::Worker;
-use super::piece::{Piece, Sending};
-use super::to_server::ToServer;
-use super::wire::Wire;
-use super::{Http2, Stream};
-use crate::limits::{
-    H2_CONNECTION_WINDOW_BYTES, H2_LINK_STREAMS_MAX, H2_LINKS_MAX, H2_STREAM_UNSENT_BYTES_MAX, H2_STREAM_WINDOW_BYTES,
-    HEAD_BYTES_MAX, IDLE_CONNECTION_MAX,
-};
-use crate::secure::servers::Upstream;
+use crate::limits::H2_LINKS_MAX;
 use crate::servers::Server;
-use h2::SendStream;
-use h2::client::{self, Builder, ResponseFuture, SendRequest};
-use http::Request;
-use http::uri::Scheme;
+use link::{Kind, Link, make};
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 
 #[derive(Default)]
@@ -51,63 +41,51 @@ struct OfServer {
     server: Arc<Server>,
     /// How often the server had met silence when the first of these was made.
     silences: u64,
-    links: Vec<Link>,
-    /// Of these kinds somebody makes one more.
-    dialing: Rc<RefCell<Vec<Kind>>>,
-    changed: Rc<Notify>,
+    kinds: Vec<OfKind>,
 }
 
-/// A connection, until its last request has ended once this is dropped.
-struct Link {
-    handle: SendRequest<Piece>,
+/// Its connections of one kind.
+struct OfKind {
     kind: Kind,
-    state: Rc<State>,
+    links: Vec<Link>,
+    queue: Rc<Queue>,
 }
 
-/// Which requests may take a connection.
-#[derive(Clone)]
-struct Kind {
-    upstream: Option<Arc<Upstream>>,
-    patience: Patience,
+/// Those who wait for connections of one kind.
+///
+/// Whenever there is a place, or a connection to make, and somebody waits, one of them has been woken; whoever takes it wakes
+/// the next one if there is more. So what is taken costs one wake-up, however many wait. Nobody is forgotten: one that was
+/// woken and leaves before it looked passes that on, which is [`Notify::notify_one`]'s promise.
+#[derive(Default)]
+struct Queue {
+    changed: Notify,
+    /// Somebody makes one more.
+    is_dialing: Cell<bool>,
 }
 
-struct State {
-    scheme: Scheme,
-    /// On their way.
-    streams: Cell<usize>,
-    /// What the server allows; one until it has said so.
-    streams_max: Cell<usize>,
-    was_told: Cell<bool>,
-    was_used: Cell<bool>,
-    has_ended: Cell<bool>,
-    idle_since: Cell<Instant>,
-    sending: Rc<Sending>,
-    /// Told when there may be a place, or room for one more connection.
-    changed: Rc<Notify>,
+/// What a request comes to.
+enum Found {
+    Place(Connection),
+    Turn(Turn),
+    /// The server picked HTTP/1.1 when it had the choice.
+    Http1,
 }
 
-/// For one request.
-pub(super) struct Place {
-    handle: SendRequest<Piece>,
-    state: Rc<State>,
-}
+/// Whose turn it is to make a connection, until this is dropped.
+struct Turn(Rc<Queue>);
 
 impl Links {
     /// A place for a request on a connection that is not known to be dead.
     pub fn take(&mut self, server: &Arc<Server>, want: Want<'_>) -> Option<Connection> {
         let of = self.of.get_mut(server.slot)?.as_mut()?;
-        if of.silences != server.silences() {
-            of.silences = server.silences();
-            of.links.clear();
-        }
-        of.links.retain_mut(|link| link.is_live());
-        of.links.iter().find(|link| link.kind.is_for(want) && link.state.has_place()).map(Link::take)
+        of.keep_live();
+        of.kinds.iter().find(|of| of.kind.is_for(want))?.place()
     }
 
     /// Forgets those that were closed.
     pub fn clear(&mut self, server: &Server) {
         if let Some(Some(of)) = self.of.get_mut(server.slot) {
-            of.links.retain_mut(|link| link.is_live());
+            of.keep_live();
         }
     }
 
@@ -120,7 +98,32 @@ impl Links {
 
     pub fn expire(&mut self, now: Instant) {
         for of in self.of.iter_mut().flatten() {
-            of.links.retain_mut(|link| link.is_live() && !link.state.has_idled(now));
+            of.keep_live();
+            for of in &mut of.kinds {
+                of.links.retain(|link| !link.has_idled(now));
+            }
+            of.kinds.retain(OfKind::is_used);
+        }
+    }
+
+    /// What there is for a request, or where to wait for it.
+    fn find(&mut self, server: &Arc<Server>, want: Want<'_>) -> Result<Found, Rc<Queue>> {
+        let of = self.of(server);
+        of.keep_live();
+        let of = of.kind(want);
+        if let Some(place) = of.place() {
+            if of.has_more() {
+                of.queue.wake_one();
+            }
+            return Ok(Found::Place(place));
+        }
+        if server.chose_http1() {
+            of.queue.wake_one();
+            return Ok(Found::Http1);
+        }
+        match of.may_dial() {
+            true => Ok(Found::Turn(Turn::begin(of.queue.clone()))),
+            false => Err(of.queue.clone()),
         }
     }
 
@@ -131,59 +134,85 @@ impl Links {
         self.of[server.slot].get_or_insert_with(|| OfServer {
             server: server.clone(),
             silences: server.silences(),
-            links: Vec::new(),
-            dialing: Rc::default(),
-            changed: Rc::default(),
+            kinds: Vec::new(),
         })
     }
 }
 
-/// Whose turn it is to make a connection, until this is dropped.
-struct Turn {
-    dialing: Rc<RefCell<Vec<Kind>>>,
-    kind: Kind,
-    changed: Rc<Notify>,
-}
-
-impl Kind {
-    fn of(want: Want<'_>) -> Self {
-        Self { upstream: want.upstream.cloned(), patience: want.patience }
-    }
-
-    fn is_for(&self, want: Want<'_>) -> bool {
-        want.is_met_by(self.upstream.as_ref(), self.patience)
-    }
-
-    fn want(&self) -> Want<'_> {
-        Want { upstream: self.upstream.as_ref(), patience: self.patience, switches: false }
-    }
-}
-
 impl OfServer {
-    /// One of a kind is made at a time, and the next one once the server has said how many streams it allows on the last.
-    fn turn(&self, want: Want<'_>) -> Option<Turn> {
-        let mut links = self.links.iter().filter(|link| link.kind.is_for(want));
-        let is_dialed = self.dialing.borrow().iter().any(|kind| kind.is_for(want));
-        if links.clone().count() >= H2_LINKS_MAX || links.any(|link| !link.state.was_told.get()) || is_dialed {
-            return None;
+    /// Without those that have ended, and without all where the server has met silence.
+    fn keep_live(&mut self) {
+        let is_silent = self.silences != self.server.silences();
+        self.silences = self.server.silences();
+        for of in &mut self.kinds {
+            let before = of.links.len();
+            of.links.retain_mut(|link| !is_silent && link.is_live());
+            if of.links.len() < before {
+                // There may be room for another one.
+                of.queue.wake_one();
+            }
         }
-        let kind = Kind::of(want);
-        self.dialing.borrow_mut().push(kind.clone());
-        Some(Turn { dialing: self.dialing.clone(), kind, changed: self.changed.clone() })
+    }
+
+    fn kind(&mut self, want: Want<'_>) -> &mut OfKind {
+        let position = self.kinds.iter().position(|of| of.kind.is_for(want)).unwrap_or_else(|| {
+            self.kinds.push(OfKind { kind: Kind::of(want), links: Vec::new(), queue: Rc::default() });
+            self.kinds.len() - 1
+        });
+        &mut self.kinds[position]
+    }
+}
+
+impl OfKind {
+    fn place(&self) -> Option<Connection> {
+        self.links.iter().find(|link| link.has_place()).map(Link::take)
+    }
+
+    /// One is made at a time, and the next one once the server has said how many streams it allows on the last.
+    fn may_dial(&self) -> bool {
+        self.links.len() < H2_LINKS_MAX && self.links.iter().all(Link::was_told) && !self.queue.is_dialing.get()
+    }
+
+    fn has_more(&self) -> bool {
+        self.links.iter().any(Link::has_place) || self.may_dial()
     }
 
     /// Keeps it for others; one too many is for the request that made it.
     fn keep(&mut self, link: Link) {
-        if self.links.iter().filter(|known| known.kind.is_for(link.kind.want())).count() < H2_LINKS_MAX {
+        if self.links.len() < H2_LINKS_MAX {
             self.links.push(link);
         }
+    }
+
+    fn is_used(&self) -> bool {
+        !self.links.is_empty() || Rc::strong_count(&self.queue) > 1
+    }
+}
+
+/// Whoever waits looks where others do.
+impl Drop for OfKind {
+    fn drop(&mut self) {
+        self.queue.changed.notify_waiters();
+    }
+}
+
+impl Queue {
+    fn wake_one(&self) {
+        self.changed.notify_one();
+    }
+}
+
+impl Turn {
+    fn begin(queue: Rc<Queue>) -> Self {
+        queue.is_dialing.set(true);
+        Self(queue)
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.dialing.borrow_mut().retain(|kind| !kind.is_for(self.kind.want()));
-        self.changed.notify_waiters();
+        self.0.is_dialing.set(false);
+        self.0.wake_one();
     }
 }
 
@@ -198,24 +227,11 @@ pub(in super::super) async fn connect(
     let begun = Instant::now();
     let others_handshake = if want.upstream.is_some() { times.handshake } else { Duration::ZERO };
     let deadline = begun + times.dial + others_handshake;
-    let _turn = loop {
-        let changed = {
-            let links = &mut *worker.http2.links.borrow_mut();
-            if let Some(connection) = links.take(server, want) {
-                return Ok(connection);
-            }
-            if server.chose_http1() {
-                break None;
-            }
-            let of = links.of(server);
-            if let Some(turn) = of.turn(want) {
-                break Some(turn);
-            }
-            of.changed.clone()
-        };
-        if timeout_at(deadline, changed.notified()).await.is_err() {
-            return Err(Failure::Crowded);
-        }
+    let links = &worker.http2.links;
+    let _turn = match find(links, server, want, deadline).await? {
+        Found::Place(place) => return Ok(place),
+        Found::Turn(turn) => Some(turn),
+        Found::Http1 => None,
     };
     let left = deadline.saturating_duration_since(Instant::now());
     let dialled =
@@ -227,8 +243,26 @@ pub(in super::super) async fn connect(
     }
     let link = make(worker, server, dialled).await?;
     let place = link.take();
-    worker.http2.links.borrow_mut().of(server).keep(link);
+    links.borrow_mut().of(server).kind(link.kind.want()).keep(link);
     Ok(place)
+}
+
+async fn find(
+    links: &RefCell<Links>,
+    server: &Arc<Server>,
+    want: Want<'_>,
+    deadline: Instant,
+) -> Result<Found, Failure> {
+    loop {
+        let found = links.borrow_mut().find(server, want);
+        let queue = match found {
+            Ok(found) => return Ok(found),
+            Err(queue) => queue,
+        };
+        if timeout_at(deadline, queue.changed.notified()).await.is_err() {
+            return Err(Failure::Crowded);
+        }
+    }
 }
 
 /// The one place on a connection that is for one client.
@@ -238,124 +272,4 @@ pub(in super::super) async fn alone(
     connection: Connection,
 ) -> Result<Connection, Failure> {
     Ok(make(worker, server, connection).await?.take())
-}
-
-/// Makes a connection one of HTTP/2.
-async fn make(worker: &Worker, server: &Arc<Server>, connection: Connection) -> Result<Link, Failure> {
-    let Connection { line, patience, .. } = connection;
-    let kind = Kind { upstream: line.upstream().cloned(), patience };
-    let Http2 { spare, links, .. } = &worker.http2;
-    let scheme = if line.is_secure() { Scheme::HTTPS } else { Scheme::HTTP };
-    let wire = Wire::to_server(line, spare.clone());
-    let made = builder().handshake(wire.clone()).await;
-    let (handle, connection) = made.map_err(|error| Failure::Dial(super::fault::fault(error)))?;
-    let changed = links.borrow_mut().of(server).changed.clone();
-    let state = Rc::new(State {
-        scheme,
-        streams: Cell::new(0),
-        streams_max: Cell::new(1),
-        was_told: Cell::new(false),
-        was_used: Cell::new(false),
-        has_ended: Cell::new(false),
-        idle_since: Cell::new(Instant::now()),
-        sending: Sending::new(spare.clone()),
-        changed,
-    });
-    spawn_local(drive(connection, wire, state.clone()));
-    Ok(Link { handle, kind, state })
-}
-
-fn builder() -> Builder {
-    let mut builder = Builder::new();
-    builder
-        .enable_push(false)
-        // Until the server has said how many it takes.
-        .initial_max_send_streams(1)
-        .initial_window_size(H2_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
-        .max_header_list_size(HEAD_BYTES_MAX as u32)
-        .max_send_buffer_size(H2_STREAM_UNSENT_BYTES_MAX);
-    builder
-}
-
-/// Moves a connection's frames until it ends.
-async fn drive(connection: client::Connection<Wire, Piece>, wire: Wire, state: Rc<State>) {
-    let mut connection = pin!(connection);
-    poll_fn(|context| {
-        let polled = connection.as_mut().poll(context);
-        let streams_max = connection.max_concurrent_send_streams().min(H2_LINK_STREAMS_MAX);
-        // What the server says first is its settings (RFC 9113 §3.4).
-        let was_told = wire.has_heard();
-        let before = (state.streams_max.replace(streams_max), state.was_told.replace(was_told));
-        if before != (streams_max, was_told) {
-            state.changed.notify_waiters();
-        }
-        match wire.poll_send(context) {
-            Poll::Ready(Err(_)) => Poll::Ready(()),
-            _ => polled.map(drop),
-        }
-    })
-    .await;
-    wire.close();
-    state.has_ended.set(true);
-    state.changed.notify_waiters();
-}
-
-impl Link {
-    fn take(&self) -> Connection {
-        let state = self.state.clone();
-        state.streams.set(state.streams.get() + 1);
-        let is_reused = state.was_used.replace(true);
-        let place = Place { handle: self.handle.clone(), state };
-        let line = Line::Stream(Box::new(Stream::ToServer(ToServer::new(place))));
-        Connection { line, patience: self.kind.patience, is_reused, is_doubted: false, brings_much: false }
-    }
-
-    /// Whether new requests may take it.
-    fn is_live(&mut self) -> bool {
-        let asked = self.handle.poll_ready(&mut Context::from_waker(Waker::noop()));
-        !self.state.has_ended.get() && matches!(asked, Poll::Ready(Ok(())))
-    }
-}
-
-impl State {
-    fn has_place(&self) -> bool {
-        self.streams.get() < self.streams_max.get()
-    }
-
-    fn has_idled(&self, now: Instant) -> bool {
-        self.streams.get() == 0 && now.saturating_duration_since(self.idle_since.get()) >= IDLE_CONNECTION_MAX
-    }
-}
-
-impl Place {
-    pub fn scheme(&self) -> Scheme {
-        self.state.scheme.clone()
-    }
-
-    /// Whether the server takes websockets (RFC 8441).
-    pub fn takes_protocols(&self) -> bool {
-        self.handle.is_extended_connect_protocol_enabled()
-    }
-
-    pub fn sending(&self) -> Rc<Sending> {
-        self.state.sending.clone()
-    }
-
-    pub fn send(
-        &mut self,
-        request: Request<()>,
-        is_all: bool,
-    ) -> Result<(ResponseFuture, SendStream<Piece>), h2::Error> {
-        self.handle.send_request(request, is_all)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.state.streams.set(self.state.streams.get() - 1);
-        self.state.idle_since.set(Instant::now());
-        // Those who wait may want places of different kinds.
-        self.state.changed.notify_waiters();
-    }
 }
