@@ -84,7 +84,7 @@ pub struct Route {
 }
 
 /// The PROXY header in front of each connection to a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SendProxy {
     V1,

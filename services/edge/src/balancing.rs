@@ -8,10 +8,10 @@
 //!
 //! The clock is read only for routes whose balancing has to do with time or answers.
 
-use crate::health::{Checks, Verdict};
+use crate::health::{Check, Checks, Verdict};
 use crate::per_thread::{self, PerThread};
 use crate::servers::{Server, lock, process_micros};
-use routing::{Ask, Balancer, Picked, RequestHead, RetryBudget, Route, SetCookie, Standing};
+use routing::{Ask, Balancer, Picked, RequestHead, RetryBudget, Route, ServerUrl, SetCookie, Standing};
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::mem;
@@ -79,7 +79,11 @@ impl Balancing {
             None => Arc::new(Mutex::new(RetryBudget::new(requests(), now))),
         };
         let verdicts = match route.balance.health() {
-            Some(spec) => route.servers.iter().map(|server| checks.verdict(&server.url, spec)).collect(),
+            Some(spec) => {
+                let check =
+                    |url: &ServerUrl| Check { url: url.clone(), spec: spec.clone(), send_proxy: route.send_proxy };
+                route.servers.iter().map(|server| checks.verdict(check(&server.url))).collect()
+            }
             None => Box::default(),
         };
         Self { beginning, seats, learned, budget, verdicts }

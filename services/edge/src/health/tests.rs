@@ -1,16 +1,21 @@
+use super::ask::{ask_http2, status};
 use super::*;
+use crate::limits::HEALTH_ANSWER_BYTES_MAX;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-fn url() -> ServerUrl {
-    ServerUrl::parse("http://a:1").unwrap()
+fn check(url: &str) -> Check {
+    Check { url: ServerUrl::parse(url).unwrap(), spec: HealthSpec::default(), send_proxy: None }
 }
 
 #[test]
 fn one_check_has_one_verdict_whoever_asks() {
-    let (checks, spec) = (Checks::default(), HealthSpec::default());
-    let verdict = checks.verdict(&url(), &spec).unwrap();
-    assert!(Arc::ptr_eq(&verdict, &checks.verdict(&url(), &spec).unwrap()));
-    let other = HealthSpec { path: "/other".into(), ..spec.clone() };
-    assert!(!Arc::ptr_eq(&verdict, &checks.verdict(&url(), &other).unwrap()));
+    let (checks, check) = (Checks::default(), check("http://a:1"));
+    let verdict = checks.verdict(check.clone()).unwrap();
+    assert!(Arc::ptr_eq(&verdict, &checks.verdict(check.clone()).unwrap()));
+    let other = HealthSpec { path: "/other".into(), ..HealthSpec::default() };
+    let others = [Check { spec: other, ..check.clone() }, Check { send_proxy: Some(SendProxy::V1), ..check }]
+        .map(|other| checks.verdict(other));
+    assert!(others.iter().flatten().all(|other| !Arc::ptr_eq(&verdict, other)));
     assert!(verdict.observe(Err(Bad::Status(500))) && verdict.is_down());
     assert_eq!(verdict.text(), "down for 0 s: it answered 500");
     assert!(!verdict.observe(Ok(())) && verdict.observe(Ok(())) && !verdict.is_down());
@@ -19,8 +24,8 @@ fn one_check_has_one_verdict_whoever_asks() {
 
 #[test]
 fn checks_are_bounded_and_what_nobody_wants_makes_room() {
-    let (checks, spec) = (Checks::default(), HealthSpec::default());
-    let of = |port: usize| checks.verdict(&ServerUrl::parse(&format!("http://a:{port}")).unwrap(), &spec);
+    let checks = Checks::default();
+    let of = |port: usize| checks.verdict(check(&format!("http://a:{port}")));
     let mut held: Vec<_> = (1..=HEALTH_CHECKS_MAX).map(|port| of(port).unwrap()).collect();
     assert!(of(HEALTH_CHECKS_MAX + 1).is_none());
     held.pop();

@@ -1,13 +1,17 @@
 //! Servers that are asked how they are.
 
-use crate::harness::{Edge, Server, document, eventually, json_of, name};
+use crate::harness::{DEADLINE, Edge, Server, document, eventually, json_of, name};
 use axum::Router;
 use axum::extract::Request;
 use http::StatusCode;
+use proxyprotocol::{Accepted, Origin, Parsed, parse};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 async fn route(edge: &Edge, servers: &[&Server], health: Value) {
     let document = document("Host(`a`)", servers, json!({ "balance": { "health": health } }));
@@ -121,4 +125,46 @@ async fn a_port_that_accepts_nobody_is_down() {
         assert_eq!(name(&edge.get("a", "/").await), "alive");
     }
     assert_eq!(edge.metric("edge_route_retries_total{route=\"a\"}").await, 0.0, "it is not tried");
+}
+
+/// A server that demands the header, by which it can tell checks from clients.
+#[tokio::test]
+async fn a_check_of_a_server_that_awaits_a_proxy_header_begins_with_one_for_nobody() {
+    for (version, own) in [("v1", Origin::Unknown), ("v2", Origin::Local)] {
+        for kind in ["http", "tcp"] {
+            let edge = Edge::start().await;
+            let (said, mut says) = mpsc::unbounded_channel();
+            let server = Server::raw(move |_, mut stream| {
+                let said = said.clone();
+                async move {
+                    let mut bytes = Vec::new();
+                    while let Ok(1..) = stream.read_buf(&mut bytes).await {
+                        match parse(&bytes, Accepted::Either) {
+                            Ok(Parsed::Partial) => continue,
+                            Ok(Parsed::Complete(header, _)) => said.send(header.origin).unwrap(),
+                            Err(_) => return,
+                        }
+                        while !bytes.ends_with(b"\r\n\r\n")
+                            && stream.read_buf(&mut bytes).await.is_ok_and(|count| count > 0)
+                        {}
+                        let _closed = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+                        return;
+                    }
+                }
+            })
+            .await;
+            let health = json!({ "kind": kind, "path": "/health", "interval_ms": 100, "timeout_ms": 20_000 });
+            let extra = json!({ "send_proxy": version, "balance": { "health": health } });
+            let document = document("Host(`a`)", &[&server], extra);
+            let revision = edge.store.change(&[("/roadstead/routes/a", Some(&document))]).await;
+            edge.applied(revision).await;
+            let heard = timeout(DEADLINE, says.recv()).await.expect("it is checked").unwrap();
+            assert_eq!(heard, own, "{version} {kind}");
+            edge.until_metric("edge_health_transitions_total", 1.0).await;
+            assert_eq!(edge.metric(&format!("edge_server_up{{server=\"{}\"}}", server.url())).await, 1.0);
+            assert_eq!(edge.get("a", "/").await.status(), 200);
+            let is_client = async { while !matches!(says.recv().await.unwrap(), Origin::Tcp(_)) {} };
+            timeout(DEADLINE, is_client).await.expect("a client is named");
+        }
+    }
 }
