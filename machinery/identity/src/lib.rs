@@ -11,6 +11,8 @@
 //!
 //! What the store keeps of private keys is sealed with the cluster's [`SealKey`].
 //!
+//! Servers that are no part of the cluster are known by [`machines_authorities`].
+//!
 //! [`Gate`] is the HTTP face of both: it lets a request in by the certificate of its connection or by its token.
 
 mod authority;
@@ -24,6 +26,7 @@ mod request;
 mod revocation;
 mod role;
 mod seal;
+mod system_authorities;
 mod tls;
 mod token;
 mod validity;
@@ -38,6 +41,7 @@ pub use request::{Request, RequestError};
 pub use revocation::{Issued, LIST_LIFETIME, RevocationError, RevocationList};
 pub use role::{Access, Role, StoreRight};
 pub use seal::{KeyPair, SealError, SealKey, SealKeyError};
+pub use system_authorities::machines_authorities;
 pub use tls::{ClientCertificates, Tls, TlsError, pinned_client, provider};
 pub use token::{Accepted, OpenBeyondLoopback, Token, Verifier};
 pub use validity::{CERTIFICATE_LIFETIME, LATE_RENEWAL_MAX, NotACertificate, Renewal, Validity};

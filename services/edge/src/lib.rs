@@ -178,7 +178,7 @@ pub async fn start(config: Config, stop: Stop) -> Result<Started, Error> {
     if let Some(api) = config.api {
         config.verifier.may_guard(api)?;
     }
-    let _reading = tokio::task::spawn_blocking(secure::servers::machines_authorities);
+    let _reading = tokio::task::spawn_blocking(identity::machines_authorities);
     // The caller's ends everything. Its child is requested as well when this process has drained after another one took over,
     // and may have to speak on for the one before it.
     let (end, stop) = (stop.clone(), stop.child());

@@ -39,8 +39,7 @@ pub(super) enum HttpError {
 impl Http {
     /// Trusts whom this machine trusts, and `ca`. Reads files.
     pub(super) fn new(ca: Option<&str>) -> Result<Self, HttpError> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let mut roots = RootCertStore::clone(&identity::machines_authorities());
         if let Some(pem) = ca {
             let mut added = 0;
             for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {

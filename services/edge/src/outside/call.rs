@@ -2,9 +2,9 @@
 
 use super::Warnings;
 use crate::limits::{AUTHORIZATIONS_AT_ONCE_MAX, WEBHOOK_TIMEOUT, WEBHOOKS_AT_ONCE_MAX};
-use crate::secure::servers::machines_authorities;
 use http::{HeaderName, HeaderValue, Request};
 use http_body_util::BodyExt;
+use identity::machines_authorities;
 use lifecycle::{BoxError, ErrorChain};
 use middleware::{AUTHORIZATION_BODY_BYTES_MAX, Authorization, AuthorizationRequest, Reply, Webhook};
 use rustls::ClientConfig;

@@ -4,15 +4,15 @@
 use super::{ALPN_HTTP1, ALPN_HTTP2, SecureError, authorities, provider, versions};
 use crate::limits::TLS_SERVER_SESSIONS_MAX;
 use crate::servers::lock;
-use lifecycle::ErrorChain;
+use identity::machines_authorities;
 use routing::{ServerTls, ServerUrl};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, ClientSessionMemoryCache, Resumption};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{DigitallySignedStruct, SignatureScheme};
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 /// How a route speaks to its servers over TLS.
 #[derive(Debug)]
@@ -86,22 +86,6 @@ impl Upstream {
 
 fn server_name(name: &str) -> Result<ServerName<'static>, SecureError> {
     ServerName::try_from(name.to_owned()).map_err(|_| SecureError::ServerName { name: name.to_owned() })
-}
-
-/// Whom this machine trusts, read once.
-static AUTHORITIES: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::warn!(error = %ErrorChain(error), "an authority of this machine cannot be read");
-    }
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    Arc::new(roots)
-});
-
-/// It reads files the first time: done when the edge starts, so that no change of routes waits for it.
-pub(crate) fn machines_authorities() -> Arc<RootCertStore> {
-    AUTHORITIES.clone()
 }
 
 /// Believes everybody, as its settings ask (vulcand's `InsecureSkipVerify`); that they hold their own key is checked.
