@@ -20,25 +20,27 @@
 //!
 //! A retry is admitted anew, by the table of its moment.
 
-use crate::balancing::Balancing;
+mod admitted;
+mod turns;
+
+pub(crate) use admitted::Admitted;
+pub(crate) use turns::Turns;
+
 use crate::certificates::Certificate;
 use crate::count::CountsOf;
 use crate::health::Checks;
 use crate::limits::RETIRED_MAX;
-use crate::mirror::Mirror;
-use crate::secure::servers::Upstream;
-use crate::servers::{Server, Servers, lock};
+use crate::servers::{Servers, lock};
 use crate::sources::Source;
 use arc_swap::ArcSwap;
-use lifecycle::ErrorChain;
-use middleware::Chain;
-use routing::{Order, Picked, RequestHead, Route, Service, SetCookie, Table, TcpTable};
+use routing::{Order, Picked, Route, Table, TcpTable};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use store::Revision;
 use tokio::sync::watch;
+use turns::Lists;
 use vulcand::{ListenerSpec, Problem};
 
 /// A table and what belongs to it. Immutable but for whose turn it is.
@@ -116,9 +118,6 @@ impl Default for Routes {
     }
 }
 
-/// The servers of lists that routes share, by where the list is, while a table is made.
-type Lists = HashMap<*const routing::Server, Arc<[Arc<Server>]>>;
-
 /// What is true at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Report {
@@ -127,116 +126,6 @@ pub(crate) struct Report {
     pub revision: Revision,
     /// Servers that are not in its table but have requests in flight, with how many.
     pub busy: Vec<(String, u64)>,
-}
-
-/// A route as it serves: its servers, whose turn it is, and what is counted of it.
-#[derive(Debug)]
-pub(crate) struct Turns {
-    pub route: Arc<Route>,
-    balancing: Balancing,
-    /// Of routes that share a list, one.
-    pub servers: Arc<[Arc<Server>]>,
-    pub counts: Arc<CountsOf>,
-    /// Who gets copies of its requests.
-    pub mirror: Option<Mirror>,
-    /// What its requests pass before a server is chosen; none when there is nothing.
-    pub chain: Option<Arc<Chain>>,
-    /// Why its requests are refused instead.
-    pub refusal: Option<String>,
-    /// How its servers are spoken to over TLS; none when there is none of them.
-    upstream: Option<Arc<Upstream>>,
-}
-
-impl Turns {
-    /// How a server of the route is spoken to over TLS, if it is.
-    pub fn upstream_of(&self, server: &Server) -> Option<&Arc<Upstream>> {
-        self.upstream.as_ref().filter(|_| server.url.is_secure())
-    }
-
-    /// The server for a request.
-    pub fn pick(&self, head: &RequestHead<'_>, may_be_asked: impl Fn(&Server) -> bool) -> Option<Picked> {
-        self.balancing.pick(&self.route, head, &self.servers, may_be_asked)
-    }
-
-    /// The server that a request would be sent to now, if it came, by the thread it came to: each has turns of its own.
-    pub fn would_pick(&self, head: &RequestHead<'_>) -> Vec<Option<usize>> {
-        match self.refusal {
-            Some(_) => Vec::new(),
-            None => self.balancing.would_pick(&self.route, head, &self.servers),
-        }
-    }
-
-    /// How the server at this position is, in words.
-    pub fn state(&self, position: usize) -> String {
-        self.balancing.state(position, &self.servers[position])
-    }
-
-    /// Those it is made of, and its mirror's.
-    fn all_servers(&self) -> impl Iterator<Item = &Arc<Server>> {
-        self.servers.iter().chain(self.mirror.iter().flat_map(Mirror::servers))
-    }
-}
-
-/// A request's place at a server; the server counts it for as long as this lives.
-#[derive(Debug)]
-pub(crate) struct Admitted {
-    turns: Arc<Turns>,
-    /// The server's, in the route.
-    position: usize,
-    /// The client has to be told of the server.
-    sets_cookie: bool,
-    /// The thread with which the server counts it.
-    counted: u16,
-}
-
-impl Admitted {
-    pub fn route(&self) -> &Route {
-        &self.turns.route
-    }
-
-    pub fn turns(&self) -> &Arc<Turns> {
-        &self.turns
-    }
-
-    /// What is counted of the route.
-    pub fn counts(&self) -> &CountsOf {
-        &self.turns.counts
-    }
-
-    pub fn server(&self) -> &Arc<Server> {
-        &self.turns.servers[self.position]
-    }
-
-    /// Takes a retry out of the route's budget, if there is one left.
-    pub fn may_retry(&self) -> bool {
-        let Turns { route, counts, balancing, .. } = &*self.turns;
-        let may = balancing.may_retry(route, counts.requests());
-        if !may {
-            counts.here().retries_denied.add(1);
-        }
-        may
-    }
-
-    /// How the server is spoken to over TLS, if it is.
-    pub fn upstream(&self) -> Option<&Arc<Upstream>> {
-        self.turns.upstream_of(self.server())
-    }
-
-    /// It answered, or failed, which counts as the status the client would see.
-    pub fn observe(&self, status: u16) {
-        self.turns.balancing.observe(self.position, status);
-    }
-
-    /// What the client has to be told so that it comes to this server again.
-    pub fn set_cookie(&self, is_secure: bool) -> Option<SetCookie> {
-        self.sets_cookie.then(|| self.turns.balancing.set_cookie(self.position, is_secure)).flatten()
-    }
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        self.server().leave(usize::from(self.counted));
-    }
 }
 
 pub(crate) struct Current {
@@ -304,7 +193,8 @@ impl Current {
             turns.push(match before.holds(position, route) {
                 Some(position) => before.turns[position].clone(),
                 None => {
-                    let turns = self.turns(route, before.of_route(&route.id), counts_of(&route.id), &mut lists);
+                    let (known, counts) = (before.of_route(&route.id), counts_of(&route.id));
+                    let turns = Turns::new(route, known, counts, &mut lists, (&self.servers, &self.checks));
                     entered.extend(turns.all_servers().cloned());
                     Arc::new(turns)
                 }
@@ -343,46 +233,6 @@ impl Current {
         gone
     }
 
-    fn turns(
-        &self,
-        route: &Arc<Route>,
-        before: Option<&Arc<Turns>>,
-        counts: Arc<CountsOf>,
-        lists: &mut Lists,
-    ) -> Turns {
-        let (chain, mut refusal) = match chain(route, before) {
-            Ok(chain) => (chain, None),
-            Err(reason) => (None, Some(reason)),
-        };
-        let mirror = Mirror::of(route, &self.servers);
-        let known = || route.servers.iter().map(|server| self.servers.get(&server.url)).collect();
-        let servers = lists.entry(route.servers.as_ptr()).or_insert_with(known).clone();
-        let mut all = servers.iter().chain(mirror.iter().flat_map(Mirror::servers));
-        let is_spoken = all.any(|server| server.url.is_secure());
-        let upstream = match is_spoken.then(|| Upstream::of(&route.server_tls)).transpose() {
-            Ok(upstream) => upstream,
-            Err(error) => {
-                refusal = Some(format!("TLS towards servers: {}", ErrorChain(&error)));
-                None
-            }
-        };
-        Turns {
-            route: route.clone(),
-            balancing: Balancing::new(
-                route,
-                before.map(|before| &before.balancing),
-                || counts.requests(),
-                &self.checks,
-            ),
-            mirror,
-            servers,
-            counts,
-            chain,
-            refusal,
-            upstream,
-        }
-    }
-
     fn retire(&self, snapshot: Arc<Snapshot>) {
         let mut retired = lock(&self.retired);
         if retired.len() == RETIRED_MAX {
@@ -410,11 +260,8 @@ impl Current {
     pub fn admit<E>(&self, mut choose: impl FnMut(&Snapshot) -> Result<(usize, Picked), E>) -> Result<Admitted, E> {
         loop {
             let snapshot = self.snapshot.load();
-            let (route, Picked { position, sets_cookie }) = choose(&snapshot)?;
-            let turns = snapshot.turns[route].clone();
-            // Threads are few (`THREADS_MAX`).
-            let counted = turns.servers[position].enter() as u16;
-            let admitted = Admitted { turns, position, sets_cookie, counted };
+            let (route, picked) = choose(&snapshot)?;
+            let admitted = Admitted::enter(snapshot.turns[route].clone(), picked);
             if self.published.load(SeqCst) == snapshot.number || self.second_look_is_skipped() {
                 return Ok(admitted);
             }
@@ -448,22 +295,6 @@ impl Current {
             std::thread::yield_now();
         }
     }
-}
-
-/// The route's middlewares, with the state of those that it had before; or why it has to refuse.
-fn chain(route: &Route, before: Option<&Arc<Turns>>) -> Result<Option<Arc<Chain>>, String> {
-    if let Service::Refuse(reason) = &route.service {
-        return Err(reason.clone());
-    }
-    if route.middlewares.is_empty() {
-        return Ok(None);
-    }
-    let known = before.and_then(|before| before.chain.as_ref().map(|chain| (&before.route.middlewares, chain)));
-    if let Some((_, unchanged)) = known.filter(|(list, _)| **list == route.middlewares) {
-        return Ok(Some(unchanged.clone()));
-    }
-    let chain = Chain::read(&route.middlewares, known.map(|(_, chain)| &**chain));
-    chain.map(|chain| Some(Arc::new(chain))).map_err(|error| ErrorChain(&error).to_string())
 }
 
 #[cfg(test)]

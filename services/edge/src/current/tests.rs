@@ -1,6 +1,6 @@
 use super::*;
 use crate::metrics::Metrics;
-use routing::RouteSpec;
+use routing::{RequestHead, RouteSpec};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
