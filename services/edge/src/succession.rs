@@ -48,7 +48,7 @@ pub(crate) use reports::{Reports, name};
 pub(crate) use retire::retire;
 pub(crate) use sockets::{Sockets, Use};
 pub use take::TakeError;
-pub(crate) use take::take;
+pub(crate) use take::{Taken, take};
 pub(crate) use tell::somebody_drains;
 
 use std::time::Duration;
