@@ -35,5 +35,5 @@ pub use calm::{CALM_BURST, CALM_PER_SECOND};
 pub use connection::{Connection, Event, Limits, Request, Responded, SendError, Unread};
 pub use frame::PREFACE;
 pub use reason::{Malformed, Reason};
-pub use request::{Coding, Head};
+pub use request::Head;
 pub use stream::Key;

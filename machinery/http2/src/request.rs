@@ -6,17 +6,10 @@
 
 use crate::hpack::{Field, Kind};
 use crate::reason::Malformed;
+use http1::Coding;
 
 /// What a field counts besides its text (RFC 9113 §6.5.2, SETTINGS_MAX_HEADER_LIST_SIZE).
 const FIELD_BYTES: usize = 32;
-
-/// How the bytes of a body are framed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coding {
-    /// Not at all: the head told their number, or they are those of a tunnel. Trailers have no place in it.
-    Plain,
-    Chunked,
-}
 
 /// Where heads of requests are written, one after the other: their buffers are used again.
 #[derive(Debug, Default)]

@@ -65,12 +65,11 @@ pub fn put_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The end of a chunked body, with its trailers. Of a server's, those that no trailer may be are left out; a client's are
-/// judged as they came.
-pub fn put_trailers(out: &mut Vec<u8>, trailers: Option<&HeaderMap>, drops_forbidden: bool) {
+/// The end of a server's chunked body, with its trailers. Those that no trailer may be are left out.
+pub fn put_trailers(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
-        if !drops_forbidden || may_be_trailer(name.as_str()) {
+        if may_be_trailer(name.as_str()) {
             put_line(out, name.as_str(), value.as_bytes());
         }
     }
@@ -130,10 +129,10 @@ mod tests {
             map.append(HeaderName::from_static(name), HeaderValue::from_static("0"));
         }
         let mut out = Vec::new();
-        put_trailers(&mut out, Some(&map), true);
+        put_trailers(&mut out, Some(&map));
         assert_eq!(out, b"0\r\ngrpc-status: 0\r\n\r\n");
         out.clear();
-        put_trailers(&mut out, None, false);
+        put_trailers(&mut out, None);
         assert_eq!(out, http1::LAST_CHUNK);
     }
 
@@ -145,7 +144,7 @@ mod tests {
                 map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
             }
             let mut out = Vec::new();
-            put_trailers(&mut out, Some(&map), false);
+            put_trailers(&mut out, Some(&map));
             prop_assert_eq!(trailers(&out[3..]).unwrap_or_default(), map);
         }
 

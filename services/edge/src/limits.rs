@@ -99,28 +99,26 @@ pub const TCP_IDLE_MAX: Duration = Duration::from_secs(3600);
 
 /// Requests of a client's connection at once (SETTINGS_MAX_CONCURRENT_STREAMS), nginx's number; of all connections of a
 /// thread together no more than it has of `CONNECTIONS_MAX`.
-pub const H2_STREAMS_MAX: u32 = 128;
+pub const H2_STREAMS_MAX: usize = 128;
 /// Requests of a client's connection that are served, those among them that it has reset and that have not ended yet: a client
 /// that resets as fast as it asks has no more than this.
-pub const H2_STREAMS_SERVED_MAX: usize = 2 * H2_STREAMS_MAX as usize;
+pub const H2_STREAMS_SERVED_MAX: usize = 2 * H2_STREAMS_MAX;
 /// What a peer may send of one body before it is read,
 pub const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// and of all bodies of a connection.
 pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
-/// What of one stream waits to be sent.
+/// What of one stream to a server waits to be sent.
 pub const H2_STREAM_UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// What of all streams of a connection waits to be sent; a peer that opens its windows and reads nothing has this much.
 pub const H2_UNSENT_BYTES_MAX: usize = 512 * 1024;
 /// Data is sent in pieces of this size, the largest frame that every peer takes (RFC 9113 §4.2).
 pub const H2_PIECE_BYTES: usize = 16 * 1024;
-/// Buffers that a thread keeps for the next pieces.
+/// Buffers that a thread keeps for what is to be sent next,
 pub const H2_SPARE_PIECES_MAX: usize = 64;
+/// and the largest of them.
+pub const H2_SPARE_BYTES_MAX: usize = 2 * H2_WIRE_BYTES;
 /// Of a connection: frames are gathered up to this, and sent together.
 pub const H2_WIRE_BYTES: usize = 64 * 1024;
-/// Frames without use that a client may send at once (see `engine::http2::flood`),
-pub const H2_CALM_BURST: i64 = 1000;
-/// and how many more each second.
-pub const H2_CALM_PER_SECOND: f64 = 200.0;
 /// Connections that a thread makes to one server, of each patience, when the server's limit of streams asks for more than one.
 pub const H2_LINKS_MAX: usize = 16;
 /// Requests on one of them at once, if the server allows that many.

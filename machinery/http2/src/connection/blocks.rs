@@ -4,9 +4,9 @@ use super::{Connection, Ending, Event, Request};
 use crate::closed::How;
 use crate::frame::{Head as Frame, MASK_31, flag};
 use crate::reason::{Fault, Reason};
-use crate::request::{Coding, Head, put_trailer};
+use crate::request::{Head, put_trailer};
 use crate::stream::{Cut, Key};
-use http1::Asked;
+use http1::{Asked, Coding};
 use std::mem;
 
 /// Fields that go on in the next frame.

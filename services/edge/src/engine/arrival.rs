@@ -37,11 +37,7 @@ pub(super) fn look(worker: &Worker, peer: &Peer, bytes: &[u8]) -> Option<(Arriva
         Ok(Parsed::Complete(request)) => request,
         Ok(Parsed::Partial) => return None,
         Err(bad) => {
-            worker.house.metrics.unrouted().here().answered(bad.status(), Took::default());
-            let answer = answer::error(bad.status(), &bad.to_string(), Connection::Close, false);
-            let nobody = Whose::default();
-            record::refused(worker, peer, Told::Nonsense(bytes), nobody, bad.status(), &answer, Instant::now());
-            return Some((Arrival::Answer(answer, After::Linger), bytes.len()));
+            return Some((nonsense(worker, peer, bytes, bad.status(), &bad.to_string()), bytes.len()));
         }
     };
     let (head, rest) = bytes.split_at(request.head_bytes());
@@ -94,6 +90,14 @@ pub(super) fn look(worker: &Worker, peer: &Peer, bytes: &[u8]) -> Option<(Arriva
         }
     };
     Some((arrival, head.len() + used))
+}
+
+/// Refuses what is no request.
+pub(super) fn nonsense(worker: &Worker, peer: &Peer, bytes: &[u8], status: u16, message: &str) -> Arrival {
+    worker.house.metrics.unrouted().here().answered(status, Took::default());
+    let answer = answer::error(status, message, Connection::Close, false);
+    record::refused(worker, peer, Told::Nonsense(bytes), Whose::default(), status, &answer, Instant::now());
+    Arrival::Answer(answer, After::Linger)
 }
 
 /// Sends the request on a kept connection, if there is one, and what `rest` has of its body: how much that is.

@@ -4,9 +4,9 @@
 //! between: a read is served from frames that came, a write becomes frames.
 //!
 //! ```text
-//! socket ── wire ── h2 ── stream ── from_client ── engine ── to_server ── stream ── h2 ── wire ── socket
-//!           (frames gathered,       (inbound, outbound: bodies;                 links: who is on
-//!            floods seen)            heads: http2heads)                         which connection)
+//! socket ── front ── http2 ── from_client ── engine ── to_server ── stream ── h2 ── wire ── socket
+//!           (frames, windows, heads:      (inbound, outbound: bodies;        links: who is on
+//!            machinery/http2)              heads: http2heads)                which connection)
 //! ```
 //!
 //! One task per connection moves its frames; one per client's stream serves it, on the same thread. Memory is bounded by
@@ -33,7 +33,6 @@
 //! `Upgrade: h2c` is not offered: a tunnel in a connection would carry requests past the routes.
 
 mod fault;
-mod flood;
 mod from_client;
 mod front;
 mod inbound;
@@ -43,12 +42,13 @@ mod piece;
 mod to_server;
 mod wire;
 
+pub(super) use ::http2::PREFACE;
 pub(super) use fault::Reset;
-pub(super) use flood::PREFACE;
 pub(super) use front::serve;
 pub(super) use links::{Links, alone, connect};
 
 use super::handshake::Agreed;
+use ::http2::Head;
 use from_client::FromClient;
 use piece::Spare;
 use std::cell::{Cell, RefCell};
@@ -64,7 +64,7 @@ pub(super) struct Http2 {
     pub links: RefCell<Links>,
     spare: Rc<Spare>,
     /// Heads of requests are written here, and looked at before anybody else runs.
-    head: RefCell<Vec<u8>>,
+    head: RefCell<Head>,
     /// Of clients.
     streams: Cell<usize>,
 }

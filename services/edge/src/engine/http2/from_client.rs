@@ -3,59 +3,84 @@
 
 use super::super::handshake::Agreed;
 use super::super::journey::OWN_LIMITS;
-use super::fault::fault;
-use super::inbound::Inbound;
-use super::outbound::Outbound;
-use super::piece::{Piece, Sending};
-use crate::limits::{HEAD_BYTES_MAX, INTERIM_BYTES_MAX};
-use h2::Reason;
-use h2::server::SendResponse;
-use http::StatusCode;
-use http1::{Asked, Framing, Parsed, Response, Storage};
-use http2heads::to_map;
+use super::front::Shared;
+use bytes::{Buf, Bytes};
+use http1::{Asked, Body, Coding};
+use http2::{Key, Reason, Request, SendError, Unread};
 use std::io::{self, ErrorKind};
-use std::mem;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-const _: () = assert!(HEAD_BYTES_MAX as u64 <= INTERIM_BYTES_MAX);
-
 pub(in super::super) struct FromClient {
-    inbound: Inbound,
-    answer: Answer,
+    shared: Rc<Shared>,
+    key: Key,
+    coding: Coding,
+    /// What comes behind all data.
+    end: Option<Bytes>,
     asked: Asked,
-    sending: Rc<Sending>,
+    answer: Answer,
     pub tls: Option<Agreed>,
 }
 
 /// How far the answer has come.
 enum Answer {
     /// What came of its head.
-    Head(SendResponse<Piece>, Vec<u8>),
-    Body(Outbound),
+    Head(Vec<u8>),
+    Body {
+        body: Body,
+        /// The lines behind all data, as far as they came.
+        trailers: Vec<u8>,
+    },
+    Over,
 }
 
 impl FromClient {
-    pub(super) fn new(
-        inbound: Inbound,
-        respond: SendResponse<Piece>,
-        asked: Asked,
-        sending: Rc<Sending>,
-        tls: Option<Agreed>,
-    ) -> Self {
-        Self { inbound, answer: Answer::Head(respond, Vec::new()), asked, sending, tls }
+    pub(super) fn new(shared: Rc<Shared>, request: &Request, tls: Option<Agreed>) -> Self {
+        let Request { key, coding, asked, .. } = *request;
+        Self { shared, key, coding, end: None, asked, answer: Answer::Head(Vec::new()), tls }
     }
 
-    pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.inbound.poll_read(context, buffer)
+    /// Reads into `room`, which is larger than a chunk's framing; 0 at the end.
+    pub fn poll_read(&mut self, context: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let connection = &mut *self.shared.connection();
+        let mut filled = 0;
+        loop {
+            let room = &mut room[filled..];
+            match connection.unread(self.key) {
+                Unread::Data(data) => {
+                    let coded = self.coding.put(data, room);
+                    if coded.taken == 0 {
+                        return Poll::Ready(Ok(filled));
+                    }
+                    filled += coded.written;
+                    connection.read(self.key, coded.taken);
+                }
+                Unread::End(lines) => {
+                    let end = self.end.get_or_insert_with(|| match self.coding {
+                        Coding::Chunked => [b"0\r\n", lines, b"\r\n"].concat().into(),
+                        Coding::Plain => Bytes::new(),
+                    });
+                    let taken = end.len().min(room.len());
+                    end.copy_to_slice(&mut room[..taken]);
+                    return Poll::Ready(Ok(filled + taken));
+                }
+                // What comes then comes the next time as well.
+                _ if filled > 0 => return Poll::Ready(Ok(filled)),
+                Unread::Nothing => {
+                    connection.wait(self.key, context.waker());
+                    return Poll::Pending;
+                }
+                Unread::Reset(reason) => return Poll::Ready(Err(fault(SendError::Reset(reason)))),
+            }
+        }
     }
 
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut used = 0;
         while used < bytes.len() {
-            let taken = match &mut self.answer {
-                Answer::Body(body) => body.try_write(&bytes[used..])?,
-                Answer::Head(..) => self.write_head(&bytes[used..])?,
+            let taken = match &self.answer {
+                Answer::Head(_) => self.write_head(&bytes[used..])?,
+                _ => self.write_body(&bytes[used..])?,
             };
             if taken == 0 {
                 break;
@@ -65,78 +90,126 @@ impl FromClient {
         Ok(used)
     }
 
+    /// Ready with how many of the bytes were taken.
     pub fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.answer {
-            Answer::Body(body) => body.poll_write(context, bytes),
-            Answer::Head(..) => Poll::Ready(self.try_write(bytes)),
+        let taken = self.try_write(bytes)?;
+        if taken > 0 || bytes.is_empty() {
+            return Poll::Ready(Ok(taken));
         }
+        let connection = &mut *self.shared.connection();
+        if connection.is_reset(self.key) {
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+        }
+        connection.wait_for_room(self.key, context.waker());
+        Poll::Pending
     }
 
     /// How many of the bytes are the head's.
     fn write_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Answer::Head(respond, kept) = &mut self.answer else { return Ok(0) };
-        let mut gathered = mem::take(kept);
-        let before = gathered.len();
+        let Answer::Head(kept) = &mut self.answer else { return Ok(0) };
+        let before = kept.len();
         if before > 0 {
-            gathered.extend_from_slice(bytes);
+            kept.extend_from_slice(bytes);
         }
-        let whole = if before > 0 { &gathered[..] } else { bytes };
-        let mut storage = Storage::new();
-        let response = match Response::parse(whole, &mut storage, &OWN_LIMITS, self.asked) {
-            Ok(Parsed::Complete(response)) => response,
-            Ok(Parsed::Partial) => {
-                if before == 0 {
-                    gathered.extend_from_slice(bytes);
-                }
-                *kept = gathered;
-                return Ok(bytes.len());
+        let lines = if before > 0 { &kept[..] } else { bytes };
+        let Some(sent) = self.shared.connection().respond(self.key, lines, self.asked).map_err(fault)? else {
+            if before == 0 {
+                kept.extend_from_slice(bytes);
             }
-            Err(bad) => return Err(io::Error::new(ErrorKind::InvalidData, bad)),
+            let is_too_long = kept.len() > OWN_LIMITS.head_bytes_max;
+            return if is_too_long { Err(ErrorKind::InvalidData.into()) } else { Ok(bytes.len()) };
         };
-        let head_bytes = response.head_bytes();
-        let unfit = || io::Error::from(ErrorKind::InvalidData);
-        let mut answer = http::Response::new(());
-        *answer.headers_mut() = to_map(&whole[..head_bytes], response.headers()).ok_or_else(unfit)?;
-        *answer.status_mut() = StatusCode::from_u16(response.status).map_err(|_| unfit())?;
-        let (is_interim, mut framing) = (response.is_interim(), response.framing);
-        if response.status == 101 {
-            // A tunnel begins with 200 in HTTP/2, and needs no proof of a key (RFC 8441 §5).
-            *answer.status_mut() = StatusCode::OK;
-            answer.headers_mut().remove("sec-websocket-accept");
-            self.inbound.becomes_tunnel();
-            framing = Framing::UntilClose;
+        if sent.status == 101 {
+            self.coding = Coding::Plain;
         }
-        if is_interim {
-            respond.send_informational(answer).map_err(fault)?;
+        if sent.is_interim {
+            kept.clear();
+        } else if sent.is_all {
+            self.answer = Answer::Over;
         } else {
-            let is_all = matches!(framing, Framing::None | Framing::Length(0));
-            let stream = respond.send_response(answer, is_all).map_err(fault)?;
-            self.answer = Answer::Body(Outbound::new(stream, framing, self.sending.clone(), is_all));
+            self.answer = Answer::Body { body: Body::new(sent.framing), trailers: Vec::new() };
         }
-        Ok(head_bytes - before)
+        Ok(sent.head_bytes - before)
+    }
+
+    /// Sends as many as there is room for; how many that is.
+    fn write_body(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Answer::Body { body, trailers } = &mut self.answer else { return Err(ErrorKind::BrokenPipe.into()) };
+        let connection = &mut *self.shared.connection();
+        let (mut room, mut used, mut unsent) = (connection.room(self.key), 0, &[][..]);
+        while used < bytes.len() && !body.is_done() {
+            let is_trailer = body.is_in_trailers();
+            let decoded = body.decode_at_most(&bytes[used..], room);
+            let decoded = decoded.map_err(|bad| io::Error::new(ErrorKind::InvalidData, bad))?;
+            if decoded.consumed == 0 {
+                break;
+            }
+            if is_trailer {
+                trailers.extend_from_slice(&bytes[used..used + decoded.consumed]);
+            }
+            if !decoded.data.is_empty() {
+                if !unsent.is_empty() {
+                    connection.send(self.key, unsent, false).map_err(fault)?;
+                }
+                unsent = decoded.data;
+            }
+            room -= decoded.data.len();
+            used += decoded.consumed;
+        }
+        // There is an empty line behind them.
+        let has_trailers = trailers.len() > b"\r\n".len();
+        let ends = body.is_done();
+        if !unsent.is_empty() || ends && !has_trailers {
+            connection.send(self.key, unsent, ends && !has_trailers).map_err(fault)?;
+        }
+        if ends {
+            if has_trailers {
+                connection.send_trailers(self.key, trailers).map_err(fault)?;
+            }
+            self.answer = Answer::Over;
+        }
+        Ok(used)
     }
 
     /// Whether the client wants no more of it.
     pub fn poll_left(&mut self, context: &mut Context<'_>) -> bool {
-        match &mut self.answer {
-            Answer::Head(respond, _) => respond.poll_reset(context).is_ready(),
-            Answer::Body(body) => body.poll_left(context),
+        let connection = &mut *self.shared.connection();
+        let is_left = !matches!(self.answer, Answer::Over) && connection.is_reset(self.key);
+        if !is_left {
+            connection.wait(self.key, context.waker());
         }
+        is_left
     }
 
     pub fn end(&mut self) -> io::Result<()> {
-        match &mut self.answer {
-            Answer::Head(..) => Err(ErrorKind::BrokenPipe.into()),
-            Answer::Body(body) => body.end(),
+        match self.answer {
+            Answer::Head(_) => return Err(ErrorKind::BrokenPipe.into()),
+            Answer::Body { .. } => self.shared.connection().send(self.key, &[], true).map_err(fault)?,
+            Answer::Over => {}
         }
+        self.answer = Answer::Over;
+        Ok(())
     }
 
     /// The client must not take what it got for the whole.
     pub fn reset(&mut self) {
-        match &mut self.answer {
-            Answer::Head(respond, _) => respond.send_reset(Reason::INTERNAL_ERROR),
-            Answer::Body(body) if !body.is_over() => body.reset(Reason::INTERNAL_ERROR),
-            Answer::Body(_) => {}
+        if !matches!(self.answer, Answer::Over) {
+            self.shared.connection().reset(self.key, Reason::Internal);
         }
     }
+}
+
+impl Drop for FromClient {
+    fn drop(&mut self) {
+        self.shared.connection().release(self.key);
+    }
+}
+
+/// For those who know sockets only.
+fn fault(error: SendError) -> io::Error {
+    let kind = match error {
+        SendError::Reset(_) => ErrorKind::ConnectionReset,
+        SendError::Answer(_) => ErrorKind::InvalidData,
+    };
+    io::Error::new(kind, error)
 }

@@ -1,7 +1,7 @@
 //! A client's connection of HTTP/2, from its preface to its end, and the life of each of its streams.
 
 use super::super::Face;
-use super::super::arrival::look;
+use super::super::arrival::{look, nonsense};
 use super::super::client::{After, Client, answering};
 use super::super::handshake::{self, Agreed};
 use super::super::line::Line;
@@ -10,41 +10,44 @@ use super::super::thread::Worker;
 use super::super::timer::Timer;
 use super::Stream;
 use super::from_client::FromClient;
-use super::inbound::Inbound;
-use super::piece::{Piece, Sending};
-use super::wire::Wire;
 use crate::count::Took;
 use crate::limits::{
-    CONNECTIONS_MAX, H2_CONNECTION_WINDOW_BYTES, H2_STREAM_UNSENT_BYTES_MAX, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX,
-    H2_STREAMS_SERVED_MAX, HEAD_BYTES_MAX, LINGER_MAX,
+    CONNECTIONS_MAX, H2_CONNECTION_WINDOW_BYTES, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, H2_STREAMS_SERVED_MAX,
+    H2_UNSENT_BYTES_MAX, HEAD_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MAX,
 };
 use crate::per_thread;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use h2::ext::Protocol;
-use h2::server::{Builder, Connection, SendResponse};
-use h2::{Reason, RecvStream};
-use http::{Method, Request};
-use http1::Asked;
-use std::cell::{Cell, RefCell};
+use http2::{Connection, Event, Head, Limits, Reason, Request};
+use std::cell::{Cell, RefCell, RefMut};
 use std::future::poll_fn;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 
+const LIMITS: Limits = Limits {
+    streams_max: H2_STREAMS_MAX,
+    stream_window_bytes: H2_STREAM_WINDOW_BYTES,
+    connection_window_bytes: H2_CONNECTION_WINDOW_BYTES,
+    head_bytes_max: HEAD_BYTES_MAX,
+    unsent_bytes_max: H2_UNSENT_BYTES_MAX,
+    websocket_key,
+};
+
 /// A connection, as its streams know it.
-struct Shared {
+pub(super) struct Shared {
     worker: Rc<Worker>,
     peer: SocketAddr,
     face: Arc<Face>,
     tls: Option<Agreed>,
-    sending: Rc<Sending>,
+    connection: RefCell<Connection>,
     /// That are served.
     streams: Cell<usize>,
     /// Of the connection's task.
@@ -53,11 +56,12 @@ struct Shared {
 
 struct Front {
     shared: Rc<Shared>,
-    connection: Connection<Wire, Piece>,
-    wire: Wire,
+    line: Line,
     /// While it has no streams.
     timer: Timer,
     idles: bool,
+    /// The client took something since this was last looked at.
+    has_moved: bool,
     /// The client was told that it ends.
     is_ending: bool,
     shuts_before: u32,
@@ -72,51 +76,32 @@ pub(in super::super) async fn serve(
     face: Arc<Face>,
     entry: Entry,
 ) {
-    let times = worker.house.client_times;
-    let (spare, tls) = (worker.http2.spare.clone(), handshake::agreed(&line));
-    let wire = Wire::to_client(line, early, spare.clone());
-    let shake = builder().handshake(wire.clone());
-    let mut shake = std::pin::pin!(shake);
-    let shaken = poll_fn(|context| {
-        entry.wake_by(context.waker());
-        let shaken = shake.as_mut().poll(context);
-        match wire.poll_send(context) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error.to_string())),
-            _ => shaken.map_err(|error| error.to_string()),
-        }
-    });
-    let Ok(Ok(connection)) = timeout(times.head, shaken).await else { return wire.close() };
+    let now = Instant::now();
     let shared = Rc::new(Shared {
         peer,
         face,
-        tls,
-        sending: Sending::new(spare),
+        tls: handshake::agreed(&line),
+        connection: RefCell::new(Connection::new(LIMITS, now.into_std())),
         streams: Cell::new(0),
         waker: RefCell::default(),
         worker,
     });
-    let (timer, shuts_before) = (Timer::new(Instant::now() + times.head), shared.worker.shuts());
-    let mut front = Front { shared, connection, wire, timer, idles: true, is_ending: false, shuts_before };
+    let (timer, shuts_before) = (Timer::new(now + shared.worker.house.client_times.head), shared.worker.shuts());
+    let mut front = Front { shared, line, timer, idles: true, has_moved: false, is_ending: false, shuts_before };
+    front.shared.take(&early);
+    drop(early);
+    poll_fn(|context| {
+        entry.wake_by(context.waker());
+        Poll::Ready(())
+    })
+    .await;
     poll_fn(|context| front.poll(context)).await;
+    front.shared.connection().close();
     if !front.is_ending {
         // It is told what it did wrong.
-        let _over = timeout(LINGER_MAX, front.wire.linger()).await;
+        let _over = timeout(LINGER_MAX, front.linger()).await;
     }
-    front.wire.close();
-}
-
-fn builder() -> Builder {
-    let mut builder = Builder::new();
-    builder
-        .max_concurrent_streams(H2_STREAMS_MAX)
-        // Too many of them are found by `flood`.
-        .max_pending_accept_reset_streams(H2_STREAMS_MAX as usize)
-        .initial_window_size(H2_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
-        .max_header_list_size(HEAD_BYTES_MAX as u32)
-        .max_send_buffer_size(H2_STREAM_UNSENT_BYTES_MAX)
-        .enable_connect_protocol();
-    builder
+    front.line.close();
 }
 
 impl Front {
@@ -129,90 +114,140 @@ impl Front {
         let (worker, face) = (&self.shared.worker, &self.shared.face);
         let has_none = self.shared.streams.get() == 0;
         if !self.is_ending && (worker.is_ending(face) || has_none && worker.ends_idle(face, self.shuts_before)) {
-            self.connection.graceful_shutdown();
             return self.end(context);
         }
-        if self.wire.is_flooded() {
-            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            let _sent = self.poll_frames(context);
-            return Poll::Ready(());
-        }
         let begins_to_idle = has_none && !std::mem::replace(&mut self.idles, has_none);
-        if self.wire.has_moved() || begins_to_idle {
+        if std::mem::take(&mut self.has_moved) || begins_to_idle {
             self.timer.set_in(if self.is_ending { LINGER_MAX } else { worker.house.client_times.head });
         }
         self.idles = has_none;
         if !has_none || !self.timer.has_passed(context) {
             return Poll::Pending;
         }
-        if self.is_ending {
-            return Poll::Ready(());
-        }
-        self.connection.graceful_shutdown();
-        self.end(context)
+        if self.is_ending { Poll::Ready(()) } else { self.end(context) }
     }
 
-    /// The client was told so.
+    /// The client is told so.
     fn end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.shared.connection().announce_end();
         (self.is_ending, self.idles) = (true, false);
         self.poll(context)
     }
 
     /// Moves frames both ways; ready when that is over.
     fn poll_frames(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let shared = self.shared.clone();
+        shared.connection().wake_by(context.waker());
         loop {
-            match self.connection.poll_accept(context) {
-                Poll::Ready(Some(Ok((request, respond)))) => self.shared.begin(request, respond),
-                Poll::Ready(_) => {
-                    // What it says last.
-                    let _sent = self.wire.poll_send(context);
-                    return Poll::Ready(());
-                }
-                Poll::Pending => break,
+            let is_all = self.poll_read(context).is_pending();
+            match self.poll_send(context) {
+                Poll::Ready(Ok(())) if shared.connection().is_over() => return Poll::Ready(()),
+                Poll::Ready(Ok(())) if is_all => return Poll::Pending,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
             }
         }
-        match self.wire.poll_send(context) {
-            Poll::Ready(Err(_)) => Poll::Ready(()),
-            _ => Poll::Pending,
+    }
+
+    /// Takes what came; ready when something has to be sent before more of it is.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let shared = self.shared.clone();
+        let worker = &shared.worker;
+        loop {
+            {
+                let connection = shared.connection();
+                if connection.is_full() || connection.is_over() {
+                    return Poll::Ready(());
+                }
+            }
+            let read = worker.scratch.borrow_mut().poll_read(&mut self.line, context);
+            match ready!(read) {
+                Ok(count @ 1..) => shared.take(worker.scratch.borrow().bytes(count)),
+                // What it has been told is all it will be.
+                _ => shared.connection().close(),
+            }
+        }
+    }
+
+    /// Sends what there is. Frames of one turn of this task, of whichever streams, go out together: one system call, and one
+    /// record of TLS.
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let connection = &mut *self.shared.connection();
+        while !connection.unsent().is_empty() {
+            let taken = ready!(self.line.poll_write(context, connection.unsent()))?;
+            if taken == 0 {
+                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+            }
+            connection.sent(taken);
+            self.has_moved = true;
+        }
+        if let Some(buffer) = connection.take_back() {
+            self.shared.worker.http2.spare.give_back(buffer);
+        }
+        self.line.poll_flush(context)
+    }
+
+    /// Lets the client read what it was told last: what it still sends is thrown away.
+    async fn linger(&mut self) {
+        let ended = poll_fn(|context| self.line.poll_shutdown(context)).await;
+        let mut left = if ended.is_ok() { LINGER_BYTES_MAX } else { 0 };
+        while left > 0 {
+            match poll_fn(|context| self.line.poll_discard(context)).await {
+                Ok(count @ 1..) => left = left.saturating_sub(count),
+                _ => return,
+            }
         }
     }
 }
 
 impl Shared {
-    /// Looks at a request, sends it on if that is possible without a wait, and has it served.
-    fn begin(self: &Rc<Self>, request: Request<RecvStream>, mut respond: SendResponse<Piece>) {
-        let (worker, http2) = (&self.worker, &self.worker.http2);
-        let is_full = http2.streams.get() >= CONNECTIONS_MAX.div_ceil(per_thread::threads());
-        if is_full || self.streams.get() >= H2_STREAMS_SERVED_MAX {
-            return respond.send_reset(Reason::REFUSED_STREAM);
-        }
-        let head = &mut *http2.head.borrow_mut();
-        head.clear();
-        let protocol = request.extensions().get::<Protocol>();
-        let key = if protocol.is_some() { websocket_key() } else { String::new() };
-        let coding = match http2heads::write(
-            head,
-            &request,
-            protocol.map(Protocol::as_str),
-            !request.body().is_end_stream(),
-            &key,
-        ) {
-            Ok(coding) => coding,
-            Err(malformed) => {
-                tracing::debug!(%malformed, "a request of HTTP/2");
-                worker.house.metrics.unrouted().here().answered(400, Took::at_once(Duration::ZERO));
-                return respond.send_reset(Reason::PROTOCOL_ERROR);
+    pub fn connection(&self) -> RefMut<'_, Connection> {
+        let mut connection = self.connection.borrow_mut();
+        connection.lend(|| self.worker.http2.spare.take());
+        connection
+    }
+
+    /// Takes what the client sent: its requests begin.
+    fn take(self: &Rc<Self>, mut bytes: &[u8]) {
+        let http2 = &self.worker.http2;
+        while !bytes.is_empty() {
+            let head = &mut *http2.head.borrow_mut();
+            let (used, event) = self.connection().receive(bytes, head);
+            bytes = &bytes[used..];
+            match event {
+                Some(Event::Request(request)) => self.begin(&request, head),
+                Some(Event::Malformed(malformed)) => {
+                    tracing::debug!(%malformed, "a request of HTTP/2");
+                    self.worker.house.metrics.unrouted().here().answered(400, Took::at_once(Duration::ZERO));
+                }
+                None => {}
             }
-        };
-        let asked = Asked { head: request.method() == Method::HEAD, upgrade: protocol.is_some() };
-        let inbound = Inbound::request(request.into_body(), coding);
-        let stream = FromClient::new(inbound, respond, asked, self.sending.clone(), self.tls.clone());
+        }
+        self.connection().is_flooded(|| Instant::now().into_std());
+    }
+
+    /// Looks at a request, sends it on if that is possible without a wait, and has it served.
+    fn begin(self: &Rc<Self>, request: &Request, head: &Head) {
+        let worker = &self.worker;
+        let is_full = worker.http2.streams.get() >= CONNECTIONS_MAX.div_ceil(per_thread::threads());
+        if is_full || self.streams.get() >= H2_STREAMS_SERVED_MAX {
+            let connection = &mut *self.connection();
+            connection.reset(request.key, Reason::RefusedStream);
+            return connection.release(request.key);
+        }
+        let stream = FromClient::new(self.clone(), request, self.tls.clone());
         let line = Line::Stream(Box::new(Stream::FromClient(stream)));
         // On the heap, since a task is moved several times before it runs.
         let mut client = Box::new(Client::new(line, self.peer, self.face.clone(), worker));
-        let Some((arrival, _)) = look(worker, &client.peer, head) else {
-            // It was written whole, unless it is longer than any head may be.
-            return client.line.reset();
+        let arrival = if request.is_too_large {
+            nonsense(worker, &client.peer, head.bytes(), 431, "the request's headers are larger than was offered")
+        } else {
+            match look(worker, &client.peer, head.bytes()) {
+                Some((arrival, _)) => arrival,
+                // It was written whole, unless it is longer than any head may be.
+                None => return client.line.reset(),
+            }
         };
         let counted = Served::new(self.clone());
         spawn_local(async move {

@@ -4,7 +4,7 @@
 use super::fault::fault;
 use super::piece::{Piece, Sending, Waiting};
 use crate::limits::H2_STREAM_UNSENT_BYTES_MAX;
-use h2::{Reason, SendStream};
+use h2::SendStream;
 use http1::{Body, Framing};
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
@@ -116,18 +116,5 @@ impl Outbound {
         }
         self.is_over = true;
         self.stream.send_data(self.sending.piece(), true).map_err(fault)
-    }
-
-    pub fn is_over(&self) -> bool {
-        self.is_over
-    }
-
-    pub fn reset(&mut self, reason: Reason) {
-        self.stream.send_reset(reason);
-    }
-
-    /// Whether the peer wants no more of the stream.
-    pub fn poll_left(&mut self, context: &mut Context<'_>) -> bool {
-        !self.is_over && self.stream.poll_reset(context).is_ready()
     }
 }

@@ -1,6 +1,6 @@
 //! Data that waits to be sent, in buffers that a thread uses again and again.
 
-use crate::limits::{H2_PIECE_BYTES, H2_SPARE_PIECES_MAX, H2_UNSENT_BYTES_MAX};
+use crate::limits::{H2_PIECE_BYTES, H2_SPARE_BYTES_MAX, H2_SPARE_PIECES_MAX, H2_UNSENT_BYTES_MAX};
 use bytes::Buf;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ impl Spare {
 
     pub fn give_back(&self, mut bytes: Vec<u8>) {
         let spare = &mut *self.empty.borrow_mut();
-        if bytes.capacity() > 0 && spare.len() < H2_SPARE_PIECES_MAX {
+        if (1..=H2_SPARE_BYTES_MAX).contains(&bytes.capacity()) && spare.len() < H2_SPARE_PIECES_MAX {
             bytes.clear();
             spare.push(bytes);
         }

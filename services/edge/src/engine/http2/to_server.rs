@@ -14,8 +14,8 @@ use h2::client::ResponseFuture;
 use h2::ext::Protocol;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
-use http1::Framing;
-use http2heads::{Coding, put_line, put_lines};
+use http1::{Coding, Framing};
+use http2heads::{put_line, put_lines};
 use sha1::{Digest, Sha1};
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -163,7 +163,7 @@ impl ToServer {
         let coding = if ending == Ending::Chunked { Coding::Chunked } else { Coding::Plain };
         put_head(&mut head, parts.status, &parts.headers, ending);
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        self.response = Response::Body(Inbound::answer(stream, coding, length.filter(|_| !is_switch)));
+        self.response = Response::Body(Inbound::new(stream, coding, length.filter(|_| !is_switch)));
         Poll::Ready(Ok(head.into()))
     }
 

@@ -1,19 +1,15 @@
-//! What a connection of HTTP/2 is driven over. Frames that are written in one turn of its task, of whichever streams, are
+//! What a connection of HTTP/2 to a server is driven over. Frames that are written in one turn of its task, of whichever streams, are
 //! gathered and go out together: one system call, and one record of TLS.
 
 use super::super::line::Line;
-use super::flood::Flood;
 use super::piece::Spare;
-use crate::limits::{H2_WIRE_BYTES, LINGER_BYTES_MAX};
-use bytes::{Buf, Bytes};
+use crate::limits::H2_WIRE_BYTES;
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
 
 /// Shared by a connection and its task.
 #[derive(Clone)]
@@ -21,30 +17,15 @@ pub(super) struct Wire(Rc<RefCell<State>>);
 
 struct State {
     line: Line,
-    /// What was read before it was known to be HTTP/2.
-    early: Bytes,
     unsent: Vec<u8>,
     from: usize,
     spare: Rc<Spare>,
-    /// Of a client.
-    flood: Option<Flood>,
-    /// The peer took something since that was last asked.
-    has_moved: bool,
     has_heard: bool,
 }
 
 impl Wire {
-    pub fn to_client(line: Line, early: Bytes, spare: Rc<Spare>) -> Self {
-        Self::new(line, early, spare, Some(Flood::new(Instant::now())))
-    }
-
-    pub fn to_server(line: Line, spare: Rc<Spare>) -> Self {
-        Self::new(line, Bytes::new(), spare, None)
-    }
-
-    fn new(line: Line, early: Bytes, spare: Rc<Spare>, flood: Option<Flood>) -> Self {
-        let (unsent, from, has_moved, has_heard) = (Vec::new(), 0, false, false);
-        Self(Rc::new(RefCell::new(State { line, early, unsent, from, spare, flood, has_moved, has_heard })))
+    pub fn new(line: Line, spare: Rc<Spare>) -> Self {
+        Self(Rc::new(RefCell::new(State { line, unsent: Vec::new(), from: 0, spare, has_heard: false })))
     }
 
     /// Sends what was gathered.
@@ -52,31 +33,9 @@ impl Wire {
         self.0.borrow_mut().poll_send(context)
     }
 
-    /// Whether the peer took something since this was last asked.
-    pub fn has_moved(&self) -> bool {
-        std::mem::take(&mut self.0.borrow_mut().has_moved)
-    }
-
-    /// Whether the client sends too much of what is of no use.
-    pub fn is_flooded(&self) -> bool {
-        self.0.borrow_mut().flood.as_mut().is_some_and(|flood| flood.is_over(Instant::now))
-    }
-
     /// Whether the peer has said anything.
     pub fn has_heard(&self) -> bool {
         self.0.borrow().has_heard
-    }
-
-    /// Lets the peer read what it was told last: what it still sends is thrown away.
-    pub async fn linger(&self) {
-        let ended = poll_fn(|context| self.0.borrow_mut().line.poll_shutdown(context));
-        let mut left = if ended.await.is_ok() { LINGER_BYTES_MAX } else { 0 };
-        while left > 0 {
-            match poll_fn(|context| self.0.borrow_mut().line.poll_discard(context)).await {
-                Ok(count @ 1..) => left = left.saturating_sub(count),
-                _ => return,
-            }
-        }
     }
 
     /// Before it is dropped.
@@ -93,7 +52,6 @@ impl State {
                 return Poll::Ready(Err(ErrorKind::WriteZero.into()));
             }
             self.from += taken;
-            self.has_moved = true;
         }
         self.from = 0;
         self.spare.give_back(std::mem::take(&mut self.unsent));
@@ -121,30 +79,14 @@ impl State {
         }
         Poll::Ready(Ok(()))
     }
-
-    fn put(&mut self, bytes: &[u8]) {
-        self.unsent.extend_from_slice(bytes);
-        if let Some(flood) = &mut self.flood {
-            flood.went(bytes);
-        }
-    }
 }
 
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let State { line, early, flood, has_heard, spare, .. } = &mut *self.0.borrow_mut();
+        let State { line, has_heard, spare, .. } = &mut *self.0.borrow_mut();
         let before = buffer.filled().len();
-        if early.is_empty() {
-            ready!(spare.read_into(buffer, |room| line.poll_read(context, room)))?;
-        } else {
-            let count = early.len().min(buffer.remaining());
-            buffer.put_slice(&early[..count]);
-            early.advance(count);
-        }
+        ready!(spare.read_into(buffer, |room| line.poll_read(context, room)))?;
         *has_heard |= buffer.filled().len() > before;
-        if let Some(flood) = flood {
-            flood.came(&buffer.filled()[before..]);
-        }
         Poll::Ready(Ok(()))
     }
 }
@@ -153,7 +95,7 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let state = &mut *self.0.borrow_mut();
         ready!(state.poll_room(context))?;
-        state.put(bytes);
+        state.unsent.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -164,7 +106,7 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let state = &mut *self.0.borrow_mut();
         ready!(state.poll_room(context))?;
-        parts.iter().for_each(|part| state.put(part));
+        parts.iter().for_each(|part| state.unsent.extend_from_slice(part));
         Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()))
     }
 

@@ -84,7 +84,7 @@ pub(super) async fn make(worker: &Worker, server: &Arc<Server>, connection: Conn
     let kind = Kind { upstream: line.upstream().cloned(), patience };
     let Http2 { spare, links, .. } = &worker.http2;
     let scheme = if line.is_secure() { Scheme::HTTPS } else { Scheme::HTTP };
-    let wire = Wire::to_server(line, spare.clone());
+    let wire = Wire::new(line, spare.clone());
     let made = builder().handshake(wire.clone()).await;
     let (handle, connection) = made.map_err(|error| Failure::Dial(fault(error)))?;
     let queue = links.borrow_mut().of(server).kind(kind.want()).queue.clone();
