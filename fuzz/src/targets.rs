@@ -15,6 +15,7 @@
 //! | `proxy_header` | pieces change nothing; what is written of it is read the same |
 //! | `client_hello` | what is said of a handshake's beginning holds for all of it, however it is cut into records |
 //! | `http2_request` | a request of HTTP/2 is refused, or is exactly one request of HTTP/1 that says the same, also back in HTTP/2 |
+//! | `http2_frames` | the pieces in which a client's frames come change nothing; what it is sent is whole frames |
 //! | `certificate_document` | it is written as it was read; what was sealed is opened to the same or not at all, and is not shown |
 //! | `ocsp_response` | what is believed was signed; what is not signed says no more, and nothing is believed when it is over |
 //! | `token` | none passes unsigned, chooses its algorithm, or says what is not asked for; what it carries into heads splits no line |
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Target> {
         target("proxy_header", arrivals::proxy_header, arrivals::PROXY_WORDS, 1),
         target("client_hello", arrivals::client_hello, arrivals::HELLO_WORDS, 1),
         target("http2_request", http2::request, http2::WORDS, 2),
+        target("http2_frames", http2::frames, http2::FRAME_WORDS, 4),
         target("certificate_document", certificates::document, certificates::WORDS, 2),
         target("ocsp_response", ocsp::response, ocsp::WORDS, 10),
         target("token", tokens::token, tokens::WORDS, 2),

@@ -60,6 +60,8 @@ struct Front {
     /// While it has no streams.
     timer: Timer,
     idles: bool,
+    /// Nothing more is heard of it.
+    was_over: bool,
     /// The client took something since this was last looked at.
     has_moved: bool,
     /// The client was told that it ends.
@@ -87,7 +89,8 @@ pub(in super::super) async fn serve(
         worker,
     });
     let (timer, shuts_before) = (Timer::new(now + shared.worker.house.client_times.head), shared.worker.shuts());
-    let mut front = Front { shared, line, timer, idles: true, has_moved: false, is_ending: false, shuts_before };
+    let mut front =
+        Front { shared, line, timer, idles: true, was_over: false, has_moved: false, is_ending: false, shuts_before };
     front.shared.take(&early);
     drop(early);
     poll_fn(|context| {
@@ -116,15 +119,18 @@ impl Front {
         if !self.is_ending && (worker.is_ending(face) || has_none && worker.ends_idle(face, self.shuts_before)) {
             return self.end(context);
         }
+        let is_over = self.shared.connection().is_over();
         let begins_to_idle = has_none && !std::mem::replace(&mut self.idles, has_none);
-        if std::mem::take(&mut self.has_moved) || begins_to_idle {
-            self.timer.set_in(if self.is_ending { LINGER_MAX } else { worker.house.client_times.head });
+        let begins_to_end = is_over && !std::mem::replace(&mut self.was_over, is_over);
+        let is_last = self.is_ending || is_over;
+        if std::mem::take(&mut self.has_moved) || begins_to_idle || begins_to_end {
+            self.timer.set_in(if is_last { LINGER_MAX } else { worker.house.client_times.head });
         }
         self.idles = has_none;
-        if !has_none || !self.timer.has_passed(context) {
+        if !(has_none || is_over) || !self.timer.has_passed(context) {
             return Poll::Pending;
         }
-        if self.is_ending { Poll::Ready(()) } else { self.end(context) }
+        if is_last { Poll::Ready(()) } else { self.end(context) }
     }
 
     /// The client is told so.
