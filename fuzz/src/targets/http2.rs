@@ -19,6 +19,7 @@ const OFFERED: http2::Limits = http2::Limits {
     connection_window_bytes: 2000,
     head_bytes_max: 4000,
     unsent_bytes_max: 1000,
+    stream_unsent_bytes_max: 500,
     websocket_key: || "dGhlIHNhbXBsZSBub25jZQ==".to_owned(),
 };
 

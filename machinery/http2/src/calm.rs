@@ -10,6 +10,11 @@ pub const CALM_BURST: i64 = 1000;
 /// and how many more each second.
 pub const CALM_PER_SECOND: f64 = 200.0;
 
+/// What a frame that carries something pays.
+const USE: i64 = 2;
+/// Of a reset: with its HEADERS, half a request nobody wants (CVE-2023-44487).
+const RESET_COST: i64 = 4;
+
 #[derive(Debug)]
 pub(crate) struct Calm {
     allowance: i64,
@@ -27,17 +32,23 @@ impl Calm {
 
     /// A frame of the client's.
     pub fn came(&mut self, frame: Head) {
-        if frame.kind == kind::RST_STREAM {
-            self.resets += worth(frame);
-        } else {
-            self.allowance = (self.allowance + worth(frame)).min(CALM_BURST);
-        }
+        let cost = cost(frame);
+        if frame.kind == kind::RST_STREAM { self.resets -= cost } else { self.allowance -= cost }
+    }
+
+    /// One that carried something: a request, data of one, or its end.
+    pub fn was_of_use(&mut self) {
+        self.allowance = (self.allowance + USE).min(CALM_BURST);
+    }
+
+    /// One that we had to reset a stream for: as if the client had (CVE-2025-8671).
+    pub fn was_at_fault(&mut self) {
+        self.resets -= RESET_COST;
     }
 
     /// A frame of ours that carries something.
-    pub fn went(&mut self, frame: Head) {
-        let worth = worth(frame).max(0);
-        self.pay(worth);
+    pub fn went(&mut self) {
+        self.pay(USE);
     }
 
     /// Whether it is too much.
@@ -58,20 +69,17 @@ impl Calm {
     }
 }
 
-/// What a frame adds to the allowance; taken from it if negative.
-fn worth(frame: Head) -> i64 {
+/// What a frame takes from the allowance.
+fn cost(frame: Head) -> i64 {
     match frame.kind {
-        kind::DATA if frame.bytes > 0 => 2,
-        kind::DATA if frame.has(flag::END_STREAM) => 0,
-        kind::HEADERS => 2,
-        // With its HEADERS, half a request nobody wants (CVE-2023-44487).
-        kind::RST_STREAM => -4,
+        kind::DATA => i64::from(frame.bytes == 0 && !frame.has(flag::END_STREAM)),
+        // As many windows open as there is data.
+        kind::HEADERS | kind::WINDOW_UPDATE => 0,
+        kind::RST_STREAM => RESET_COST,
         kind::SETTINGS if frame.has(flag::ACK) => 0,
-        kind::SETTINGS => -8,
-        // As many as there is data.
-        kind::WINDOW_UPDATE => 0,
-        // PRIORITY, PING, CONTINUATION, empty DATA, and what nobody knows.
-        _ => -1,
+        kind::SETTINGS => 8,
+        // PRIORITY, PING, CONTINUATION, and what nobody knows.
+        _ => 1,
     }
 }
 
@@ -88,7 +96,12 @@ mod tests {
         let now = Instant::now();
         let mut calm = Calm::new(now);
         (0..100_000).any(|_| {
-            frames.iter().for_each(|frame| calm.came(*frame));
+            for frame in frames {
+                calm.came(*frame);
+                if frame.kind == kind::HEADERS || frame.kind == kind::DATA && frame.bytes > 0 {
+                    calm.was_of_use();
+                }
+            }
             calm.is_over(|| now)
         })
     }
@@ -113,6 +126,17 @@ mod tests {
     }
 
     #[test]
+    fn resets_that_the_client_makes_us_send_are_its_own() {
+        let now = Instant::now();
+        let mut calm = Calm::new(now);
+        (0..1000).for_each(|_| {
+            calm.was_of_use();
+            calm.was_at_fault();
+        });
+        assert!(calm.is_over(|| now));
+    }
+
+    #[test]
     fn time_pays_and_so_does_what_we_send() {
         let now = Instant::now();
         let mut calm = Calm::new(now);
@@ -122,8 +146,7 @@ mod tests {
         let mut calm = Calm::new(now);
         for _ in 0..10_000 {
             calm.came(frame(6, 0, 8));
-            calm.went(frame(0, 0, 1));
-            calm.went(frame(6, 1, 8));
+            calm.went();
         }
         assert!(!calm.is_over(|| now));
     }

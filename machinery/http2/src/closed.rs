@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 /// What is remembered of each connection.
-const CLOSED_KEPT_MAX: usize = 64;
+const CLOSED_KEPT_MAX: usize = 128;
 
 #[derive(Debug, Default)]
 pub(crate) struct Closed(VecDeque<u32>);

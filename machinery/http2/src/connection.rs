@@ -6,6 +6,7 @@ mod send;
 mod settings;
 
 use crate::calm::Calm;
+use crate::closed::How;
 use crate::frame::{MASK_31, PAYLOAD_BYTES_MAX, kind};
 use crate::hpack::Decoder;
 use crate::out::Out;
@@ -40,6 +41,8 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// Data that waits for the socket.
     pub unsent_bytes_max: usize,
+    /// A stream's share of it.
+    pub stream_unsent_bytes_max: usize,
     /// Drawn for a websocket, which HTTP/2 needs none for.
     pub websocket_key: fn() -> String,
 }
@@ -68,6 +71,10 @@ pub struct Connection {
     ending: Ending,
     /// Streams wait until more can be sent.
     someone_waits: bool,
+    /// Begins whenever there is room: each stream has its share of every round.
+    round: u64,
+    /// Who was woken first for the last.
+    first_woken: u32,
     /// Something is to be sent, and the task was woken for it.
     is_stirred: bool,
     waker: Option<Waker>,
@@ -144,6 +151,8 @@ impl Connection {
             calm: Calm::new(now),
             ending: Ending::No,
             someone_waits: false,
+            round: 1,
+            first_woken: 0,
             is_stirred: false,
             waker: None,
         };
@@ -163,11 +172,9 @@ impl Connection {
 
     /// So much of it went.
     pub fn sent(&mut self, count: usize) {
-        let before = self.out.unsent().len();
         self.out.sent(count);
-        let half = self.limits.unsent_bytes_max / 2;
-        if before >= half && before - count < half {
-            self.wake_for_room();
+        if self.out.unsent().len() < self.limits.unsent_bytes_max / 2 {
+            self.begin_round();
         }
     }
 
@@ -315,7 +322,7 @@ impl Connection {
     fn drop_data(&mut self, key: Key) {
         if let Some(stream) = self.streams.get(key) {
             let unread = stream.unread().len();
-            (stream.from, stream.data) = (0, Vec::new());
+            (stream.from, stream.data, stream.trailers) = (0, Vec::new(), Vec::new());
             self.give_back_of_connection(unread);
         }
     }
@@ -336,7 +343,10 @@ impl Connection {
 
     fn give_back_of_connection(&mut self, count: usize) {
         self.unreturned += count;
-        if self.unreturned >= self.limits.connection_window_bytes as usize / 2 && self.ending != Ending::Over {
+        // What some streams leave unread must not keep from others what is left.
+        let left = usize::try_from(self.receive_window).unwrap_or(0);
+        let enough = left.min(self.limits.connection_window_bytes as usize / 2);
+        if count > 0 && self.unreturned >= enough && self.ending != Ending::Over {
             let bytes = mem::take(&mut self.unreturned);
             self.receive_window += bytes as i64;
             self.out.window_update(0, bytes);
@@ -353,13 +363,18 @@ impl Connection {
         }
     }
 
-    fn wake_for_room(&mut self) {
+    /// There is room. Those who wait for it are woken in turn, each time another one first: it may be no more than one takes.
+    fn begin_round(&mut self) {
+        self.round += 1;
         if mem::take(&mut self.someone_waits) {
-            self.streams.each(|stream| {
+            let mut first = None;
+            self.streams.each_behind(self.first_woken, |stream| {
                 if mem::take(&mut stream.waits_for_room) {
+                    first.get_or_insert(stream.id);
                     stream.wake();
                 }
             });
+            self.first_woken = first.unwrap_or(0);
         }
     }
 
@@ -373,13 +388,16 @@ impl Connection {
     fn follow(&mut self, fault: Fault) {
         match fault {
             Fault::Connection(reason) => self.fail(reason),
-            Fault::Stream(id, reason) => match self.streams.find(id) {
-                Some(key) => self.reset(key, reason),
-                None => {
-                    self.streams.closed.put(id, crate::closed::How::ByUs);
-                    self.out.reset(id, reason);
+            Fault::Stream(id, reason) => {
+                if reason != Reason::RefusedStream {
+                    self.calm.was_at_fault();
                 }
-            },
+                if let Some(key) = self.streams.find(id) {
+                    return self.reset(key, reason);
+                }
+                self.streams.closed.put(id, How::ByUs);
+                self.out.reset(id, reason);
+            }
         }
     }
 }

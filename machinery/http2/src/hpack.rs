@@ -26,4 +26,6 @@ pub(crate) enum BadBlock {
     Index,
     #[error("the table cannot be of this size, or not here")]
     TableSize,
+    #[error("the fields are far larger than any head may be")]
+    TooLarge,
 }

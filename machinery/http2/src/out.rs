@@ -40,11 +40,10 @@ impl Out {
         (self.bytes.is_empty() && self.bytes.capacity() > 0).then(|| std::mem::take(&mut self.bytes))
     }
 
-    pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Head {
+    pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let head = Head { bytes: payload.len(), kind, flags, stream };
         self.bytes.extend_from_slice(&head.written());
         self.bytes.extend_from_slice(payload);
-        head
     }
 
     /// A frame whose payload is written in place; `None`: it is not sent. One that is longer than `payload_bytes_max` goes on in
@@ -55,7 +54,7 @@ impl Out {
         mut head: Head,
         ends: u8,
         write: impl FnOnce(&mut Vec<u8>) -> Result<Option<(T, u8)>, E>,
-    ) -> Result<Option<(T, Head)>, E> {
+    ) -> Result<Option<T>, E> {
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(&head.written());
         let from = self.bytes.len();
@@ -71,7 +70,7 @@ impl Out {
         if head.bytes <= payload_bytes_max {
             head.flags |= ends;
             self.bytes[begin..from].copy_from_slice(&head.written());
-            return Ok(Some((told, head)));
+            return Ok(Some(told));
         }
         let block = self.bytes.split_off(from);
         self.bytes.truncate(begin);
@@ -81,7 +80,7 @@ impl Out {
             let flags = if at == 0 { head.flags } else { 0 } | if at == last { ends } else { 0 };
             self.frame(kind, flags, head.stream, part);
         }
-        Ok(Some((told, head)))
+        Ok(Some(told))
     }
 
     pub fn reset(&mut self, stream: u32, reason: Reason) {

@@ -30,7 +30,7 @@ pub enum Malformed {
     Pseudo,
     #[error("the method is no token")]
     Method,
-    #[error("the authority and Host name different hosts")]
+    #[error("the authority is none, or Host names another")]
     Host,
     #[error("the path does not begin with a slash, or has what no path has")]
     Path,

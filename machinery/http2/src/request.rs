@@ -185,6 +185,9 @@ impl Head {
             self.lines.extend_from_slice(part);
         }
         if !self.authority.is_empty() {
+            if !is_word(&self.authority) {
+                return Err(Malformed::Host);
+            }
             put_line(&mut self.lines, b"host", &self.authority);
         }
         Ok(())
@@ -205,7 +208,9 @@ impl Head {
         let is_tunnel = self.has(seen::PROTOCOL);
         let mut told = Told { coding: Coding::Plain, is_tunnel, is_head: self.method == b"HEAD", length: self.length };
         if is_tunnel {
-            told.length = None;
+            if self.length.is_some() {
+                return Err(Malformed::ContentLength);
+            }
             self.lines.extend_from_slice(b"connection: upgrade\r\n");
             put_line(&mut self.lines, b"upgrade", &self.protocol);
             if self.protocol == b"websocket" {

@@ -37,6 +37,9 @@ pub(crate) struct Stream {
     /// It ended before its time.
     pub reset: Option<Cut>,
     pub waits_for_room: bool,
+    /// What it has sent in the round that it sent last in.
+    pub taken: usize,
+    pub round: u64,
     pub waker: Option<Waker>,
 }
 
@@ -89,11 +92,10 @@ impl Streams {
             self.slots.len() as u32 - 1
         });
         let stream = &mut self.slots[slot as usize];
-        // Its buffers stay.
-        let (mut data, mut trailers) = (mem::take(&mut stream.data), mem::take(&mut stream.trailers));
+        // Its buffer stays.
+        let mut data = mem::take(&mut stream.data);
         data.clear();
-        trailers.clear();
-        *stream = Stream { id, data, trailers, receive_window, send_window, ..Stream::default() };
+        *stream = Stream { id, data, receive_window, send_window, ..Stream::default() };
         self.order.push((id, slot));
         self.open += 1;
         Key { slot, id }
@@ -106,7 +108,7 @@ impl Streams {
             let stream = &mut self.slots[key.slot as usize];
             let by_client = stream.reset.is_none_or(|cut| cut.by_client);
             self.closed.put(key.id, if by_client { How::ByClient } else { How::ByUs });
-            (stream.id, stream.waker) = (0, None);
+            (stream.id, stream.waker, stream.trailers) = (0, None, Vec::new());
             self.vacant.push(key.slot);
         }
         if self.order.is_empty() {
@@ -135,8 +137,14 @@ impl Streams {
         Some(changed)
     }
 
-    pub fn each(&mut self, mut visit: impl FnMut(&mut Stream)) {
-        for (_, slot) in &self.order {
+    pub fn each(&mut self, visit: impl FnMut(&mut Stream)) {
+        self.each_behind(0, visit);
+    }
+
+    /// Each, and first those whose identifiers are behind this one.
+    pub fn each_behind(&mut self, id: u32, mut visit: impl FnMut(&mut Stream)) {
+        let (before, behind) = self.order.split_at(self.order.partition_point(|(other, _)| *other <= id));
+        for (_, slot) in behind.iter().chain(before) {
             visit(&mut self.slots[*slot as usize]);
         }
     }

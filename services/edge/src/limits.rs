@@ -107,7 +107,7 @@ pub const H2_STREAMS_SERVED_MAX: usize = 2 * H2_STREAMS_MAX;
 pub const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// and of all bodies of a connection.
 pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
-/// What of one stream to a server waits to be sent.
+/// What of one stream waits to be sent.
 pub const H2_STREAM_UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// What of all streams of a connection waits to be sent; a peer that opens its windows and reads nothing has this much.
 pub const H2_UNSENT_BYTES_MAX: usize = 512 * 1024;

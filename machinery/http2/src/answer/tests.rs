@@ -14,7 +14,9 @@ fn written(lines: &str, asked: Asked) -> Result<Option<(Told, Vec<String>)>, Bad
 fn fields(block: &[u8]) -> Vec<String> {
     let mut fields = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Decoder::new().decode(block, |field| fields.push(format!("{}: {}", text(field.name), text(field.value)))).unwrap();
+    Decoder::new()
+        .decode(block, usize::MAX, |field| fields.push(format!("{}: {}", text(field.name), text(field.value))))
+        .unwrap();
     fields
 }
 

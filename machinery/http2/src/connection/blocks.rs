@@ -3,10 +3,11 @@
 use super::{Connection, Ending, Event, Request};
 use crate::closed::How;
 use crate::frame::{Head as Frame, MASK_31, flag};
+use crate::hpack::{BadBlock, Field};
 use crate::reason::{Fault, Reason};
 use crate::request::{Head, put_trailer};
 use crate::stream::{Cut, Key};
-use http1::{Asked, Coding};
+use http1::{Asked, Coding, TRAILER_BYTES_MAX};
 use std::mem;
 
 /// Fields that go on in the next frame.
@@ -93,10 +94,10 @@ impl Connection {
         match self.purpose(begun) {
             Ok(Purpose::Request) => self.request(begun, fields, head),
             Ok(Purpose::Trailers(key)) => self.trailers(key, fields).map(|()| None),
-            Ok(Purpose::Nothing) => self.decoder.decode(fields, |_| {}).map_err(|_| COMPRESSION).map(|()| None),
+            Ok(Purpose::Nothing) => self.decode(fields, |_| {}).map(|()| None),
             Err(fault @ Fault::Connection(_)) => Err(fault),
             Err(fault) => {
-                self.decoder.decode(fields, |_| {}).map_err(|_| COMPRESSION)?;
+                self.decode(fields, |_| {})?;
                 Err(fault)
             }
         }
@@ -143,17 +144,17 @@ impl Connection {
     fn request(&mut self, begun: Begun, fields: &[u8], head: &mut Head) -> Result<Option<Event>, Fault> {
         let bytes_max = self.limits.head_bytes_max;
         head.clear();
-        self.decoder.decode(fields, |field| head.put(field, bytes_max)).map_err(|_| COMPRESSION)?;
+        self.decode(fields, |field| head.put(field, bytes_max))?;
         let is_too_large = head.is_too_large(bytes_max);
         let told = match head.end(!begun.ends, self.limits.websocket_key) {
             Ok(told) => Some(told),
             Err(_) if is_too_large => None,
             Err(malformed) => {
-                self.streams.closed.put(begun.stream, How::ByUs);
-                self.out.reset(begun.stream, Reason::Protocol);
+                self.follow(Fault::Stream(begun.stream, Reason::Protocol));
                 return Ok(Some(Event::Malformed(malformed)));
             }
         };
+        self.calm.was_of_use();
         let window = i64::from(self.limits.stream_window_bytes);
         let key = self.streams.insert(begun.stream, window, self.peer.window);
         self.streams.change(key, |stream| {
@@ -172,20 +173,27 @@ impl Connection {
 
     /// The fields behind a body, and its end.
     fn trailers(&mut self, key: Key, fields: &[u8]) -> Result<(), Fault> {
-        let (mut lines, bytes_max, mut is_fit) = (Vec::new(), self.limits.head_bytes_max, true);
-        let put = |field: crate::hpack::Field<'_>| {
-            is_fit = is_fit && lines.len() <= bytes_max && put_trailer(&mut lines, field).is_some();
-        };
-        self.decoder.decode(fields, put).map_err(|_| COMPRESSION)?;
+        let (mut lines, mut is_fit) = (Vec::new(), true);
+        self.decode(fields, |field| {
+            let has_room = lines.len() + field.name.len() + field.value.len() <= TRAILER_BYTES_MAX;
+            is_fit = is_fit && has_room && put_trailer(&mut lines, field).is_some();
+        })?;
         if !is_fit {
             return Err(Fault::Stream(key.id(), Reason::Protocol));
         }
         if let Some(stream) = self.streams.get(key) {
             stream.trailers = lines;
         }
+        self.calm.was_of_use();
         self.ends(key)
     }
-}
 
-/// RFC 9113 §4.3: what follows could not be read either.
-const COMPRESSION: Fault = Fault::Connection(Reason::Compression);
+    /// RFC 9113 §4.3: when a block cannot be read, what follows could not be either.
+    fn decode(&mut self, fields: &[u8], visit: impl FnMut(Field<'_>)) -> Result<(), Fault> {
+        let decoded = self.decoder.decode(fields, 4 * self.limits.head_bytes_max, visit);
+        decoded.map_err(|bad| {
+            let is_too_large = bad == BadBlock::TooLarge;
+            Fault::Connection(if is_too_large { Reason::EnhanceYourCalm } else { Reason::Compression })
+        })
+    }
+}

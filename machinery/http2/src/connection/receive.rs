@@ -29,6 +29,8 @@ pub(super) struct Data {
     left: usize,
     padding: Padding,
     ends: bool,
+    /// Somebody took some of it.
+    is_of_use: bool,
 }
 
 /// What fills a frame up, behind its data (RFC 9113 §6.1).
@@ -127,7 +129,8 @@ impl Connection {
             };
             let is_padded = frame.has(flag::PADDED);
             let padding = if is_padded { Padding::Unknown } else { Padding::Left(0) };
-            let data = Data { key: data, left: frame.bytes, padding, ends: frame.has(flag::END_STREAM) };
+            let ends = frame.has(flag::END_STREAM);
+            let data = Data { key: data, left: frame.bytes, padding, ends, is_of_use: false };
             self.input = Input::Data(data);
             if begun.is_err() || frame.bytes > 0 {
                 return (used, begun);
@@ -222,9 +225,12 @@ impl Connection {
             *padding -= filling;
             used += filling;
             self.give_back_of(data.key, filling);
-            self.input = Input::Data(data);
-            if let Err(fault) = taken {
-                return (used, Err(fault));
+            match taken {
+                Ok(is_of_use) => data.is_of_use |= is_of_use,
+                Err(fault) => {
+                    self.input = Input::Data(data);
+                    return (used, Err(fault));
+                }
             }
         }
         if data.left > 0 || !matches!(data.padding, Padding::Left(0)) {
@@ -232,6 +238,9 @@ impl Connection {
             return (used, Ok(None));
         }
         self.input = Input::next_frame();
+        if data.is_of_use {
+            self.calm.was_of_use();
+        }
         let ended = match data.key {
             Some(key) if data.ends => self.ends(key),
             _ => Ok(()),
@@ -239,10 +248,11 @@ impl Connection {
         (used, ended.map(|()| None))
     }
 
-    fn take_data(&mut self, key: Option<Key>, bytes: &[u8]) -> Result<(), Fault> {
+    /// Whether somebody wanted it.
+    fn take_data(&mut self, key: Option<Key>, bytes: &[u8]) -> Result<bool, Fault> {
         let Some(stream) = key.and_then(|key| self.streams.get(key)).filter(|stream| stream.reset.is_none()) else {
             self.give_back_of_connection(bytes.len());
-            return Ok(());
+            return Ok(false);
         };
         let (id, count) = (stream.id, bytes.len());
         if let Some(left) = &mut stream.length_left {
@@ -259,7 +269,7 @@ impl Connection {
             stream.data.extend_from_slice(bytes);
             stream.wake();
         }
-        Ok(())
+        Ok(count > 0)
     }
 
     /// What nobody reads, of a stream or of nobody's.

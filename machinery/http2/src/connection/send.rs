@@ -50,9 +50,9 @@ impl Connection {
             let responded = Responded { head_bytes, status, framing, is_interim, is_all };
             Ok(Some((responded, if is_all { flag::END_STREAM } else { 0 })))
         })?;
-        let Some((responded, frame)) = sent else { return Ok(None) };
+        let Some(responded) = sent else { return Ok(None) };
         self.said_no_table = true;
-        self.calm.went(frame);
+        self.calm.went();
         if responded.status == 101 {
             // What comes now is no body.
             self.streams.change(key, |stream| stream.length_left = None);
@@ -64,12 +64,14 @@ impl Connection {
         Ok(Some(responded))
     }
 
-    /// How much data can be sent now.
+    /// How much data can be sent now. Of what there is room for at once no stream takes more than its share.
     pub fn room(&mut self, key: Key) -> usize {
         let unsent = self.limits.unsent_bytes_max.saturating_sub(self.out.unsent().len());
-        let connection = self.send_window;
+        let (connection, round) = (self.send_window, self.round);
         let Some(stream) = self.streams.get(key) else { return 0 };
-        usize::try_from(stream.send_window.min(connection)).unwrap_or(0).min(unsent)
+        let taken = if stream.round == round { stream.taken } else { 0 };
+        let share = self.limits.stream_unsent_bytes_max.saturating_sub(taken).min(unsent);
+        usize::try_from(stream.send_window.min(connection)).unwrap_or(0).min(share)
     }
 
     /// Sends data for which there is room, and the end of the stream with it.
@@ -81,13 +83,15 @@ impl Connection {
         }
         while let Some(part) = parts.next() {
             let flags = if is_last && parts.peek().is_none() { flag::END_STREAM } else { 0 };
-            let frame = self.out.frame(kind::DATA, flags, key.id(), part);
-            self.calm.went(frame);
+            self.out.frame(kind::DATA, flags, key.id(), part);
+            self.calm.went();
         }
-        let count = data.len() as i64;
-        self.send_window -= count;
+        let (count, round) = (data.len(), self.round);
+        self.send_window -= count as i64;
         if let Some(stream) = self.streams.get(key) {
-            stream.send_window -= count;
+            stream.send_window -= count as i64;
+            let taken = if stream.round == round { stream.taken } else { 0 };
+            (stream.round, stream.taken) = (round, taken + count);
         }
         if is_last {
             self.went(key);

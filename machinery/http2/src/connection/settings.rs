@@ -91,7 +91,7 @@ impl Connection {
             return Err(Reason::FlowControl);
         }
         if more > 0 {
-            self.wake_for_room();
+            self.begin_round();
         }
         Ok(())
     }
@@ -105,11 +105,8 @@ impl Connection {
                 let reason = if more == 0 { Reason::Protocol } else { Reason::FlowControl };
                 return Err(Fault::Connection(reason));
             }
-            let was_closed = self.send_window <= 0;
             self.send_window = window;
-            if was_closed {
-                self.wake_for_room();
-            }
+            self.begin_round();
             return Ok(());
         }
         self.not_idle(head.stream)?;

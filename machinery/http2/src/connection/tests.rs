@@ -10,6 +10,7 @@ const LIMITS: Limits = Limits {
     connection_window_bytes: 200_000,
     head_bytes_max: 16_000,
     unsent_bytes_max: 100_000,
+    stream_unsent_bytes_max: 40_000,
     websocket_key: || "key".to_owned(),
 };
 
@@ -168,16 +169,129 @@ fn data_waits_for_windows_and_for_the_socket() {
     peer.say(&setting(4, 4));
     assert_eq!(peer.connection.room(key), 0);
     peer.say(&setting(4, 1 << 20));
-    assert_eq!(peer.connection.room(key), 65_525);
-    peer.say(&window_update(0, 1 << 20));
     peer.hear();
-    assert_eq!(peer.connection.room(key), 100_000);
-    peer.connection.send(key, &[0; 100_000], false).unwrap();
-    assert!(peer.connection.is_full() && peer.connection.room(key) == 0);
+    assert_eq!(peer.connection.room(key), 40_000);
+    peer.connection.send(key, &[0; 40_000], false).unwrap();
+    peer.hear();
+    // Of 65,535 for the connection.
+    assert_eq!(peer.connection.room(key), 25_525);
+    peer.say(&window_update(0, 1 << 20));
+    let others = [3, 5].map(|id| peer.begin(id, WHOLE, GET));
+    for key in [key, others[0], others[1]] {
+        peer.respond(key, "");
+        let room = peer.connection.room(key);
+        peer.connection.send(key, &vec![0; room], false).unwrap();
+        assert_eq!(peer.connection.room(key), 0);
+    }
+    assert!(peer.connection.is_full());
     let sent = peer.hear();
-    assert_eq!(sent.iter().map(|(_, data)| data.len()).sum::<usize>(), 100_000);
+    let bytes: usize = sent.iter().filter(|(head, _)| head.kind == kind::DATA).map(|(_, data)| data.len()).sum();
+    assert!((99_000..=100_000).contains(&bytes), "{bytes}");
     assert!(sent.iter().all(|(head, _)| head.bytes <= PAYLOAD_BYTES_MAX));
-    assert_eq!(peer.connection.room(key), 100_000);
+    assert_eq!(peer.connection.room(key), 40_000);
+}
+
+/// Who counts how often it was woken.
+#[derive(Default)]
+struct Woken(std::sync::Mutex<Vec<u32>>);
+
+struct Sleeper(std::sync::Arc<Woken>, u32);
+
+impl std::task::Wake for Sleeper {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.0.lock().unwrap().push(self.1);
+    }
+}
+
+/// Three that have more to send than there is room for: whether that is the socket's or the window's, each has its turn.
+#[test]
+fn no_stream_takes_all_the_room() {
+    for is_window in [true, false] {
+        let mut peer = Peer::new();
+        peer.say(&setting(4, 1 << 30));
+        if !is_window {
+            peer.say(&window_update(0, 1 << 30));
+        }
+        let keys = [1, 3, 5].map(|id| peer.begin(id, WHOLE, GET));
+        for key in keys {
+            peer.respond(key, "");
+        }
+        let woken = std::sync::Arc::new(Woken::default());
+        let mut sent = [0; 3];
+        let mut turns = vec![1, 3, 5];
+        for _ in 0..60 {
+            for id in turns.drain(..) {
+                let at = (id / 2) as usize;
+                // The engine writes on until there is no room.
+                loop {
+                    let room = peer.connection.room(keys[at]);
+                    if room == 0 {
+                        break;
+                    }
+                    peer.connection.send(keys[at], &vec![0; room], false).unwrap();
+                    sent[at] += room;
+                }
+                let sleeper = std::sync::Arc::new(Sleeper(woken.clone(), id));
+                peer.connection.wait_for_room(keys[at], &sleeper.into());
+            }
+            if is_window {
+                peer.hear();
+                peer.say(&window_update(0, 30_000));
+            } else {
+                let some = peer.connection.unsent().len().min(60_000);
+                peer.connection.sent(some);
+            }
+            turns = std::mem::take(&mut *woken.0.lock().unwrap());
+        }
+        let (least, most) = (sent.iter().min().unwrap(), sent.iter().max().unwrap());
+        assert!(*least > 300_000 && most - least <= 100_000, "{sent:?}");
+    }
+}
+
+/// What others leave unread keeps nobody from sending what there is room for.
+#[test]
+fn an_upload_goes_on_beside_those_that_nobody_reads() {
+    let mut peer = Peer::new();
+    let key = peer.begin(1, flag::END_HEADERS, POST);
+    let stuck = peer.begin(3, flag::END_HEADERS, POST);
+    (0..10).for_each(|_| peer.say(&frame(kind::DATA, 0, 3, &[0; 10_000])));
+    assert_eq!(peer.data(stuck).len(), 100_000);
+    let (mut window, mut came) = (100_000, 0);
+    while came < 1_000_000 {
+        assert!(window >= 10_000, "it waits for ever after {came}");
+        peer.say(&frame(kind::DATA, 0, 1, &[0; 10_000]));
+        window -= 10_000;
+        came += 10_000;
+        peer.connection.read(key, 10_000);
+        let told = peer.hear();
+        for (_, more) in told.iter().filter(|(head, _)| head.kind == kind::WINDOW_UPDATE && head.stream == 0) {
+            window += u32::from_be_bytes(*more.first_chunk().unwrap()) as usize;
+        }
+    }
+}
+
+/// A client that has us reset its streams is as one that resets them.
+#[test]
+fn faults_are_not_free() {
+    for fault in [window_update(1, 0), frame(kind::DATA, flag::END_STREAM, 1, b"")] {
+        let (now, mut peer) = (Instant::now(), Peer::new());
+        for number in 0.. {
+            assert!(number < 2000, "it goes on for ever");
+            let id = number * 2 + 1;
+            let head = [POST, &[0x0f, 13, 1, b'3']].concat();
+            peer.say(&frame(kind::HEADERS, flag::END_HEADERS, id, &head));
+            let mut fault = fault.clone();
+            fault[5..9].copy_from_slice(&id.to_be_bytes());
+            peer.say(&fault);
+            if let Some(Event::Request(request)) = peer.events.pop() {
+                peer.connection.release(request.key);
+            }
+            if peer.connection.is_flooded(|| now) {
+                break;
+            }
+        }
+        assert_eq!(peer.reason(), goaway(Reason::EnhanceYourCalm));
+    }
 }
 
 #[test]

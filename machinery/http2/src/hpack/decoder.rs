@@ -6,6 +6,8 @@ use super::{BadBlock, huffman, statics};
 
 /// SETTINGS_HEADER_TABLE_SIZE that clients are left with (RFC 9113 §6.5.2).
 const TABLE_BYTES_MAX: usize = 4096;
+/// A buffer for strings that is larger is not kept.
+const KEPT_BYTES_MAX: usize = 4096;
 /// No number in a block of a frame is larger, and none needs more bytes (RFC 7541 §5.1 asks for a limit).
 const NUMBER_SHIFT_MAX: u32 = 21;
 
@@ -32,9 +34,28 @@ impl Decoder {
         Self { table: Table::new(TABLE_BYTES_MAX), name: Vec::new(), value: Vec::new() }
     }
 
-    /// Shows each field of a block.
-    pub fn decode(&mut self, block: &[u8], mut visit: impl FnMut(Field<'_>)) -> Result<(), BadBlock> {
-        let mut block = Block(block);
+    /// Shows each field of a block. Two bytes of it may stand for a field of thousands: of fields that have more than `bytes_max`
+    /// in all no more is read.
+    pub fn decode(&mut self, block: &[u8], bytes_max: usize, mut visit: impl FnMut(Field<'_>)) -> Result<(), BadBlock> {
+        let mut bytes_left = bytes_max;
+        let decoded = self.each(Block(block), |field| {
+            let left = bytes_left.checked_sub(field.name.len() + field.value.len());
+            bytes_left = left.ok_or(BadBlock::TooLarge)?;
+            visit(field);
+            Ok(())
+        });
+        for scratch in [&mut self.name, &mut self.value] {
+            scratch.clear();
+            scratch.shrink_to(KEPT_BYTES_MAX);
+        }
+        decoded
+    }
+
+    fn each(
+        &mut self,
+        mut block: Block<'_>,
+        mut visit: impl FnMut(Field<'_>) -> Result<(), BadBlock>,
+    ) -> Result<(), BadBlock> {
         // RFC 7541 §4.2: before the first field.
         let mut may_resize = true;
         while let Some(first) = block.0.first().copied() {
@@ -49,7 +70,7 @@ impl Decoder {
             may_resize = false;
             if first & 0x80 != 0 {
                 let Found { name, value, kind, .. } = self.found(block.number(7)?)?;
-                visit(Field { name, value, kind });
+                visit(Field { name, value, kind })?;
             } else {
                 let (is_kept, bits) = if first & 0x40 != 0 { (true, 6) } else { (false, 4) };
                 self.literal(&mut block, bits, is_kept, &mut visit)?;
@@ -74,7 +95,7 @@ impl Decoder {
         block: &mut Block<'_>,
         bits: u32,
         is_kept: bool,
-        visit: &mut impl FnMut(Field<'_>),
+        visit: &mut impl FnMut(Field<'_>) -> Result<(), BadBlock>,
     ) -> Result<(), BadBlock> {
         let index = block.number(bits)?;
         let (mut name_scratch, mut value_scratch) = (std::mem::take(&mut self.name), std::mem::take(&mut self.value));
@@ -90,7 +111,7 @@ impl Decoder {
         };
         let value = block.string(&mut value_scratch)?;
         let kind = name_kind.with(value);
-        visit(Field { name, value, kind });
+        visit(Field { name, value, kind })?;
         if is_kept {
             let text = [name, value].concat().into_boxed_slice();
             let name_bytes = name.len();

@@ -60,7 +60,9 @@ mod tests {
 
     fn decoded(block: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut fields = Vec::new();
-        Decoder::new().decode(block, |field| fields.push((field.name.to_vec(), field.value.to_vec()))).unwrap();
+        Decoder::new()
+            .decode(block, usize::MAX, |field| fields.push((field.name.to_vec(), field.value.to_vec())))
+            .unwrap();
         fields
     }
 

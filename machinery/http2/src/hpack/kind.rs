@@ -61,10 +61,10 @@ static IS_IN_NAME: [bool; 256] = {
     is
 };
 
-/// No control characters but HTAB (RFC 9110 §5.5), and no whitespace around it (RFC 9113 §8.2.1).
+/// No control characters but HTAB (RFC 9110 §5.5). Whitespace around it is left out by whoever reads the line: clients do send it,
+/// though they should not (RFC 9113 §8.2.1).
 fn is_value(value: &[u8]) -> bool {
-    !matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t'])
-        && value.iter().fold(true, |is, byte| is & (*byte >= b' ' || *byte == b'\t') & (*byte != 0x7f))
+    value.iter().fold(true, |is, byte| is & (*byte >= b' ' || *byte == b'\t') & (*byte != 0x7f))
 }
 
 #[cfg(test)]
@@ -79,9 +79,9 @@ mod tests {
         for (name, kind) in [("x-a_b.c", Kind::Other), (":path", Kind::Path), ("te", Kind::Te)] {
             assert_eq!(Kind::of(name.as_bytes()), kind);
         }
-        for value in ["a\r\nb", "a\nb", "\0", "\x7f", " a", "a\t"] {
+        for value in ["a\r\nb", "a\nb", "\0", "\x7f"] {
             assert_eq!(Kind::Other.with(value.as_bytes()), Kind::Malformed, "{value:?}");
         }
-        assert!(["", "a b", "a\tb", "é"].iter().all(|value| Kind::Host.with(value.as_bytes()) == Kind::Host));
+        assert!(["", "a b", " a\t", "é"].iter().all(|value| Kind::Host.with(value.as_bytes()) == Kind::Host));
     }
 }

@@ -188,16 +188,20 @@ async fn a_response_of_a_server_of_http2_may_take_longer_than_anything_idles() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("h2c://{}", listener.local_addr().unwrap());
     let _serving = tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        let mut link = h2::server::handshake(stream).await.unwrap();
-        while let Some(Ok((_, mut respond))) = link.accept().await {
+        // Each thread of the edge makes its own.
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut link = h2::server::handshake(stream).await.unwrap();
             tokio::spawn(async move {
-                let mut stream = respond.send_response(Response::new(()), false).unwrap();
-                for _ in 0..PIECES {
-                    sleep(PAUSE).await;
-                    stream.send_data(Bytes::from_static(&[BYTE; PIECE_BYTES]), false).unwrap();
+                while let Some(Ok((_, mut respond))) = link.accept().await {
+                    tokio::spawn(async move {
+                        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                        for _ in 0..PIECES {
+                            sleep(PAUSE).await;
+                            stream.send_data(Bytes::from_static(&[BYTE; PIECE_BYTES]), false).unwrap();
+                        }
+                        stream.send_data(Bytes::new(), true).unwrap();
+                    });
                 }
-                stream.send_data(Bytes::new(), true).unwrap();
             });
         }
     });

@@ -1,10 +1,12 @@
 use super::*;
 use proptest::prelude::*;
 
+const BYTES_MAX: usize = 10_000;
+
 fn fields(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(String, String)>, BadBlock> {
     let mut fields = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    decoder.decode(block, |field| fields.push((text(field.name), text(field.value))))?;
+    decoder.decode(block, BYTES_MAX, |field| fields.push((text(field.name), text(field.value))))?;
     Ok(fields)
 }
 
@@ -95,12 +97,29 @@ fn kinds_come_along() {
     let mut decoder = Decoder::new();
     let mut kinds = Vec::new();
     let mut look = |block: &str, decoder: &mut Decoder| {
-        decoder.decode(&hex(block), |field| kinds.push(field.kind)).unwrap();
+        decoder.decode(&hex(block), BYTES_MAX, |field| kinds.push(field.kind)).unwrap();
     };
     // A value with a line's end, the name of it with a good one, and the same again.
     look("4001780161 4001780a610d0a623a20630d0a7a", &mut decoder);
     look("be bf 7e0162", &mut decoder);
     assert_eq!(kinds, [Kind::Other, Kind::Malformed, Kind::Malformed, Kind::Other, Kind::Other]);
+}
+
+/// A field of the table is two bytes of a block, again and again.
+#[test]
+fn a_small_block_of_large_fields_is_not_read_to_its_end() {
+    let mut decoder = Decoder::new();
+    let name = [&[0x40, 0x7f, 0xa1, 0x1e][..], &[b'x'; 4000], &[0]].concat();
+    assert_eq!(fields(&mut decoder, &name).unwrap()[0].0.len(), 4000);
+    let (mut seen, again) = (0, [0x7e, 0].repeat(8000));
+    assert_eq!(decoder.decode(&again, BYTES_MAX, |_| seen += 1), Err(BadBlock::TooLarge));
+    assert_eq!(seen, 2);
+    // And nothing of a large string is kept.
+    let string = huffman::encode(&[b'0'; 9000]);
+    let length = string.len() - 127;
+    let block = [&[0x00, 0xff, length as u8 | 0x80, (length >> 7) as u8][..], &string, &[0]].concat();
+    assert_eq!(fields(&mut decoder, &block).unwrap()[0].0.len(), 9000);
+    assert!(decoder.name.capacity() <= KEPT_BYTES_MAX && decoder.value.capacity() <= KEPT_BYTES_MAX);
 }
 
 proptest! {

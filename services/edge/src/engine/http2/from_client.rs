@@ -107,12 +107,15 @@ impl FromClient {
     /// How many of the bytes are the head's.
     fn write_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Answer::Head(kept) = &mut self.answer else { return Ok(0) };
+        if self.shared.connection().is_full() {
+            return Ok(0);
+        }
         let before = kept.len();
         if before > 0 {
             kept.extend_from_slice(bytes);
         }
         let lines = if before > 0 { &kept[..] } else { bytes };
-        let Some(sent) = self.shared.connection().respond(self.key, lines, self.asked).map_err(fault)? else {
+        let Some(sent) = self.shared.writing().respond(self.key, lines, self.asked).map_err(fault)? else {
             if before == 0 {
                 kept.extend_from_slice(bytes);
             }
@@ -135,7 +138,7 @@ impl FromClient {
     /// Sends as many as there is room for; how many that is.
     fn write_body(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Answer::Body { body, trailers } = &mut self.answer else { return Err(ErrorKind::BrokenPipe.into()) };
-        let connection = &mut *self.shared.connection();
+        let connection = &mut *self.shared.writing();
         let (mut room, mut used, mut unsent) = (connection.room(self.key), 0, &[][..]);
         while used < bytes.len() && !body.is_done() {
             let is_trailer = body.is_in_trailers();
@@ -184,7 +187,7 @@ impl FromClient {
     pub fn end(&mut self) -> io::Result<()> {
         match self.answer {
             Answer::Head(_) => return Err(ErrorKind::BrokenPipe.into()),
-            Answer::Body { .. } => self.shared.connection().send(self.key, &[], true).map_err(fault)?,
+            Answer::Body { .. } => self.shared.writing().send(self.key, &[], true).map_err(fault)?,
             Answer::Over => {}
         }
         self.answer = Answer::Over;

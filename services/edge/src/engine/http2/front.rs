@@ -6,14 +6,15 @@ use super::super::client::{After, Client, answering};
 use super::super::handshake::{self, Agreed};
 use super::super::line::Line;
 use super::super::registry::Entry;
+use super::super::share::Share;
 use super::super::thread::Worker;
 use super::super::timer::Timer;
 use super::Stream;
 use super::from_client::FromClient;
 use crate::count::Took;
 use crate::limits::{
-    CONNECTIONS_MAX, H2_CONNECTION_WINDOW_BYTES, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, H2_STREAMS_SERVED_MAX,
-    H2_UNSENT_BYTES_MAX, HEAD_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MAX,
+    CONNECTIONS_MAX, H2_CONNECTION_WINDOW_BYTES, H2_STREAM_UNSENT_BYTES_MAX, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX,
+    H2_STREAMS_SERVED_MAX, H2_UNSENT_BYTES_MAX, HEAD_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MAX,
 };
 use crate::per_thread;
 use base64::Engine;
@@ -38,6 +39,7 @@ const LIMITS: Limits = Limits {
     connection_window_bytes: H2_CONNECTION_WINDOW_BYTES,
     head_bytes_max: HEAD_BYTES_MAX,
     unsent_bytes_max: H2_UNSENT_BYTES_MAX,
+    stream_unsent_bytes_max: H2_STREAM_UNSENT_BYTES_MAX,
     websocket_key,
 };
 
@@ -100,10 +102,7 @@ pub(in super::super) async fn serve(
     .await;
     poll_fn(|context| front.poll(context)).await;
     front.shared.connection().close();
-    if !front.is_ending {
-        // It is told what it did wrong.
-        let _over = timeout(LINGER_MAX, front.linger()).await;
-    }
+    let _over = timeout(front.shared.worker.house.client_times.stall, front.linger()).await;
     front.line.close();
 }
 
@@ -142,10 +141,10 @@ impl Front {
 
     /// Moves frames both ways; ready when that is over.
     fn poll_frames(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let shared = self.shared.clone();
+        let (shared, mut share) = (self.shared.clone(), Share::new());
         shared.connection().wake_by(context.waker());
         loop {
-            let is_all = self.poll_read(context).is_pending();
+            let is_all = self.poll_read(context, &mut share).is_pending();
             match self.poll_send(context) {
                 Poll::Ready(Ok(())) if shared.connection().is_over() => return Poll::Ready(()),
                 Poll::Ready(Ok(())) if is_all => return Poll::Pending,
@@ -157,7 +156,7 @@ impl Front {
     }
 
     /// Takes what came; ready when something has to be sent before more of it is.
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_read(&mut self, context: &mut Context<'_>, share: &mut Share) -> Poll<()> {
         let shared = self.shared.clone();
         let worker = &shared.worker;
         loop {
@@ -169,7 +168,12 @@ impl Front {
             }
             let read = worker.scratch.borrow_mut().poll_read(&mut self.line, context);
             match ready!(read) {
-                Ok(count @ 1..) => shared.take(worker.scratch.borrow().bytes(count)),
+                Ok(count @ 1..) => {
+                    shared.take(worker.scratch.borrow().bytes(count));
+                    if share.is_used_up(count, context) {
+                        return Poll::Pending;
+                    }
+                }
                 // What it has been told is all it will be.
                 _ => shared.connection().close(),
             }
@@ -194,13 +198,14 @@ impl Front {
         self.line.poll_flush(context)
     }
 
-    /// Lets the client read what it was told last: what it still sends is thrown away.
+    /// Lets the client read what it was told last, as long as it is heard to: closing would take from it what lies in the socket.
+    /// What it still sends is thrown away.
     async fn linger(&mut self) {
-        let ended = poll_fn(|context| self.line.poll_shutdown(context)).await;
-        let mut left = if ended.is_ok() { LINGER_BYTES_MAX } else { 0 };
+        let ended = timeout(LINGER_MAX, poll_fn(|context| self.line.poll_shutdown(context))).await;
+        let mut left = if matches!(ended, Ok(Ok(()))) { LINGER_BYTES_MAX } else { 0 };
         while left > 0 {
-            match poll_fn(|context| self.line.poll_discard(context)).await {
-                Ok(count @ 1..) => left = left.saturating_sub(count),
+            match timeout(LINGER_MAX, poll_fn(|context| self.line.poll_discard(context))).await {
+                Ok(Ok(count @ 1..)) => left = left.saturating_sub(count),
                 _ => return,
             }
         }
@@ -209,7 +214,12 @@ impl Front {
 
 impl Shared {
     pub fn connection(&self) -> RefMut<'_, Connection> {
-        let mut connection = self.connection.borrow_mut();
+        self.connection.borrow_mut()
+    }
+
+    /// The same, with a buffer to write to.
+    pub fn writing(&self) -> RefMut<'_, Connection> {
+        let mut connection = self.connection();
         connection.lend(|| self.worker.http2.spare.take());
         connection
     }
@@ -219,7 +229,7 @@ impl Shared {
         let http2 = &self.worker.http2;
         while !bytes.is_empty() {
             let head = &mut *http2.head.borrow_mut();
-            let (used, event) = self.connection().receive(bytes, head);
+            let (used, event) = self.writing().receive(bytes, head);
             bytes = &bytes[used..];
             match event {
                 Some(Event::Request(request)) => self.begin(&request, head),

@@ -4,7 +4,7 @@
 use super::fault::fault;
 use super::piece::{Piece, Sending, Waiting};
 use crate::limits::H2_STREAM_UNSENT_BYTES_MAX;
-use h2::SendStream;
+use h2::{Reason, SendStream};
 use http1::{Body, Framing};
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
@@ -116,5 +116,9 @@ impl Outbound {
         }
         self.is_over = true;
         self.stream.send_data(self.sending.piece(), true).map_err(fault)
+    }
+
+    pub fn reset(&mut self, reason: Reason) {
+        self.stream.send_reset(reason);
     }
 }
