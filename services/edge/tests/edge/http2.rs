@@ -5,6 +5,7 @@ mod floods;
 mod grpc;
 mod resets;
 mod servers;
+mod sharing;
 
 use crate::harness::{DEADLINE, Edge, Server, config, document, eventually, exchange, json_of, read_head};
 use crate::memory_store::MemoryStore;

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     frame.extend_from_slice(&[kind, flags]);
     frame.extend_from_slice(&stream.to_be_bytes());
@@ -16,9 +16,9 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// `:method: GET`, `:scheme: http`, `:path: /` from HPACK's table, and `:authority: a` as text.
-const HEADERS: &[u8] = &[0x82, 0x86, 0x84, 0x41, 1, b'a'];
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const HEADERS: &[u8] = &[0x82, 0x86, 0x84, 0x41, 1, b'a'];
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 
 /// Sends frame after frame until the edge has gone; why it went.
 async fn flood(edge: &Edge, mut next: impl FnMut(u32) -> Vec<u8> + Send) -> u32 {
