@@ -13,6 +13,9 @@ use std::time::Instant;
 
 const LIMITS: Limits = Limits { head_bytes_max: 64 * 1024, headers_max: 256 };
 
+/// Of a name or a value: their lengths are a byte each.
+const TEXT_BYTES_MAX: usize = 126;
+
 const OFFERED: http2::Limits = http2::Limits {
     streams_max: 4,
     stream_window_bytes: 1000,
@@ -108,7 +111,9 @@ struct Request {
 fn lines(text: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let pair = |line: &[u8]| {
         let colon = line.iter().position(|byte| *byte == b':')?;
-        Some((line[..colon].to_vec(), trimmed(&line[colon + 1..]).to_vec()))
+        let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
+        let fits = name.len().max(value.len()) <= TEXT_BYTES_MAX;
+        fits.then(|| (name.to_vec(), value.to_vec()))
     };
     text.split(|byte| *byte == b'\n').filter_map(pair).take(64).collect()
 }
@@ -126,7 +131,7 @@ fn fields(text: &[u8]) -> HeaderMap {
 
 impl Request {
     fn of_line(line: &[u8], fields: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Self> {
-        let mut words = line.split(|byte| *byte == b' ');
+        let mut words = line.split(|byte| *byte == b' ').map(|word| &word[..word.len().min(TEXT_BYTES_MAX)]);
         let (method, url) = (words.next()?.to_vec(), words.next()?);
         let (scheme, rest) = match url.windows(3).position(|three| three == b"://") {
             Some(end) => (&url[..end], &url[end + 3..]),
@@ -135,14 +140,8 @@ impl Request {
         let (authority, path) = rest.split_at(rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len()));
         let (authority, path) = if rest == b"*" { (&b"a"[..], rest) } else { (authority, path) };
         let protocol = words.next().map(<[u8]>::to_vec);
-        Some(Self {
-            method,
-            scheme: scheme.to_vec(),
-            authority: authority.to_vec(),
-            path: path.to_vec(),
-            protocol,
-            fields,
-        })
+        let (scheme, authority, path) = (scheme.to_vec(), authority.to_vec(), path.to_vec());
+        Some(Self { method, scheme, authority, path, protocol, fields })
     }
 
     /// Its head, in a frame.
@@ -151,7 +150,6 @@ impl Request {
         let mut put = |name: &[u8], value: &[u8]| {
             block.push(0);
             for text in [name, value] {
-                let text = &text[..text.len().min(126)];
                 block.push(text.len() as u8);
                 block.extend_from_slice(text);
             }
@@ -184,8 +182,7 @@ impl Request {
         };
         assert_eq!(read_as.head_bytes(), head.len(), "{}", head.escape_ascii());
         let method = if self.protocol.is_some() { b"GET" } else { &self.method[..] };
-        let path = &self.path[..self.path.len().min(126)];
-        assert_eq!((read_as.method.as_bytes(), read_as.target.as_bytes()), (method, path));
+        assert_eq!((read_as.method.as_bytes(), read_as.target.as_bytes()), (method, &self.path[..]));
         assert_eq!(read_as.framing == Framing::Chunked, coding == Coding::Chunked);
         let named = |line: &&http1::Header<'_>| !line.name.eq_ignore_ascii_case("host");
         let map = to_map(&smuggled, read_as.headers()).expect("its headers are some");
@@ -200,12 +197,11 @@ impl Request {
         let sent = back.request;
         let is_websocket = self.protocol.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(b"websocket"));
         assert_eq!(back.upgrade.is_some(), is_websocket);
-        let path = String::from_utf8_lossy(&self.path[..self.path.len().min(126)]).into_owned();
-        let target = path.replace('"', "%22").replace('`', "%60");
+        let target = String::from_utf8_lossy(&self.path).replace('"', "%22").replace('`', "%60");
         assert_eq!(sent.uri().path_and_query().map(PathAndQuery::as_str), Some(&*target));
         let said = |name: &HeaderName| -> Vec<&[u8]> {
-            let same = |(found, _): &&(Vec<u8>, Vec<u8>)| found[..found.len().min(126)] == *name.as_str().as_bytes();
-            self.fields.iter().filter(same).map(|(_, value)| trimmed(&value[..value.len().min(126)])).collect()
+            let same = |(found, _): &&(Vec<u8>, Vec<u8>)| *found == name.as_str().as_bytes();
+            self.fields.iter().filter(same).map(|(_, value)| trimmed(value)).collect()
         };
         for name in sent.headers().keys().filter(|name| ![HOST, COOKIE, TE].contains(name)) {
             let values: Vec<&[u8]> = sent.headers().get_all(name).iter().map(|value| value.as_bytes()).collect();

@@ -1,6 +1,7 @@
 //! A client's connection: what its frames do, and what its streams are told.
 
 mod blocks;
+mod data;
 mod receive;
 mod send;
 mod settings;

@@ -1,11 +1,11 @@
 //! Frames, found in whatever pieces they come, and what each does.
 
+use super::data::Data;
 use super::{Connection, Ending, Event, LAST_PING};
-use crate::closed::How;
 use crate::frame::{self, HEAD_BYTES, PAYLOAD_BYTES_MAX, PREFACE, flag, kind};
 use crate::reason::{Fault, Reason};
 use crate::request::Head;
-use crate::stream::{Cut, Key};
+use crate::stream::Cut;
 use std::mem;
 
 /// How far a frame has come.
@@ -21,35 +21,15 @@ pub(super) enum Input {
     Data(Data),
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Data {
-    /// Whose it is; `None`: nobody's any more.
-    key: Option<Key>,
-    /// Data that is still to come.
-    left: usize,
-    padding: Padding,
-    ends: bool,
-    /// Somebody took some of it.
-    is_of_use: bool,
-}
-
-/// What fills a frame up, behind its data (RFC 9113 §6.1).
-#[derive(Debug, Clone, Copy)]
-enum Padding {
-    /// How much it is comes first.
-    Unknown,
-    Left(usize),
-}
-
 /// What a piece of input led to, and how much of it was used.
-type Step = (usize, Result<Option<Event>, Fault>);
+pub(super) type Step = (usize, Result<Option<Event>, Fault>);
 
 impl Input {
     pub fn begin() -> Self {
         Self::Preface(0)
     }
 
-    fn next_frame() -> Self {
+    pub fn next_frame() -> Self {
         Self::Head([0; HEAD_BYTES], 0)
     }
 }
@@ -123,17 +103,10 @@ impl Connection {
             return (used, Err(Fault::Connection(reason)));
         }
         if frame.kind == kind::DATA {
-            let (data, begun) = match self.begin_data(frame) {
-                Ok(key) => (key, Ok(None)),
-                Err(fault) => (None, Err(fault)),
-            };
-            let is_padded = frame.has(flag::PADDED);
-            let padding = if is_padded { Padding::Unknown } else { Padding::Left(0) };
-            let ends = frame.has(flag::END_STREAM);
-            let data = Data { key: data, left: frame.bytes, padding, ends, is_of_use: false };
+            let (data, begun) = self.begin_data(frame);
             self.input = Input::Data(data);
             if begun.is_err() || frame.bytes > 0 {
-                return (used, begun);
+                return (used, begun.map(|()| None));
             }
             let (_, ended) = self.data(data, &[]);
             return (used, ended);
@@ -176,119 +149,6 @@ impl Connection {
             _ => {}
         }
         Ok(None)
-    }
-
-    /// Whose data comes; `None`: nobody's any more.
-    fn begin_data(&mut self, frame: frame::Head) -> Result<Option<Key>, Fault> {
-        let bytes = frame.bytes as i64;
-        self.not_idle(frame.stream)?;
-        if bytes > self.receive_window {
-            return Err(Fault::Connection(Reason::FlowControl));
-        }
-        self.receive_window -= bytes;
-        let Some(key) = self.streams.find(frame.stream) else {
-            return match self.streams.closed.how(frame.stream) {
-                Some(How::ByClient) => Err(Fault::Connection(Reason::StreamClosed)),
-                // It was under way when its stream was reset.
-                Some(How::ByUs) | None => Ok(None),
-            };
-        };
-        let Some(stream) = self.streams.get(key) else { return Ok(None) };
-        match stream.reset {
-            Some(Cut { by_client: true, .. }) => return Err(Fault::Connection(Reason::StreamClosed)),
-            Some(_) => return Ok(None),
-            None if stream.came => return Err(Fault::Stream(frame.stream, Reason::StreamClosed)),
-            None if bytes > stream.receive_window => return Err(Fault::Stream(frame.stream, Reason::FlowControl)),
-            None => stream.receive_window -= bytes,
-        }
-        Ok(Some(key))
-    }
-
-    /// Takes what has come of a frame of data.
-    fn data(&mut self, mut data: Data, bytes: &[u8]) -> Step {
-        let mut used = 0;
-        if let (Padding::Unknown, Some(padding)) = (data.padding, bytes.first()) {
-            let padding = usize::from(*padding);
-            used = 1;
-            let Some(left) = (data.left - 1).checked_sub(padding) else {
-                return (used, Err(Fault::Connection(Reason::Protocol)));
-            };
-            (data.left, data.padding) = (left, Padding::Left(padding));
-            self.give_back_of(data.key, 1);
-        }
-        if let Padding::Left(padding) = &mut data.padding {
-            let count = data.left.min(bytes.len() - used);
-            let taken = self.take_data(data.key, &bytes[used..used + count]);
-            used += count;
-            data.left -= count;
-            let filling = if data.left == 0 { (*padding).min(bytes.len() - used) } else { 0 };
-            *padding -= filling;
-            used += filling;
-            self.give_back_of(data.key, filling);
-            match taken {
-                Ok(is_of_use) => data.is_of_use |= is_of_use,
-                Err(fault) => {
-                    self.input = Input::Data(data);
-                    return (used, Err(fault));
-                }
-            }
-        }
-        if data.left > 0 || !matches!(data.padding, Padding::Left(0)) {
-            self.input = Input::Data(data);
-            return (used, Ok(None));
-        }
-        self.input = Input::next_frame();
-        if data.is_of_use {
-            self.calm.was_of_use();
-        }
-        let ended = match data.key {
-            Some(key) if data.ends => self.ends(key),
-            _ => Ok(()),
-        };
-        (used, ended.map(|()| None))
-    }
-
-    /// Whether somebody wanted it.
-    fn take_data(&mut self, key: Option<Key>, bytes: &[u8]) -> Result<bool, Fault> {
-        let Some(stream) = key.and_then(|key| self.streams.get(key)).filter(|stream| stream.reset.is_none()) else {
-            self.give_back_of_connection(bytes.len());
-            return Ok(false);
-        };
-        let (id, count) = (stream.id, bytes.len());
-        if let Some(left) = &mut stream.length_left {
-            match left.checked_sub(count as u64) {
-                Some(rest) => *left = rest,
-                None => {
-                    self.give_back_of_connection(count);
-                    // RFC 9113 §8.1.1.
-                    return Err(Fault::Stream(id, Reason::Protocol));
-                }
-            }
-        }
-        if count > 0 {
-            stream.data.extend_from_slice(bytes);
-            stream.wake();
-        }
-        Ok(count > 0)
-    }
-
-    /// What nobody reads, of a stream or of nobody's.
-    fn give_back_of(&mut self, key: Option<Key>, count: usize) {
-        match key {
-            Some(key) if count > 0 => self.give_back(key, count),
-            _ => self.give_back_of_connection(count),
-        }
-    }
-
-    /// The client has sent all of a stream.
-    pub(super) fn ends(&mut self, key: Key) -> Result<(), Fault> {
-        let is_whole = self.streams.change(key, |stream| {
-            let is_whole = stream.length_left.unwrap_or(0) == 0;
-            stream.came |= is_whole;
-            stream.wake();
-            is_whole
-        });
-        if is_whole == Some(false) { Err(Fault::Stream(key.id(), Reason::Protocol)) } else { Ok(()) }
     }
 
     fn rst_stream(&mut self, frame: frame::Head, payload: &[u8]) -> Result<(), Fault> {
