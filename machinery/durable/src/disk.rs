@@ -6,7 +6,7 @@
 mod faulty;
 mod real;
 
-pub use faulty::{FaultyDisk, HeldSyncs};
+pub use faulty::{FaultyDisk, HeldSyncs, Life};
 pub use real::RealDisk;
 
 use std::any::Any;

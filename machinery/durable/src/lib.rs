@@ -8,7 +8,7 @@ mod disk;
 mod log;
 
 pub use atomic::{Replacement, replace};
-pub use disk::{Disk, DiskFile, FaultyDisk, HeldSyncs, LockGuard, RealDisk};
+pub use disk::{Disk, DiskFile, FaultyDisk, HeldSyncs, Life, LockGuard, RealDisk};
 pub use log::{Log, LogError, LogOptions, Position, QUEUE_BYTES_MAX, Replay};
 
 /// What a replay callback may fail with.

@@ -116,11 +116,11 @@ fn new(tag: u64, body: objectlog::Body) -> NewObject {
 }
 
 async fn held(log: &ObjectLog, key: &str) -> Result<Content, String> {
-    let Some(object) = log.get("b", key).map_err(|error| error.to_string())? else { return Ok(None) };
+    let Some(object) = log.get("b", key).map_err(|error| format!("{key}: {}", chain(&error)))? else { return Ok(None) };
     let tag: u64 = object.etag.parse().map_err(|_| format!("{key}: etag {}", object.etag))?;
     let mut reader = log.reader(&object, 0..object.len);
     let mut bytes = Vec::new();
-    while let Some(piece) = reader.next().await.map_err(|error| format!("{key}: {error}"))? {
+    while let Some(piece) = reader.next().await.map_err(|error| format!("{key}: {}", chain(&error)))? {
         bytes.extend_from_slice(&piece);
     }
     match bytes == data(tag) {
@@ -135,7 +135,7 @@ async fn crashes(seed: u64, options: Options) -> Result<(), String> {
     let mut random = Random(seed);
     let mut ledgers: Vec<Ledger> = vec![Ledger::new(); WRITERS as usize];
     for restart in 0..=RESTARTS {
-        let log = ObjectLog::open_on(disk.clone(), Path::new(DIR), options).await;
+        let log = ObjectLog::open_on(disk.life(), Path::new(DIR), options).await;
         let log = log.map_err(|error| format!("open: {}", chain(&error)))?;
         if restart == 0 {
             log.create_bucket("b", "me", 0).await.map_err(|error| error.to_string())?;

@@ -5,7 +5,8 @@
 //! - a created, renamed or removed name is durable only after its directory was synced; unsynced changes of names are kept
 //!   up to some point in their order, as a journalling file system does;
 //! - a failed sync loses what it was to make durable, and a later successful one does not bring it back (as Linux does);
-//! - after [`FaultyDisk::crash`] every handle opened before is dead, as the process that held it is.
+//! - after [`FaultyDisk::crash`] every handle opened before is dead, as the process that held it is; so is a [`Life`], whose
+//!   process may still have threads that would go on by the names of files.
 
 mod world;
 
@@ -22,6 +23,12 @@ pub struct FaultyDisk {
     this: std::sync::Weak<Self>,
 }
 
+/// The disk as one process sees it, until the power is cut.
+pub struct Life {
+    disk: Arc<FaultyDisk>,
+    epoch: u64,
+}
+
 /// While this lives, every sync waits; its drop lets them go on.
 pub struct HeldSyncs(Arc<FaultyDisk>);
 
@@ -36,6 +43,16 @@ impl FaultyDisk {
         let mut world = self.lock_world();
         world.crash();
         self.changed.notify_all();
+    }
+
+    /// For a process that begins now.
+    pub fn life(&self) -> Arc<Life> {
+        Arc::new(self.lived())
+    }
+
+    fn lived(&self) -> Life {
+        let epoch = self.lock_world().epoch;
+        Life { disk: self.this.upgrade().expect("self is alive"), epoch }
     }
 
     /// Cuts the power once `count` more operations that change the disk have been done.
@@ -96,9 +113,51 @@ impl Drop for HeldSyncs {
     }
 }
 
+/// For tests of one process, or of those that leave nothing running.
 impl Disk for FaultyDisk {
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
-        let mut world = self.lock_world();
+        self.lived().open(path, create)
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.lived().create_dir(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.lived().list(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.lived().rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.lived().remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.lived().sync_dir(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<LockGuard> {
+        self.lived().lock(path)
+    }
+}
+
+impl Life {
+    fn world(&self) -> io::Result<MutexGuard<'_, World>> {
+        let world = self.disk.lock_world();
+        if world.epoch == self.epoch { Ok(world) } else { Err(powerless()) }
+    }
+}
+
+fn powerless() -> io::Error {
+    io::Error::other("the machine that held this file has lost power")
+}
+
+impl Disk for Life {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        let mut world = self.world()?;
         let file = match world.names.get(path) {
             Some(file) => *file,
             None if create => {
@@ -114,18 +173,17 @@ impl Disk for FaultyDisk {
             }
             None => return Err(io::ErrorKind::NotFound.into()),
         };
-        let disk = self.this.upgrade().expect("self is alive");
-        Ok(Arc::new(FaultyFile { disk, file, epoch: world.epoch }))
+        Ok(Arc::new(FaultyFile { disk: self.disk.clone(), file, epoch: self.epoch }))
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut world = self.lock_world();
+        let mut world = self.world()?;
         world.directories.extend(dir.ancestors().map(Path::to_owned));
         Ok(())
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let world = self.lock_world();
+        let world = self.world()?;
         if !world.directories.contains(dir) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -134,7 +192,7 @@ impl Disk for FaultyDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut world = self.lock_world();
+        let mut world = self.world()?;
         if !world.names.contains_key(from) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -144,7 +202,7 @@ impl Disk for FaultyDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut world = self.lock_world();
+        let mut world = self.world()?;
         if !world.names.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -154,7 +212,7 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
-        let mut world = self.lock_world();
+        let mut world = self.world()?;
         world.spend_operation()?;
         if !world.sync_is_ignored {
             world.unsynced_names.clear();
@@ -164,12 +222,11 @@ impl Disk for FaultyDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<LockGuard> {
-        let mut world = self.lock_world();
+        let mut world = self.world()?;
         if !world.locks.insert(path.to_owned()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let disk = self.this.upgrade().expect("self is alive");
-        Ok(Box::new(FaultyLock { disk, path: path.to_owned(), epoch: world.epoch }))
+        Ok(Box::new(FaultyLock { disk: self.disk.clone(), path: path.to_owned(), epoch: self.epoch }))
     }
 }
 
@@ -198,7 +255,7 @@ impl FaultyFile {
     fn with<T>(&self, act: impl FnOnce(&mut World, u64) -> io::Result<T>) -> io::Result<T> {
         let mut world = self.disk.lock_world();
         if world.epoch != self.epoch {
-            return Err(io::Error::other("the machine that held this file has lost power"));
+            return Err(powerless());
         }
         act(&mut world, self.file)
     }
@@ -268,5 +325,22 @@ impl DiskFile for FaultyFile {
 
     fn allocate(&self, _len: u64) -> io::Result<()> {
         self.with(|_, _| Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_lost_power_changes_nothing_by_name() {
+        let disk = FaultyDisk::new(1);
+        let (life, path) = (disk.life(), Path::new("/a"));
+        let file = life.open(path, true).unwrap();
+        life.sync_dir(Path::new("/")).unwrap();
+        disk.crash();
+        assert!(file.write_at(&[b"x"], 0).is_err() && life.open(path, false).is_err());
+        assert!(life.remove(path).is_err() && life.rename(path, Path::new("/b")).is_err());
+        assert!(disk.life().open(path, false).is_ok());
     }
 }
